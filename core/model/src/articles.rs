@@ -1,0 +1,294 @@
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// A message-id without its angle brackets (RFC 3977 section 3.6: 1 to 250 octets, printable ASCII).
+///
+/// It goes into NNTP commands as it is, so nothing that could end a command line can be in it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct MessageId(Box<str>);
+
+/// Why a text is not a message-id.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("'{0}' is not a message-id (1 to 248 printable ASCII characters without spaces and angle brackets)")]
+pub struct MessageIdError(String);
+
+impl MessageId {
+    /// Checks and takes a message-id, with or without its angle brackets.
+    ///
+    /// # Errors
+    /// [`MessageIdError`] where it is empty, over 248 octets, or has a character outside of printable ASCII.
+    pub fn new(text: &str) -> Result<Self, MessageIdError> {
+        let text = text.trim();
+        let text = text.strip_prefix('<').unwrap_or(text);
+        let text = text.strip_suffix('>').unwrap_or(text);
+        let valid = !text.is_empty()
+            && text.len() <= 248
+            && text
+                .bytes()
+                .all(|b| (0x21..=0x7e).contains(&b) && b != b'<' && b != b'>');
+        if valid {
+            Ok(Self(text.into()))
+        } else {
+            Err(MessageIdError(
+                text.chars()
+                    .take(80)
+                    .collect::<String>()
+                    .escape_default()
+                    .to_string(),
+            ))
+        }
+    }
+
+    /// The id without angle brackets.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for MessageId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "<{}>", self.0)
+    }
+}
+
+impl TryFrom<String> for MessageId {
+    type Error = MessageIdError;
+    fn try_from(text: String) -> Result<Self, MessageIdError> {
+        Self::new(&text)
+    }
+}
+
+impl From<MessageId> for String {
+    fn from(id: MessageId) -> Self {
+        id.0.into()
+    }
+}
+
+/// The articles of one posted file in order, with their exact decoded lengths.
+///
+/// Kept packed: the ids in one text, the lengths as runs (a normal post is one run and a last article). Its serde
+/// form is the one of the plugin protocol: `{"ids": ["a@b", ...], "sizes": [[716800, 99], [1234, 1]]}`, where each
+/// pair is (decoded bytes, how many articles).
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(try_from = "Packed", into = "Packed")]
+pub struct ArticleTable {
+    ids: String,
+    /// End of each id in `ids`.
+    ends: Vec<u32>,
+    /// For each run: index of its first article, offset of its first byte, decoded bytes of each article.
+    runs: Vec<Run>,
+    len: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Run {
+    first: u32,
+    offset: u64,
+    size: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Packed {
+    ids: Vec<String>,
+    sizes: Vec<(u64, u32)>,
+}
+
+/// Why an [`ArticleTable`] cannot be made.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ArticleTableError {
+    /// One of the ids is none.
+    #[error(transparent)]
+    Id(#[from] MessageIdError),
+    /// The runs do not cover the ids.
+    #[error("the table has {ids} message-ids and sizes for {sizes} articles")]
+    Count {
+        /// How many ids there are.
+        ids: usize,
+        /// For how many articles sizes are given.
+        sizes: u64,
+    },
+    /// The sum of the lengths, the ids' text or the count is out of bounds.
+    #[error("the table's lengths or ids are too large")]
+    Overflow,
+}
+
+impl ArticleTable {
+    /// The empty table, to be filled with [`Self::push`].
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds an article behind the last, with its exact decoded length in bytes.
+    ///
+    /// # Errors
+    /// [`ArticleTableError::Overflow`].
+    pub fn push(&mut self, id: &MessageId, size: u64) -> Result<(), ArticleTableError> {
+        let first = u32::try_from(self.ends.len()).map_err(|_| ArticleTableError::Overflow)?;
+        let end =
+            u32::try_from(self.ids.len() + id.as_str().len()).map_err(|_| ArticleTableError::Overflow)?;
+        let len = self
+            .len
+            .checked_add(size)
+            .filter(|l| *l <= i64::MAX as u64)
+            .ok_or(ArticleTableError::Overflow)?;
+        if self.runs.last().is_none_or(|run| run.size != size) {
+            self.runs.push(Run {
+                first,
+                offset: self.len,
+                size,
+            });
+        }
+        self.ids.push_str(id.as_str());
+        self.ends.push(end);
+        self.len = len;
+        Ok(())
+    }
+
+    /// How many articles there are.
+    pub fn count(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// The sum of the decoded lengths, in bytes.
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Whether there is no byte in the table.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The message-id of article `index`, as text without angle brackets.
+    pub fn id(&self, index: usize) -> Option<&str> {
+        let end = *self.ends.get(index)? as usize;
+        let start = if index == 0 {
+            0
+        } else {
+            self.ends[index - 1] as usize
+        };
+        Some(&self.ids[start..end])
+    }
+
+    /// Offset of the first byte of article `index`, and its decoded length.
+    pub fn extent(&self, index: usize) -> Option<(u64, u64)> {
+        if index >= self.count() {
+            return None;
+        }
+        let run = &self.runs[self.runs.partition_point(|run| run.first as usize <= index) - 1];
+        Some((
+            run.offset + (index - run.first as usize) as u64 * run.size,
+            run.size,
+        ))
+    }
+
+    /// The article that holds the byte at `offset`; `None` at and past the end. Empty articles hold nothing.
+    pub fn find(&self, offset: u64) -> Option<usize> {
+        if offset >= self.len {
+            return None;
+        }
+        let run = &self.runs[self.runs.partition_point(|run| run.offset <= offset) - 1];
+        Some(run.first as usize + ((offset - run.offset) / run.size) as usize)
+    }
+
+    /// The lengths as runs: (decoded bytes, how many articles).
+    pub fn sizes(&self) -> impl Iterator<Item = (u64, u32)> {
+        let total = self.count() as u32;
+        self.runs.iter().enumerate().map(move |(at, run)| {
+            let next = self.runs.get(at + 1).map_or(total, |next| next.first);
+            (run.size, next - run.first)
+        })
+    }
+
+    /// Bytes of memory that the table takes, about.
+    pub fn memory(&self) -> usize {
+        self.ids.capacity()
+            + self.ends.capacity() * 4
+            + self.runs.capacity() * size_of::<Run>()
+            + size_of::<Self>()
+    }
+}
+
+impl TryFrom<Packed> for ArticleTable {
+    type Error = ArticleTableError;
+    fn try_from(packed: Packed) -> Result<Self, ArticleTableError> {
+        let sizes: u64 = packed.sizes.iter().map(|(_, n)| u64::from(*n)).sum();
+        if sizes != packed.ids.len() as u64 {
+            return Err(ArticleTableError::Count {
+                ids: packed.ids.len(),
+                sizes,
+            });
+        }
+        let mut table = Self::new();
+        let each = packed
+            .sizes
+            .iter()
+            .flat_map(|(size, n)| std::iter::repeat_n(*size, *n as usize));
+        for (id, size) in packed.ids.iter().zip(each) {
+            table.push(&MessageId::new(id)?, size)?;
+        }
+        Ok(table)
+    }
+}
+
+impl From<ArticleTable> for Packed {
+    fn from(table: ArticleTable) -> Self {
+        Self {
+            ids: (0..table.count())
+                .filter_map(|i| table.id(i).map(str::to_owned))
+                .collect(),
+            sizes: table.sizes().collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(sizes: &[u64]) -> ArticleTable {
+        let mut table = ArticleTable::new();
+        for (i, size) in sizes.iter().enumerate() {
+            table
+                .push(&MessageId::new(&format!("{i}@x")).expect("valid"), *size)
+                .expect("fits");
+        }
+        table
+    }
+
+    #[test]
+    fn finds_articles_by_offset_over_runs_and_empty_articles() {
+        let t = table(&[10, 10, 0, 10, 3, 0]);
+        assert_eq!(t.len(), 33);
+        assert_eq!(t.find(0), Some(0));
+        assert_eq!(t.find(19), Some(1));
+        assert_eq!(t.find(20), Some(3));
+        assert_eq!(t.find(32), Some(4));
+        assert_eq!(t.find(33), None);
+        assert_eq!(t.extent(3), Some((20, 10)));
+        assert_eq!(t.extent(6), None);
+        assert_eq!(t.id(4), Some("4@x"));
+    }
+
+    #[test]
+    fn survives_its_own_json_and_refuses_wrong_counts() {
+        let t = table(&[10, 10, 3]);
+        let json = serde_json::to_string(&t).expect("serialises");
+        assert_eq!(json, r#"{"ids":["0@x","1@x","2@x"],"sizes":[[10,2],[3,1]]}"#);
+        assert_eq!(serde_json::from_str::<ArticleTable>(&json).expect("parses"), t);
+        assert!(
+            serde_json::from_str::<ArticleTable>(r#"{"ids":["a@b"],"sizes":[[10,4000000000]]}"#).is_err()
+        );
+        assert!(serde_json::from_str::<ArticleTable>(r#"{"ids":["a\r\nQUIT"],"sizes":[[1,1]]}"#).is_err());
+    }
+
+    #[test]
+    fn message_ids_lose_their_brackets() {
+        assert_eq!(MessageId::new(" <a@b> ").expect("valid").as_str(), "a@b");
+        assert!(MessageId::new("<>").is_err());
+        assert!(MessageId::new("a b").is_err());
+        assert!(MessageId::new(&"x".repeat(249)).is_err());
+    }
+}

@@ -1,0 +1,98 @@
+//! The seam to where articles and their tables come from.
+
+use altmount_model::{ArticleTable, TableNo};
+use async_trait::async_trait;
+use bytes::Bytes;
+use std::sync::Arc;
+
+/// Whom a fetch is for; the earlier goes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Class {
+    /// Somebody waits for these bytes.
+    Playback,
+    /// A reader will probably want these bytes next.
+    ReadAhead,
+    /// An import.
+    Import,
+    /// A health check.
+    Health,
+    /// A repair.
+    Repair,
+}
+
+/// What an article's encoding says of it (yEnc 1.3, `=ybegin`, `=ypart`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ArticleInfo {
+    /// `name=`, as it was sent.
+    pub name: Option<Vec<u8>>,
+    /// `size=` of `=ybegin`: length of the whole file in bytes. `None` for uuencoded articles.
+    pub file_size: Option<u64>,
+    /// `part=`, from 1; 1 where it is not given.
+    pub part: u32,
+    /// `total=`.
+    pub total: Option<u32>,
+    /// Offset of the first byte in the file, in bytes (`=ypart begin` less one). `None` where the encoding does not say
+    /// (uuencode), so that nobody takes a guess for a fact.
+    pub offset: Option<u64>,
+}
+
+/// A decoded article whose checksums (where it has any) are right.
+#[derive(Clone, Debug)]
+pub struct Article {
+    /// What its headers say.
+    pub info: ArticleInfo,
+    /// The decoded bytes.
+    pub data: Bytes,
+}
+
+/// Why an article could not be had. Unknown is not missing.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FetchError {
+    /// Every provider group answered 430 or 423.
+    #[error("article <{id}> is missing: every provider group says so")]
+    Missing {
+        /// Its message-id.
+        id: String,
+    },
+    /// At least one provider has the article, and each that has it sends it damaged.
+    #[error("article <{id}> is corrupt on every provider that has it: {reason}")]
+    Corrupt {
+        /// Its message-id.
+        id: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Nothing is known: timeouts, disconnects, refused logins, no provider configured.
+    #[error("article <{id}> could not be asked for: {reason}")]
+    Unknown {
+        /// Its message-id.
+        id: String,
+        /// What happened.
+        reason: String,
+    },
+}
+
+/// Whether an article exists.
+pub type Stat = Result<bool, FetchError>;
+
+/// Where articles come from. Dropping a future gives up its request.
+#[async_trait]
+pub trait ArticleSource: Send + Sync + 'static {
+    /// Fetches and decodes one article.
+    async fn fetch(&self, id: &str, class: Class) -> Result<Article, FetchError>;
+
+    /// Whether each of the articles exists, in the order of `ids`: `Ok(false)` only where every provider group said
+    /// so. Never fails with [`FetchError::Missing`].
+    async fn stat(&self, ids: &[&str], class: Class) -> Vec<Stat>;
+}
+
+/// Where the article tables of one release (or of one running import) come from.
+#[async_trait]
+pub trait TableSource: Send + Sync {
+    /// The table `no`; `Ok(None)` where there is none.
+    ///
+    /// # Errors
+    /// A text that says why it could not be loaded.
+    async fn table(&self, no: TableNo) -> Result<Option<Arc<ArticleTable>>, String>;
+}
