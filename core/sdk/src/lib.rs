@@ -8,6 +8,7 @@
 
 mod context;
 mod error;
+pub mod http;
 mod importer;
 mod manifest;
 pub mod usenet;

@@ -1,0 +1,482 @@
+use crate::graph::{self, Leaves, invalid};
+use altmount_sdk::http::HttpHead;
+use altmount_sdk::usenet::{ArticleAnswer, ArticleInfo, Presence};
+use altmount_sdk::{
+    ArticleTable, Bytes, Content, ErrorKind, Handle, ImportContext, ImportError, Json, LogLevel, Manifest,
+    Node, Result, TableNo, VPath, VirtualFile,
+};
+use async_trait::async_trait;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Mutex, MutexGuard};
+
+/// One article of a [`MockContext`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MockArticle {
+    /// It is there; `info.len` is set to the length of `data`.
+    Present {
+        /// What its headers say.
+        info: ArticleInfo,
+        /// Its decoded bytes.
+        data: Bytes,
+    },
+    /// Every provider says that there is none. The same as an id that the context was never told of.
+    Missing,
+    /// `STAT` finds it, and its bytes are damaged wherever it is read.
+    Corrupt,
+    /// Nothing can be learnt of it: the provider does not answer.
+    Unknown,
+}
+
+/// What a [`MockContext`] was asked and given.
+#[derive(Clone, Debug, Default)]
+pub struct Recorded {
+    /// The staged files, in the order in which they were emitted, under the paths that the host gave them.
+    pub files: Vec<VirtualFile>,
+    /// The article tables; a [`TableNo`] is an index.
+    pub tables: Vec<ArticleTable>,
+    /// The calls of `progress`, in order.
+    pub progress: Vec<(u64, u64)>,
+    /// The log.
+    pub logs: Vec<(LogLevel, String)>,
+    /// How often each article was fetched from a provider: the host keeps each that was read, so more than once does not happen
+    /// for one that is present.
+    pub fetched: BTreeMap<String, u32>,
+    /// The ids whose existence was asked for, in order.
+    pub stated: Vec<String>,
+    /// The methods of `call`, in order.
+    pub calls: Vec<String>,
+    /// How many contents were opened.
+    pub opened: usize,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    recorded: Recorded,
+    handles: Vec<Content>,
+    cached: BTreeSet<String>,
+}
+
+/// A host in memory. Fill it, hand it to an importer, then look at [`Self::recorded`].
+#[derive(Debug)]
+pub struct MockContext {
+    upload: Bytes,
+    articles: HashMap<String, MockArticle>,
+    http: HashMap<String, Result<(HttpHead, Bytes)>>,
+    capabilities: Option<Vec<String>>,
+    max_files: usize,
+    cancelled: bool,
+    state: Mutex<State>,
+}
+
+impl MockContext {
+    /// A host whose queued file has these bytes, with no article and no HTTP resource.
+    pub fn new(upload: impl Into<Bytes>) -> Self {
+        Self {
+            upload: upload.into(),
+            articles: HashMap::new(),
+            http: HashMap::new(),
+            capabilities: None,
+            max_files: 100_000,
+            cancelled: false,
+            state: Mutex::default(),
+        }
+    }
+
+    /// Answers services that `manifest` does not declare with `denied`, as the real host does.
+    #[must_use]
+    pub fn for_manifest(mut self, manifest: &Manifest) -> Self {
+        self.capabilities = Some(manifest.capabilities.clone());
+        self
+    }
+
+    /// Refuses more than `max` files with `limit`.
+    #[must_use]
+    pub fn max_files(mut self, max: usize) -> Self {
+        self.max_files = max;
+        self
+    }
+
+    /// Says that the import is cancelled.
+    #[must_use]
+    pub fn cancelled(mut self) -> Self {
+        self.cancelled = true;
+        self
+    }
+
+    /// With one article; replaces what was there under its id.
+    pub fn article(&mut self, id: &str, article: MockArticle) -> &mut Self {
+        let article = match article {
+            MockArticle::Present { mut info, data } => {
+                info.len = data.len() as u64;
+                MockArticle::Present { info, data }
+            }
+            other => other,
+        };
+        self.articles.insert(id.to_owned(), article);
+        self
+    }
+
+    /// With an HTTP resource, or with the error that asking for it gives. A `head.len` of `None` stays: the server
+    /// does not say.
+    pub fn resource(&mut self, url: &str, resource: Result<(HttpHead, Bytes)>) -> &mut Self {
+        self.http.insert(url.to_owned(), resource);
+        self
+    }
+
+    /// What was asked and given so far.
+    pub fn recorded(&self) -> Recorded {
+        self.state().recorded.clone()
+    }
+
+    /// How many articles were fetched from a provider, each time counted.
+    pub fn articles_read(&self) -> usize {
+        self.state().recorded.fetched.values().map(|n| *n as usize).sum()
+    }
+
+    /// The bytes of a file, read through its graph.
+    ///
+    /// # Errors
+    /// As a read of the file would fail.
+    pub fn materialise(&self, file: &VirtualFile) -> Result<Vec<u8>> {
+        self.evaluate(&file.content)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn evaluate(&self, content: &Content) -> Result<Vec<u8>> {
+        content.validate().map_err(|e| invalid(e.to_string()))?;
+        let last = content.nodes.len() as u32 - 1;
+        graph::bytes(content, last, &mut &*self)
+    }
+
+    fn allow(&self, capability: &str) -> Result<()> {
+        let declared = self
+            .capabilities
+            .as_ref()
+            .is_none_or(|all| all.iter().any(|c| c == capability));
+        if declared {
+            return Ok(());
+        }
+        Err(ImportError::new(
+            ErrorKind::Denied,
+            format!("the manifest does not declare '{capability}'"),
+        ))
+    }
+
+    fn fetch(&self, id: &str) -> Result<(ArticleInfo, Bytes)> {
+        let mut state = self.state();
+        if !state.cached.contains(id) {
+            *state.recorded.fetched.entry(id.to_owned()).or_default() += 1;
+        }
+        let failure = |kind, what: &str| Err(ImportError::new(kind, format!("article <{id}> {what}")));
+        match self.articles.get(id) {
+            Some(MockArticle::Present { info, data }) => {
+                state.cached.insert(id.to_owned());
+                Ok((info.clone(), data.clone()))
+            }
+            Some(MockArticle::Corrupt) => failure(ErrorKind::Corrupt, "is corrupt on every provider"),
+            Some(MockArticle::Unknown) => failure(ErrorKind::Io, "could not be asked for"),
+            Some(MockArticle::Missing) | None => failure(ErrorKind::Missing, "is missing"),
+        }
+    }
+
+    fn presence(&self, id: &str) -> Presence {
+        match self.articles.get(id) {
+            Some(MockArticle::Present { .. } | MockArticle::Corrupt) => Presence::Present,
+            Some(MockArticle::Unknown) => Presence::Unknown,
+            Some(MockArticle::Missing) | None => Presence::Missing,
+        }
+    }
+
+    /// The nodes that refer to a table must lie in it, article by article.
+    fn check_tables(&self, content: &Content) -> Result<()> {
+        let state = self.state();
+        for node in &content.nodes {
+            let Node::Articles {
+                table,
+                first,
+                count,
+                len,
+            } = node
+            else {
+                continue;
+            };
+            let found = state
+                .recorded
+                .tables
+                .get(table.0 as usize)
+                .ok_or_else(|| invalid(format!("there is no article table {table}")))?;
+            let mut sum = 0;
+            for index in *first..first.saturating_add(*count) {
+                let (_, size) = found
+                    .extent(index as usize)
+                    .ok_or_else(|| invalid(format!("table {table} has no article {index}")))?;
+                sum += size;
+            }
+            if sum != *len {
+                return Err(invalid(format!(
+                    "the articles of table {table} have {sum} bytes, the content says {len}"
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Leaves for &MockContext {
+    fn articles(&mut self, table: u32, first: u32, count: u32, len: u64) -> Result<Vec<u8>> {
+        let found = self
+            .state()
+            .recorded
+            .tables
+            .get(table as usize)
+            .cloned()
+            .ok_or_else(|| invalid(format!("there is no article table {table}")))?;
+        let mut all = Vec::new();
+        for index in first..first + count {
+            let index = index as usize;
+            let (id, (offset, size)) = found
+                .id(index)
+                .zip(found.extent(index))
+                .ok_or_else(|| invalid(format!("table {table} has no article {index}")))?;
+            let (info, data) = self.fetch(id)?;
+            if data.len() as u64 != size || info.offset.is_some_and(|own| own != offset) {
+                let text = format!(
+                    "article <{id}> has {} bytes at {:?}, the table says {size} at {offset}",
+                    data.len(),
+                    info.offset
+                );
+                return Err(ImportError::new(ErrorKind::Corrupt, text));
+            }
+            all.extend_from_slice(&data);
+        }
+        if all.len() as u64 != len {
+            return Err(invalid(format!(
+                "the articles have {} bytes, not {len}",
+                all.len()
+            )));
+        }
+        Ok(all)
+    }
+
+    fn http(&mut self, url: &str, len: u64) -> Result<Vec<u8>> {
+        let (_, body) = self
+            .http
+            .get(url)
+            .cloned()
+            .unwrap_or_else(|| Err(ImportError::new(ErrorKind::Missing, "there is no such resource")))?;
+        if body.len() as u64 != len {
+            return Err(ImportError::new(
+                ErrorKind::Changed,
+                "the resource has another length",
+            ));
+        }
+        Ok(body.to_vec())
+    }
+}
+
+/// The first of `path`, `path (2)`, ... (before the extension) that is not taken.
+fn free_path(path: &VPath, taken: &[VirtualFile]) -> Result<VPath> {
+    let (stem, extension) = match path.as_str().rfind('.') {
+        Some(dot) if !path.as_str()[dot..].contains('/') && dot > 0 => path.as_str().split_at(dot),
+        _ => (path.as_str(), ""),
+    };
+    let mut candidate = path.clone();
+    let mut number = 2;
+    while taken.iter().any(|f| f.path == candidate) {
+        candidate =
+            VPath::new(&format!("{stem} ({number}){extension}")).map_err(|e| invalid(e.to_string()))?;
+        number += 1;
+    }
+    Ok(candidate)
+}
+
+#[async_trait]
+impl ImportContext for MockContext {
+    fn log(&self, level: LogLevel, message: &str) {
+        self.state().recorded.logs.push((level, message.to_owned()));
+    }
+
+    fn progress(&self, done: u64, total: u64) {
+        self.state().recorded.progress.push((done, total));
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.cancelled
+    }
+
+    fn emit(&self, mut file: VirtualFile) -> Result<()> {
+        if file.path.is_root() {
+            return Err(invalid("a file needs a name"));
+        }
+        let len = file.content.validate().map_err(|e| invalid(e.to_string()))?;
+        if len != file.size {
+            let text = format!("'{}' has {len} bytes, its size says {}", file.path, file.size);
+            return Err(invalid(text));
+        }
+        self.check_tables(&file.content)?;
+        let mut state = self.state();
+        if state.recorded.files.len() >= self.max_files {
+            let text = format!("the import has more than {} files", self.max_files);
+            return Err(ImportError::new(ErrorKind::Limit, text));
+        }
+        file.path = free_path(&file.path, &state.recorded.files)?;
+        state.recorded.files.push(file);
+        Ok(())
+    }
+
+    fn define_articles(&self, table: ArticleTable) -> Result<TableNo> {
+        let tables = &mut self.state().recorded.tables;
+        tables.push(table);
+        Ok(TableNo(tables.len() as u32 - 1))
+    }
+
+    async fn open(&self, content: &Content) -> Result<Handle> {
+        for node in &content.nodes {
+            match node {
+                Node::Articles { .. } => self.allow("open:usenet")?,
+                Node::Http { .. } => self.allow("open:http")?,
+                _ => {}
+            }
+        }
+        content.validate().map_err(|e| invalid(e.to_string()))?;
+        self.check_tables(content)?;
+        let mut state = self.state();
+        state.recorded.opened += 1;
+        state.handles.push(content.clone());
+        Ok(Handle(state.handles.len() as u64))
+    }
+
+    async fn read(&self, handle: Handle, offset: u64, len: u64) -> Result<Bytes> {
+        if handle == Handle::UPLOAD {
+            let end = offset.saturating_add(len).min(self.upload.len() as u64);
+            let start = offset.min(end);
+            return Ok(self.upload.slice(start as usize..end as usize));
+        }
+        let content = self.opened(handle)?;
+        let total = content.validate().map_err(|e| invalid(e.to_string()))?;
+        let end = offset.saturating_add(len).min(total);
+        let start = offset.min(end);
+        if start == end {
+            return Ok(Bytes::new());
+        }
+        let (content, skipped) = self.narrow(content, start, end);
+        let all = Bytes::from(self.evaluate(&content)?);
+        Ok(all.slice((start - skipped) as usize..(end - skipped) as usize))
+    }
+
+    fn len(&self, handle: Handle) -> Result<u64> {
+        if handle == Handle::UPLOAD {
+            return Ok(self.upload.len() as u64);
+        }
+        self.opened(handle)?
+            .validate()
+            .map_err(|e| invalid(e.to_string()))
+    }
+
+    async fn call(&self, method: &str, params: Json) -> Result<Json> {
+        self.state().recorded.calls.push(method.to_owned());
+        let ids = || -> Result<Vec<String>> {
+            serde_json::from_value(params["ids"].clone())
+                .map_err(|e| invalid(format!("{method} needs 'ids': {e}")))
+        };
+        let internal = |e: serde_json::Error| ImportError::new(ErrorKind::Internal, e.to_string());
+        match method {
+            "usenet.articles" => {
+                self.allow("open:usenet")?;
+                let answers: Vec<ArticleAnswer> = ids()?
+                    .iter()
+                    .map(|id| match self.fetch(id) {
+                        Ok((info, _)) => ArticleAnswer::Ok(info),
+                        Err(e) => ArticleAnswer::Err(e),
+                    })
+                    .collect();
+                serde_json::to_value(answers).map_err(internal)
+            }
+            "usenet.stat" => {
+                self.allow("open:usenet")?;
+                let ids = ids()?;
+                let answers: Vec<Presence> = ids.iter().map(|id| self.presence(id)).collect();
+                self.state().recorded.stated.extend(ids);
+                serde_json::to_value(answers).map_err(internal)
+            }
+            "http.head" => {
+                self.allow("open:http")?;
+                let url = params["url"]
+                    .as_str()
+                    .ok_or_else(|| invalid("http.head needs 'url'"))?;
+                match self.http.get(url) {
+                    Some(Ok((head, _))) => serde_json::to_value(head).map_err(internal),
+                    Some(Err(e)) => Err(e.clone()),
+                    None => {
+                        Err(ImportError::new(ErrorKind::Missing, "there is no such resource")
+                            .with("status", 404))
+                    }
+                }
+            }
+            _ => Err(ImportError::new(
+                ErrorKind::Unsupported,
+                format!("the host has no service '{method}'"),
+            )),
+        }
+    }
+}
+
+impl MockContext {
+    fn opened(&self, handle: Handle) -> Result<Content> {
+        let state = self.state();
+        usize::try_from(handle.0)
+            .ok()
+            .and_then(|at| state.handles.get(at.checked_sub(1)?))
+            .cloned()
+            .ok_or_else(|| invalid(format!("there is no handle {}", handle.0)))
+    }
+
+    /// A content of one run of articles is cut to the articles that hold `start..end`, so that a read of a head fetches what a
+    /// real host would; also the offset of its new first byte.
+    fn narrow(&self, content: Content, start: u64, end: u64) -> (Content, u64) {
+        let [
+            Node::Articles {
+                table, first, count, ..
+            },
+        ] = content.nodes[..]
+        else {
+            return (content, 0);
+        };
+        let state = self.state();
+        let Some(found) = state.recorded.tables.get(table.0 as usize) else {
+            return (content, 0);
+        };
+        let mut at = 0;
+        let (mut kept, mut skipped, mut len) = (None::<(u32, u32)>, 0, 0);
+        for index in first..first + count {
+            let size = found.extent(index as usize).map_or(0, |(_, size)| size);
+            if at + size > start && at < end {
+                if kept.is_none() {
+                    skipped = at;
+                }
+                let (from, n) = kept.unwrap_or((index, 0));
+                kept = Some((from, n + 1));
+                len += size;
+            } else if kept.is_some() && at < end {
+                // An empty article between two that are needed.
+                kept = kept.map(|(from, n)| (from, n + 1));
+            }
+            at += size;
+        }
+        let Some((first, count)) = kept else {
+            return (content, 0);
+        };
+        let node = Node::Articles {
+            table,
+            first,
+            count,
+            len,
+        };
+        (Content::single(node), skipped)
+    }
+}

@@ -1,0 +1,173 @@
+//! Whether the articles of the listed files exist: some of them, or all.
+
+use crate::Check;
+use crate::fetch::{Damage, Laid, STAT_BATCH, Source};
+use crate::nzb::NzbFile;
+use altmount_sdk::usenet::{self, Presence};
+use altmount_sdk::{ErrorKind, ImportError, Result};
+
+/// Releases of up to this many articles are checked whole.
+const SMALL: usize = 500;
+/// How many articles of a larger file are asked for, beside its last one.
+const SPREAD: usize = 32;
+
+/// One listed file.
+pub(crate) struct Listed<'a> {
+    pub(crate) file: &'a NzbFile,
+    pub(crate) laid: &'a mut Laid,
+}
+
+/// Asks for the articles of the files; the damage of each, `None` where none was found. Missing articles that have an alternate
+/// are replaced in the file's `laid`. `progress` is told how many of how many articles were asked for.
+pub(crate) async fn check(
+    source: Source<'_>,
+    files: &mut [Listed<'_>],
+    progress: &(dyn Fn(usize, usize) + Sync),
+) -> Result<Vec<Option<Damage>>> {
+    let total: usize = files.iter().map(|f| f.laid.articles.len()).sum();
+    let whole = source.config.check == Check::Full || total <= SMALL;
+    let mut asked: Vec<(usize, usize)> = Vec::new();
+    if source.config.check != Check::None {
+        for (no, listed) in files.iter().enumerate() {
+            let count = listed.laid.articles.len();
+            let picked = if whole {
+                (0..count).collect()
+            } else {
+                sample(count)
+            };
+            asked.extend(
+                picked
+                    .into_iter()
+                    .filter(|at| !listed.laid.knows(*at))
+                    .map(|at| (no, at)),
+            );
+        }
+    }
+    let mut absent: Vec<Vec<usize>> = files.iter().map(|_| Vec::new()).collect();
+    let mut unknown = vec![0usize; files.len()];
+    let mut done = 0;
+    for batch in asked.chunks(STAT_BATCH) {
+        let mut ids = Vec::with_capacity(batch.len());
+        for (no, at) in batch {
+            let listed = &files[*no];
+            ids.push(source.id(listed.file, listed.laid.articles[*at].0)?);
+        }
+        for ((no, at), presence) in batch.iter().zip(usenet::stat(source.cx, &ids).await?) {
+            match presence {
+                Presence::Present => {}
+                Presence::Missing => absent[*no].push(*at),
+                Presence::Unknown => unknown[*no] += 1,
+            }
+        }
+        done += batch.len();
+        progress(done, asked.len());
+    }
+    let mut damages = Vec::with_capacity(files.len());
+    for (no, listed) in files.iter_mut().enumerate() {
+        let mut missing = std::mem::take(&mut absent[no]);
+        if !missing.is_empty() && !whole {
+            let asked_before = asked
+                .iter()
+                .filter(|(n, _)| *n == no)
+                .map(|(_, at)| *at)
+                .collect::<Vec<_>>();
+            let (more, more_unknown) = rest(source, listed, &asked_before).await?;
+            missing.extend(more);
+            unknown[no] += more_unknown;
+        }
+        damages.push(judge(source, listed, missing, unknown[no]).await?);
+    }
+    Ok(damages)
+}
+
+/// The last article and up to [`SPREAD`] between.
+fn sample(count: usize) -> Vec<usize> {
+    let Some(last) = count.checked_sub(1) else {
+        return Vec::new();
+    };
+    if last <= SPREAD {
+        return (0..count).collect();
+    }
+    let mut picked: Vec<usize> = (0..SPREAD).map(|n| (2 * n + 1) * last / (2 * SPREAD)).collect();
+    picked.push(last);
+    picked
+}
+
+/// The articles of a file that were not asked for yet: which are missing, and of how many nothing is known.
+async fn rest(source: Source<'_>, listed: &Listed<'_>, asked: &[usize]) -> Result<(Vec<usize>, usize)> {
+    let left: Vec<usize> = (0..listed.laid.articles.len())
+        .filter(|at| !listed.laid.knows(*at) && asked.binary_search(at).is_err())
+        .collect();
+    let candidates: Vec<u32> = left.iter().map(|at| listed.laid.articles[*at].0).collect();
+    let answers = source.presence(listed.file, &candidates).await?;
+    let absent = left
+        .iter()
+        .zip(&answers)
+        .filter(|(_, p)| **p == Presence::Missing)
+        .map(|(at, _)| *at)
+        .collect();
+    let unknown = answers.iter().filter(|p| **p == Presence::Unknown).count();
+    Ok((absent, unknown))
+}
+
+/// Replaces what can be replaced and says what is left.
+async fn judge(
+    source: Source<'_>,
+    listed: &mut Listed<'_>,
+    mut missing: Vec<usize>,
+    unknown: usize,
+) -> Result<Option<Damage>> {
+    let of = listed.laid.articles.len() as u64;
+    let mut left = 0;
+    if source.nzb.alternates(listed.file).is_empty() {
+        left = missing.len() as u64;
+        missing.clear();
+    }
+    missing.sort_unstable();
+    let (mut summed, mut offset) = (0, 0u64);
+    for at in missing {
+        let (candidate, len) = listed.laid.articles[at];
+        offset += listed.laid.articles[summed..at]
+            .iter()
+            .map(|(_, len)| len)
+            .sum::<u64>();
+        summed = at;
+        let fits = move |info: &usenet::ArticleInfo| info.len == len && info.offset == Some(offset);
+        match source.alternate(listed.file, candidate, fits).await? {
+            Some((alternate, _)) => {
+                listed.laid.articles[at].0 = alternate;
+                listed.laid.replaced += 1;
+            }
+            None => left += 1,
+        }
+    }
+    if left > 0 {
+        return Ok(Some(Damage::Missing {
+            missing: left,
+            of,
+            at_least: unknown > 0,
+        }));
+    }
+    if unknown > 0 {
+        let text = format!("{unknown} of {of} articles could not be asked for: no provider answered");
+        return Ok(Some(Damage::Other(ImportError::new(ErrorKind::Io, text))));
+    }
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn samples_are_spread_and_end_with_the_last() {
+        assert_eq!(sample(0), [0usize; 0]);
+        assert_eq!(sample(1), [0]);
+        assert_eq!(sample(33), (0..33).collect::<Vec<_>>());
+        let picked = sample(10_000);
+        assert_eq!(picked.len(), SPREAD + 1);
+        assert_eq!(picked.last(), Some(&9_999));
+        assert!(picked.is_sorted_by(|a, b| a < b));
+        assert!(picked.windows(2).all(|pair| pair[1] - pair[0] < 400));
+    }
+}

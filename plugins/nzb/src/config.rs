@@ -1,0 +1,122 @@
+//! The operator's configuration of this importer: `plugins.config.nzb`.
+
+use altmount_sdk::{ErrorKind, ImportError, Json, Result};
+use serde::{Deserialize, Serialize};
+
+/// How much of a release is asked for before it counts as complete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Check {
+    /// Only what is read anyway: the first article of each file.
+    None,
+    /// The last article and up to 32 spread over each listed file; everything where the release has no more than 500
+    /// articles. Where one of them is missing, all of that file are asked for, to say how many.
+    Sample,
+    /// Every article of each listed file.
+    Full,
+}
+
+/// The configuration. Unknown keys are refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// How much is asked for before a release counts as complete.
+    pub check: Check,
+    /// Largest NZB, unpacked, in bytes.
+    pub max_xml_bytes: u64,
+    /// Most files in one NZB.
+    pub max_files: u32,
+    /// Most segments in one NZB.
+    pub max_segments: u32,
+    /// Most articles of one file that are read whole because their lengths can be learnt in no other way (uneven parts,
+    /// uuencode, segment numbers that are wrong).
+    pub max_full_reads: u32,
+    /// Extensions (lower case, no dot) of files that are kept with the release and not listed. PAR2 files are among them by their
+    /// content as well.
+    pub sidecar_extensions: Vec<String>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let sidecars = ["par2", "sfv", "nzb", "md5", "sha1", "sha256", "srr", "srs"];
+        Self {
+            check: Check::Sample,
+            max_xml_bytes: 512 << 20,
+            max_files: 50_000,
+            max_segments: 8_000_000,
+            max_full_reads: 50_000,
+            sidecar_extensions: sidecars.map(str::to_owned).into(),
+        }
+    }
+}
+
+impl Config {
+    /// Reads the configuration.
+    ///
+    /// # Errors
+    /// `invalid`, with the key in the message: an unknown key, a value of the wrong type, a limit of 0.
+    pub fn from_json(config: Json) -> Result<Self> {
+        let invalid = |key: &str, why: &str| {
+            ImportError::new(ErrorKind::Invalid, format!("plugins.config.nzb{key}: {why}"))
+        };
+        let map = match config {
+            Json::Null => serde_json::Map::new(),
+            Json::Object(map) => map,
+            _ => return Err(invalid("", "is not a table of keys and values")),
+        };
+        // One key at a time first: serde names an unknown key, but not the one whose value is wrong.
+        for (key, value) in &map {
+            let alone = Json::Object(std::iter::once((key.clone(), value.clone())).collect());
+            serde_json::from_value::<Self>(alone).map_err(|e| invalid(&format!(".{key}"), &e.to_string()))?;
+        }
+        let mut read: Self =
+            serde_json::from_value(Json::Object(map)).map_err(|e| invalid("", &e.to_string()))?;
+        let limits = [
+            ("max_xml_bytes", read.max_xml_bytes == 0),
+            ("max_files", read.max_files == 0),
+            ("max_segments", read.max_segments == 0),
+            ("max_full_reads", read.max_full_reads == 0),
+        ];
+        if let Some((key, _)) = limits.iter().find(|(_, zero)| *zero) {
+            return Err(invalid(&format!(".{key}"), "must be at least 1"));
+        }
+        for extension in &mut read.sidecar_extensions {
+            *extension = extension.trim_start_matches('.').to_ascii_lowercase();
+        }
+        Ok(read)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use altmount_sdk::json;
+
+    #[test]
+    fn nothing_is_the_default() {
+        assert_eq!(Config::from_json(json!({})).expect("empty"), Config::default());
+        assert_eq!(Config::from_json(Json::Null).expect("null"), Config::default());
+    }
+
+    #[test]
+    fn errors_name_the_key() {
+        for (config, key) in [
+            (json!({"chek": "full"}), "chek"),
+            (json!({"check": "some"}), "check"),
+            (json!({"max_files": "many"}), "max_files"),
+            (json!({"max_xml_bytes": 0}), "max_xml_bytes"),
+        ] {
+            let error = Config::from_json(config).expect_err(key);
+            assert_eq!(error.kind, ErrorKind::Invalid);
+            let start = format!("plugins.config.nzb.{key}: ");
+            assert!(error.message.starts_with(&start), "{error}");
+        }
+        assert!(Config::from_json(json!([1])).is_err());
+    }
+
+    #[test]
+    fn extensions_are_taken_with_a_dot_and_in_any_case() {
+        let config = Config::from_json(json!({"sidecar_extensions": [".NFO"]})).expect("valid");
+        assert_eq!(config.sidecar_extensions, ["nfo"]);
+    }
+}

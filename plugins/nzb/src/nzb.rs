@@ -1,0 +1,245 @@
+//! What an NZB lists, kept compactly: the message-ids in one text, 16 bytes for each segment beside them.
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::ops::Range;
+
+/// A parsed NZB. Files are in a canonical order (subject, then first message-id) and segments in that of their numbers, so
+/// two NZBs that list the same things in another order are equal.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Nzb {
+    /// `<meta type="...">` pairs, in document order; the type in lower case.
+    pub meta: Vec<(String, String)>,
+    /// The files that have at least one segment.
+    pub files: Vec<NzbFile>,
+    /// Subjects of files that list no usable segment, in canonical order.
+    pub empty: Vec<String>,
+    pub(crate) ids: String,
+    pub(crate) segments: Vec<Segment>,
+}
+
+/// One `<file>`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NzbFile {
+    /// Subject of the posting.
+    pub subject: String,
+    /// `date`, in seconds since 1970; `None` where it is missing or absurd.
+    pub date: Option<i64>,
+    /// How many segments are listed whose id can be none; their numbers count as gaps.
+    pub unusable: u32,
+    /// Whether some segment had no usable number: the order is a guess until the articles' own headers are read.
+    pub guessed: bool,
+    /// How many articles the numbers speak of: the highest number, one more where counting starts at 0.
+    pub expected: u64,
+    pub(crate) primary: Range<u32>,
+    pub(crate) alternates: Range<u32>,
+}
+
+/// One `<segment>`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Segment {
+    start: u32,
+    len: u16,
+    pub(crate) number: u32,
+    pub(crate) bytes: u32,
+}
+
+impl Segment {
+    /// `number`, counted from 1.
+    pub fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// `bytes`: the encoded size, which is a hint and nothing more; 0 where it is missing or absurd.
+    pub fn encoded_bytes(&self) -> u32 {
+        self.bytes
+    }
+}
+
+impl Nzb {
+    /// The message-id of a segment of this NZB, without angle brackets; checked to be one.
+    pub fn id(&self, segment: &Segment) -> &str {
+        let start = segment.start as usize;
+        self.ids
+            .get(start..start + usize::from(segment.len))
+            .unwrap_or_default()
+    }
+
+    /// The segments of a file, one for each number, in order.
+    pub fn segments(&self, file: &NzbFile) -> &[Segment] {
+        self.range(&file.primary)
+    }
+
+    /// Further segments that claim a number that another one of the file has, in order of their numbers.
+    ///
+    /// Which of several is the primary one is decided by the text of the ids, so it does not depend on the order in the
+    /// NZB. The others are read where the primary one is missing.
+    pub fn alternates(&self, file: &NzbFile) -> &[Segment] {
+        self.range(&file.alternates)
+    }
+
+    /// The segments of a file with the alternates behind them.
+    pub(crate) fn candidates(&self, file: &NzbFile) -> &[Segment] {
+        self.range(&(file.primary.start..file.alternates.end))
+    }
+
+    /// How many segments all files have.
+    pub fn segment_count(&self) -> usize {
+        self.files.iter().map(|f| f.primary.len()).sum()
+    }
+
+    fn range(&self, range: &Range<u32>) -> &[Segment] {
+        self.segments
+            .get(range.start as usize..range.end as usize)
+            .unwrap_or_default()
+    }
+
+    pub(crate) fn push_segment(&mut self, id: &str, number: u32, bytes: u32) -> bool {
+        let (Ok(start), Ok(len)) = (u32::try_from(self.ids.len()), u16::try_from(id.len())) else {
+            return false;
+        };
+        self.ids.push_str(id);
+        self.segments.push(Segment {
+            start,
+            len,
+            number,
+            bytes,
+        });
+        true
+    }
+
+    /// Puts the segments from index `first` on into order as those of `file` and adds it.
+    ///
+    /// `highest_unusable` is the highest number of a segment that was left out because its id is none; `u32::MAX` is the number
+    /// of a segment that has none.
+    pub(crate) fn push_file(&mut self, mut file: NzbFile, first: usize, highest_unusable: u32) {
+        let mut own = self.segments.split_off(first.min(self.segments.len()));
+        if own.is_empty() {
+            self.empty.push(file.subject);
+            return;
+        }
+        if file.guessed {
+            number_the_unnumbered(&mut own);
+        }
+        let id = |s: &Segment| {
+            let start = s.start as usize;
+            self.ids
+                .get(start..start + usize::from(s.len))
+                .unwrap_or_default()
+        };
+        let order = |a: &Segment, b: &Segment| a.number.cmp(&b.number).then_with(|| id(a).cmp(id(b)));
+        if !own.is_sorted_by(|a, b| order(a, b) != Ordering::Greater) {
+            own.sort_by(order);
+        }
+        own.dedup_by(|later, earlier| later.number == earlier.number && id(later) == id(earlier));
+        drop_repeated_ids(&mut own, |s| id(s));
+        let mut alternates = Vec::new();
+        let mut last = None;
+        own.retain(|s| {
+            let again = last == Some(s.number);
+            last = Some(s.number);
+            if again {
+                alternates.push(*s);
+            }
+            !again
+        });
+        let lowest = own.first().map_or(0, |s| s.number);
+        let highest = own.last().map_or(0, |s| s.number).max(highest_unusable);
+        file.expected = u64::from(highest) + u64::from(lowest == 0);
+        let start = first as u32;
+        let middle = start + own.len() as u32;
+        file.primary = start..middle;
+        file.alternates = middle..middle + alternates.len() as u32;
+        self.segments.append(&mut own);
+        self.segments.append(&mut alternates);
+        self.files.push(file);
+    }
+
+    /// Sorts the files and drops those that are listed twice.
+    pub(crate) fn finish(&mut self) {
+        let mut files = std::mem::take(&mut self.files);
+        let by_ids = |a: &NzbFile, b: &NzbFile| {
+            let (a, b) = (self.segments(a).iter(), self.segments(b).iter());
+            a.map(|s| self.id(s)).cmp(b.map(|s| self.id(s)))
+        };
+        files.sort_by(|a, b| {
+            a.subject
+                .cmp(&b.subject)
+                .then_with(|| by_ids(a, b))
+                .then_with(|| a.date.cmp(&b.date))
+        });
+        files.dedup_by(|later, earlier| later.subject == earlier.subject && by_ids(later, earlier).is_eq());
+        self.files = files;
+        self.empty.sort();
+        self.empty.dedup();
+    }
+}
+
+/// Segments without a number (`u32::MAX`) take the numbers that are free, in the order of the document.
+fn number_the_unnumbered(own: &mut [Segment]) {
+    let mut taken: Vec<u32> = own.iter().map(|s| s.number).filter(|n| *n != u32::MAX).collect();
+    taken.sort_unstable();
+    taken.dedup();
+    let (mut at, mut next) = (0, 1);
+    for segment in own.iter_mut().filter(|s| s.number == u32::MAX) {
+        while let Some(number) = taken.get(at).filter(|number| **number <= next) {
+            if *number == next {
+                next += 1;
+            }
+            at += 1;
+        }
+        segment.number = next;
+        next += 1;
+    }
+}
+
+/// An article stands for one part of a file only: where an id has several numbers, its lowest one counts, and the others
+/// are gaps.
+fn drop_repeated_ids<'a>(own: &mut Vec<Segment>, id: impl Fn(&Segment) -> &'a str) {
+    let mut hashes: Vec<u64> = own.iter().map(|s| hash(id(s))).collect();
+    hashes.sort_unstable();
+    if hashes.windows(2).all(|pair| pair[0] != pair[1]) {
+        return;
+    }
+    let mut by_id: Vec<(&str, u32, usize)> = own
+        .iter()
+        .enumerate()
+        .map(|(at, s)| (id(s), s.number, at))
+        .collect();
+    by_id.sort_unstable();
+    let mut keep = vec![true; own.len()];
+    for pair in by_id.windows(2) {
+        if pair[0].0 == pair[1].0 {
+            keep[pair[1].2] = false;
+        }
+    }
+    let mut keep = keep.into_iter();
+    own.retain(|_| keep.next().unwrap_or(true));
+}
+
+/// FNV-1a over 8 bytes at a time: good enough to see that no id is repeated, which is then checked exactly.
+fn hash(text: &str) -> u64 {
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    for chunk in text.as_bytes().chunks(8) {
+        let mut word = [0; 8];
+        word[..chunk.len()].copy_from_slice(chunk);
+        hash = (hash ^ u64::from_le_bytes(word)).wrapping_mul(0x100_0000_01b3);
+        hash ^= hash >> 29;
+    }
+    hash
+}
+
+/// Counts only: meta values may be passwords.
+impl fmt::Debug for Nzb {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Nzb")
+            .field(
+                "meta",
+                &self.meta.iter().map(|(name, _)| name).collect::<Vec<_>>(),
+            )
+            .field("files", &self.files)
+            .field("empty", &self.empty)
+            .field("segments", &self.segments.len())
+            .finish()
+    }
+}
