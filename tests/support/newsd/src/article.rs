@@ -1,0 +1,480 @@
+//! One stored article, and how it is written to the wire piece by piece.
+
+use crate::{body::Body, fault::Fault, yenc};
+use bytes::Bytes;
+use std::{fmt::Write as _, sync::Arc};
+
+/// Decoded bytes that are encoded between two writes: 32 KiB, some 30 microseconds.
+const PIECE: u64 = 32 << 10;
+
+/// A byte-to-text encoding of articles.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Encoding {
+    /// yEnc 1.3.
+    #[default]
+    Yenc,
+    /// uuencode, as old posts have it: no sizes, no checksums, the parts simply follow each other.
+    Uu,
+}
+
+/// One file as it was posted: what all its articles share.
+#[derive(Debug)]
+pub(crate) struct PostedFile {
+    pub(crate) body: Body,
+    /// `name=` of `=ybegin`; bytes, since old posts are not UTF-8.
+    pub(crate) name: Vec<u8>,
+    /// Offset of each part's first byte, and the file's length at the end: one more than there are parts.
+    pub(crate) cuts: Vec<u64>,
+    pub(crate) encoding: Encoding,
+    /// Characters a yEnc line.
+    pub(crate) line: usize,
+    /// CRC-32 of the whole file, for the last part's `=yend`.
+    pub(crate) crc32: Option<u32>,
+    /// Whether a file of one part has `=ypart` (and `part=1 total=1`) all the same.
+    pub(crate) always_part: bool,
+    pub(crate) poster: String,
+    pub(crate) group: String,
+}
+
+impl PostedFile {
+    pub(crate) fn parts(&self) -> usize {
+        self.cuts.len() - 1
+    }
+
+    /// Offset and length of a part, counted from 0.
+    pub(crate) fn part(&self, index: usize) -> (u64, u64) {
+        (self.cuts[index], self.cuts[index + 1] - self.cuts[index])
+    }
+}
+
+/// What a server stores under one message-id.
+#[derive(Debug)]
+pub(crate) enum Article {
+    /// A part of a file, encoded whenever it is asked for.
+    Part { file: Arc<PostedFile>, index: usize },
+    /// What a client posted: headers and body in wire form (CRLF, dots doubled, without the last dot line).
+    Posted { headers: Bytes, body: Bytes },
+}
+
+impl Article {
+    /// The header lines, each with CRLF.
+    pub(crate) fn headers(&self, id: &str) -> Vec<u8> {
+        match self {
+            Self::Posted { headers, .. } => headers.to_vec(),
+            Self::Part { file, index } => {
+                let mut text = String::new();
+                let (part, total) = (index + 1, file.parts());
+                // A String takes any text, so writing to it cannot fail.
+                let _ = write!(
+                    text,
+                    "Path: newsd!not-for-mail\r\nFrom: {}\r\nNewsgroups: {}\r\nSubject: {} ({part}/{total})\r\n\
+                     Date: Thu, 01 Jan 2026 00:00:00 GMT\r\nMessage-ID: <{id}>\r\n",
+                    file.poster,
+                    file.group,
+                    id.split('@').next().unwrap_or(id),
+                );
+                text.into_bytes()
+            }
+        }
+    }
+
+    pub(crate) fn groups(&self) -> Vec<String> {
+        match self {
+            Self::Part { file, .. } => vec![file.group.clone()],
+            Self::Posted { headers, .. } => header(headers, "newsgroups")
+                .unwrap_or_default()
+                .split(',')
+                .map(|group| group.trim().to_owned())
+                .filter(|group| !group.is_empty())
+                .collect(),
+        }
+    }
+}
+
+/// The value of a header (its name in lower case); folded lines are not joined.
+pub(crate) fn header(headers: &[u8], name: &str) -> Option<String> {
+    headers.split(|b| *b == b'\n').find_map(|line| {
+        let line = String::from_utf8_lossy(line);
+        let (key, value) = line.split_once(':')?;
+        key.eq_ignore_ascii_case(name).then(|| value.trim().to_owned())
+    })
+}
+
+/// The faults of one article's content, sorted out of a request's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Damage {
+    pub(crate) payload: bool,
+    pub(crate) checksum: bool,
+    pub(crate) truncated: bool,
+    pub(crate) size: bool,
+    pub(crate) offset: bool,
+}
+
+impl Damage {
+    /// Takes the fault in if it is one of content.
+    pub(crate) fn take(&mut self, fault: &Fault) -> bool {
+        match fault {
+            Fault::CorruptPayload => self.payload = true,
+            Fault::CorruptChecksum => self.checksum = true,
+            Fault::Truncated => self.truncated = true,
+            Fault::WrongSize => self.size = true,
+            Fault::WrongOffset => self.offset = true,
+            _ => return false,
+        }
+        true
+    }
+}
+
+/// Writes one article body in pieces. The middle of the payload is always a border between two pieces, so that a
+/// connection can end there.
+pub(crate) struct Writer<'a> {
+    article: &'a Article,
+    damage: Damage,
+    state: State,
+    scratch: Vec<u8>,
+}
+
+enum State {
+    Begin,
+    Payload {
+        at: u64,
+        encoder: yenc::Encoder,
+        crc: crc32fast::Hasher,
+    },
+    Raw {
+        at: usize,
+    },
+    Done,
+}
+
+/// What a piece was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Piece {
+    More,
+    /// The next piece is the second half's first.
+    Middle,
+    End,
+}
+
+impl<'a> Writer<'a> {
+    pub(crate) fn new(article: &'a Article, damage: Damage) -> Self {
+        Self {
+            article,
+            damage,
+            state: State::Begin,
+            scratch: Vec::new(),
+        }
+    }
+
+    /// Appends the next piece to `out`.
+    pub(crate) fn next(&mut self, out: &mut Vec<u8>) -> Piece {
+        match self.article {
+            Article::Part { file, index } => match file.encoding {
+                Encoding::Yenc => self.yenc(file, *index, out),
+                Encoding::Uu => self.uu(file, *index, out),
+            },
+            Article::Posted { body, .. } => self.raw(body, out),
+        }
+    }
+
+    fn yenc(&mut self, file: &PostedFile, index: usize, out: &mut Vec<u8>) -> Piece {
+        let (begin, len) = file.part(index);
+        let multipart = file.parts() > 1 || file.always_part;
+        let wrong_size = if self.damage.size { 1000 } else { 0 };
+        let middle = len / 2;
+        let mut state = std::mem::replace(&mut self.state, State::Done);
+        if let State::Begin = state {
+            let size = file.body.len() + wrong_size;
+            let text = if multipart {
+                let shift = if self.damage.offset { 1000 } else { 0 };
+                let (part, total) = (index + 1, file.parts());
+                out.extend_from_slice(
+                    format!(
+                        "=ybegin part={part} total={total} line={} size={size} name=",
+                        file.line
+                    )
+                    .as_bytes(),
+                );
+                format!(
+                    "\r\n=ypart begin={} end={}\r\n",
+                    begin + shift + 1,
+                    begin + shift + len
+                )
+            } else {
+                out.extend_from_slice(format!("=ybegin line={} size={size} name=", file.line).as_bytes());
+                "\r\n".to_owned()
+            };
+            out.extend_from_slice(&file.name);
+            out.extend_from_slice(text.as_bytes());
+            state = State::Payload {
+                at: 0,
+                encoder: yenc::Encoder::new(file.line),
+                crc: crc32fast::Hasher::new(),
+            };
+        }
+        let State::Payload {
+            at,
+            mut encoder,
+            mut crc,
+        } = state
+        else {
+            return Piece::End;
+        };
+        let end = if at < middle {
+            middle.min(at + PIECE)
+        } else {
+            len.min(at + PIECE)
+        };
+        self.scratch.resize((end - at) as usize, 0);
+        file.body.read_at(begin + at, &mut self.scratch);
+        crc.update(&self.scratch);
+        if self.damage.payload && (at..end).contains(&middle) {
+            let victim = (middle - at) as usize;
+            self.scratch[victim] ^= 0x55;
+        }
+        encoder.push(&self.scratch, out);
+        if end == middle && end < len && middle > 0 {
+            if self.damage.truncated {
+                encoder.finish(out);
+                return Piece::End;
+            }
+            self.state = State::Payload {
+                at: end,
+                encoder,
+                crc,
+            };
+            return Piece::Middle;
+        }
+        if end < len {
+            self.state = State::Payload {
+                at: end,
+                encoder,
+                crc,
+            };
+            return Piece::More;
+        }
+        encoder.finish(out);
+        // An article too short to have a middle is cut before its `=yend`.
+        if self.damage.truncated {
+            return Piece::End;
+        }
+        let mut crc = crc.finalize();
+        if self.damage.checksum {
+            crc ^= 1;
+        }
+        let size = len + wrong_size;
+        let tail = match (multipart, file.crc32) {
+            (false, _) => format!("=yend size={size} crc32={crc:08x}\r\n"),
+            (true, Some(whole)) if index + 1 == file.parts() => {
+                format!(
+                    "=yend size={size} part={} pcrc32={crc:08x} crc32={whole:08x}\r\n",
+                    index + 1
+                )
+            }
+            (true, _) => format!("=yend size={size} part={} pcrc32={crc:08x}\r\n", index + 1),
+        };
+        out.extend_from_slice(tail.as_bytes());
+        Piece::End
+    }
+
+    /// uuencode (POSIX): lines of 45 bytes, a grave accent for zero. The parts' borders are multiples of 45 or a line
+    /// is shorter, which decoders take.
+    fn uu(&mut self, file: &PostedFile, index: usize, out: &mut Vec<u8>) -> Piece {
+        let (begin, len) = file.part(index);
+        let data = file.body.range(begin, usize::try_from(len).unwrap_or(usize::MAX));
+        if index == 0 {
+            out.extend_from_slice(b"begin 644 ");
+            out.extend_from_slice(&file.name);
+            out.extend_from_slice(b"\r\n");
+        }
+        let lines = data.chunks(45).count();
+        for (number, line) in data.chunks(45).enumerate() {
+            if self.damage.truncated && number >= lines / 2 {
+                return Piece::End;
+            }
+            let mut bytes = line.to_vec();
+            if self.damage.payload && number == lines / 2 {
+                bytes[0] ^= 0x55;
+            }
+            uu_line(&bytes, out);
+        }
+        if index + 1 == file.parts() {
+            out.extend_from_slice(b"`\r\nend\r\n");
+        }
+        Piece::End
+    }
+
+    fn raw(&mut self, body: &Bytes, out: &mut Vec<u8>) -> Piece {
+        let at = if let State::Raw { at } = self.state { at } else { 0 };
+        // The middle is a line's end, so that a cut body is still made of whole lines.
+        let middle =
+            memchr::memchr(b'\n', &body[body.len() / 2..]).map_or(body.len(), |n| body.len() / 2 + n + 1);
+        let limit = if at < middle { middle } else { body.len() };
+        let end = limit.min(at + PIECE as usize);
+        let start = out.len();
+        out.extend_from_slice(&body[at..end]);
+        if self.damage.payload && (at..end).contains(&(body.len() / 2)) {
+            let victim = body.len() / 2 - at;
+            if let Some(byte) = out[start + victim..]
+                .iter_mut()
+                .find(|b| b.is_ascii_alphanumeric())
+            {
+                *byte = if *byte == b'k' { b'l' } else { b'k' };
+            }
+        }
+        if end == body.len() || (self.damage.truncated && end == middle) {
+            self.state = State::Raw { at: body.len() };
+            return Piece::End;
+        }
+        self.state = State::Raw { at: end };
+        if end == middle { Piece::Middle } else { Piece::More }
+    }
+}
+
+fn uu_line(data: &[u8], out: &mut Vec<u8>) {
+    let letter = |six: u8| if six == 0 { b'`' } else { six + 32 };
+    // The first letter is the length (1 to 45: '!' to 'M'), or '.' for 14, which NNTP doubles.
+    let first = letter(data.len() as u8);
+    if first == b'.' {
+        out.push(b'.');
+    }
+    out.push(first);
+    for group in data.chunks(3) {
+        let [a, b, c] = [
+            group[0],
+            group.get(1).copied().unwrap_or(0),
+            group.get(2).copied().unwrap_or(0),
+        ];
+        let sixes = [a >> 2, (a & 3) << 4 | b >> 4, (b & 15) << 2 | c >> 6, c & 63];
+        out.extend(sixes.map(letter));
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    pub(super) fn file(len: u64, cuts: &[u64], encoding: Encoding) -> Arc<PostedFile> {
+        Arc::new(PostedFile {
+            body: Body::seeded(1, len),
+            name: b"a b.bin".to_vec(),
+            cuts: cuts.to_vec(),
+            encoding,
+            line: 128,
+            crc32: Body::seeded(1, len).cheap_crc32(),
+            always_part: false,
+            poster: "p <p@newsd.invalid>".into(),
+            group: "alt.binaries.test".into(),
+        })
+    }
+
+    pub(super) fn whole(article: &Article, damage: Damage) -> Vec<u8> {
+        let (mut writer, mut out) = (Writer::new(article, damage), Vec::new());
+        while writer.next(&mut out) != Piece::End {}
+        out
+    }
+
+    #[test]
+    fn a_part_has_the_headers_of_the_format() {
+        let file = file(200_000, &[0, 150_000, 200_000], Encoding::Yenc);
+        let crc = |offset, len| crc32fast::hash(&file.body.range(offset, len));
+        let text = whole(
+            &Article::Part {
+                file: file.clone(),
+                index: 1,
+            },
+            Damage::default(),
+        );
+        let head =
+            b"=ybegin part=2 total=2 line=128 size=200000 name=a b.bin\r\n=ypart begin=150001 end=200000\r\n";
+        let tail = format!(
+            "=yend size=50000 part=2 pcrc32={:08x} crc32={:08x}\r\n",
+            crc(150_000, 50_000),
+            crc(0, 200_000)
+        );
+        assert!(text.starts_with(head));
+        assert!(text.ends_with(tail.as_bytes()));
+        assert_eq!(
+            text[head.len()..text.len() - tail.len()],
+            yenc::encode(&file.body.range(150_000, 50_000), 128)
+        );
+    }
+
+    #[test]
+    fn each_damage_changes_only_its_own_thing() {
+        let file = file(200_000, &[0, 200_000], Encoding::Yenc);
+        let article = Article::Part {
+            file: file.clone(),
+            index: 0,
+        };
+        let good = whole(&article, Damage::default());
+        let payload = whole(
+            &article,
+            Damage {
+                payload: true,
+                ..Damage::default()
+            },
+        );
+        assert_ne!(payload, good);
+        assert_eq!(
+            good.rsplit(|b| *b == b'=').next(),
+            payload.rsplit(|b| *b == b'=').next(),
+            "checksums stay"
+        );
+        let checksum = whole(
+            &article,
+            Damage {
+                checksum: true,
+                ..Damage::default()
+            },
+        );
+        assert_eq!(checksum.len(), good.len());
+        assert_eq!(checksum.iter().zip(&good).filter(|(a, b)| a != b).count(), 1);
+        let cut = whole(
+            &article,
+            Damage {
+                truncated: true,
+                ..Damage::default()
+            },
+        );
+        assert!(cut.len() < good.len() * 6 / 10 && cut.ends_with(b"\r\n"));
+        let size = whole(
+            &article,
+            Damage {
+                size: true,
+                ..Damage::default()
+            },
+        );
+        assert!(size.starts_with(b"=ybegin line=128 size=201000 "));
+    }
+
+    #[test]
+    fn uuencode_is_the_reference_tools() {
+        // printf 'The quick brown fox jumps over the lazy dog, twice!' | uuencode a
+        let mut out = Vec::new();
+        uu_line(b"The quick brown fox jumps over the lazy dog, ", &mut out);
+        uu_line(b"twice!", &mut out);
+        let expected = "M5&AE('%U:6-K(&)R;W=N(&9O>\"!J=6UP<R!O=F5R('1H92!L87IY(&1O9RP@\r\n&='=I8V4A\r\n";
+        assert_eq!(String::from_utf8_lossy(&out), expected);
+    }
+
+    #[test]
+    fn posted_articles_come_back_as_they_are() {
+        let body: Bytes = b"line one\r\n..dot\r\n".repeat(10_000).into();
+        let article = Article::Posted {
+            headers: Bytes::from_static(b"Newsgroups: a, b\r\n"),
+            body: body.clone(),
+        };
+        assert_eq!(whole(&article, Damage::default()), body);
+        assert_eq!(article.groups(), ["a", "b"]);
+        let cut = whole(
+            &article,
+            Damage {
+                truncated: true,
+                ..Damage::default()
+            },
+        );
+        assert!(cut.len() < body.len() && body.starts_with(&cut) && cut.ends_with(b"\r\n"));
+    }
+}
