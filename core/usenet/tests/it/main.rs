@@ -1,0 +1,100 @@
+//! The pool against news servers: a real protocol double with faults on demand, and servers that play a script.
+//!
+//! Tests count requests and connections. Time limits are guards against a hang and decide nothing else.
+
+mod cancel;
+mod codes;
+mod faults;
+mod limits;
+mod login;
+mod pipelining;
+mod script;
+mod verdicts;
+
+use altmount_newsd::{Body, FileSpec, Newsd, Release};
+use altmount_usenet::{Pool, ProviderConfig, ProviderStatus};
+use altmount_vfs::{Article, ArticleSource, Class, FetchError};
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A provider that is this server.
+fn provider(name: &str, server: &Newsd) -> ProviderConfig {
+    let mut config = ProviderConfig::new(name, server.host());
+    config.port = server.port();
+    config.tls = server.is_tls();
+    config.tls_insecure = server.is_tls();
+    config
+}
+
+fn pool(providers: impl Into<Vec<ProviderConfig>>) -> Arc<Pool> {
+    Pool::new(providers.into()).unwrap()
+}
+
+/// A release of one file in articles of 10,000 bytes.
+fn release(articles: u64) -> Release {
+    let file = FileSpec::new("file.bin", Body::seeded(7, articles * 10_000)).article_size(10_000);
+    Release::builder("release").with(file).build()
+}
+
+fn ids(release: &Release) -> Vec<String> {
+    release.files()[0]
+        .segments()
+        .iter()
+        .map(|s| s.id().to_owned())
+        .collect()
+}
+
+/// The bytes of article `at` of [`release`].
+fn bytes(release: &Release, at: usize) -> Vec<u8> {
+    release.files()[0].body().range(at as u64 * 10_000, 10_000)
+}
+
+/// Fetches for an import.
+async fn fetch(pool: &Pool, id: &str) -> Result<Article, FetchError> {
+    guard(pool.fetch(id, Class::Import)).await
+}
+
+/// Fetches all, at once, and checks every byte.
+async fn fetch_all(pool: &Pool, release: &Release) {
+    let ids = ids(release);
+    let fetched = futures::future::join_all(ids.iter().map(|id| pool.fetch(id, Class::Import)));
+    for (at, article) in guard(fetched).await.into_iter().enumerate() {
+        let article = article.unwrap_or_else(|e| panic!("article {at}: {e}"));
+        assert_eq!(article.data, bytes(release, at), "article {at}");
+        assert_eq!(article.info.offset, Some(at as u64 * 10_000));
+    }
+}
+
+/// Nothing here takes long: what does, hangs.
+async fn guard<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(30), future)
+        .await
+        .expect("it hangs")
+}
+
+/// Waits until the first provider's state is as wanted.
+async fn until(pool: &Pool, wanted: impl Fn(&ProviderStatus) -> bool) {
+    guard(async {
+        while !wanted(&pool.status()[0]) {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+fn is_missing(result: &Result<Article, FetchError>) -> bool {
+    matches!(result, Err(FetchError::Missing { .. }))
+}
+
+fn is_corrupt(result: &Result<Article, FetchError>) -> bool {
+    matches!(result, Err(FetchError::Corrupt { .. }))
+}
+
+/// The reason why it is unknown.
+fn unknown(result: Result<Article, FetchError>) -> String {
+    match result {
+        Err(FetchError::Unknown { reason, .. }) => reason,
+        other => panic!("not unknown but {other:?}"),
+    }
+}
