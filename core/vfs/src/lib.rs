@@ -1,0 +1,33 @@
+//! Reads a content graph: range reads at any offset, with nothing fetched but what the range needs.
+//!
+//! Article bytes come from an [`ArticleSource`] (the NNTP pool, or a double), article tables from a [`TableSource`]
+//! (the store, or a running import's staging area). Everything between is here, once, for imports and mounts alike.
+//!
+//! A content is compiled once, when it is opened, into a plan: prefix sums in place of part lists, tables checked
+//! against the graph. A read goes down the plan to the source of its first byte and returns what that source has
+//! there in one piece, mostly a slice of an article without a copy. What is fetched, cached, shared and read ahead is a
+//! *unit*, an article or a block of an HTTP resource; all else (slices, concatenations, ciphers) is arithmetic over
+//! units, done anew for each read, so that nothing derived has to be kept or can be stale.
+//!
+//! Memory is the sum of three numbers: the cache's budget, the budget of all read-ahead together, and one unit for
+//! each read that is under way.
+#![warn(missing_docs)]
+
+mod ahead;
+mod cipher;
+mod config;
+mod error;
+mod http;
+mod local;
+mod plan;
+mod reader;
+mod source;
+mod units;
+mod vfs;
+
+pub use config::VfsConfig;
+pub use error::{ReadError, ReadErrorKind};
+pub use http::HttpProbe;
+pub use reader::Reader;
+pub use source::{Article, ArticleInfo, ArticleSource, Class, FetchError, Stat, TableSource};
+pub use vfs::{Vfs, VfsStats};

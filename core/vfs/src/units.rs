@@ -1,0 +1,207 @@
+//! Articles and HTTP blocks: the memory cache, and one fetch for all who want the same.
+//!
+//! A fetch ([`Flight`]) belongs to all who wait for it, to nobody in particular: whoever is polled drives it, it goes
+//! on while anybody is left, and it is given up when the last one goes. While a flight is held (by a read, or by a
+//! read-ahead window) its result is found through it even where the cache has no room, so that no two readers fetch the
+//! same twice. Failures are kept by nobody: who comes after one fetches anew.
+//!
+//! A cache on disk goes between memory and source as one more [`ArticleSource`] around the pool. Delivery of an
+//! article while it arrives goes into [`Unit`], which is then a buffer that grows.
+
+use crate::{ArticleInfo, ArticleSource, Class, FetchError, ReadError, http::Http, http::Resource};
+use bytes::Bytes;
+use futures::{
+    FutureExt,
+    future::{BoxFuture, Shared},
+};
+use moka::{future::Cache, policy::EvictionPolicy};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+/// What a unit is found by. Never shown: a URL may be a secret.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Key {
+    /// A message-id without angle brackets.
+    Article(Arc<str>),
+    Block {
+        resource: Arc<Resource>,
+        block: u64,
+    },
+}
+
+pub(crate) struct Unit {
+    /// Of an article, what its headers say.
+    pub(crate) info: Option<ArticleInfo>,
+    pub(crate) data: Bytes,
+}
+
+/// Why a unit could not be had.
+#[derive(Clone, Debug)]
+pub(crate) enum UnitError {
+    Fetch(FetchError),
+    Read(ReadError),
+}
+
+impl From<UnitError> for ReadError {
+    fn from(error: UnitError) -> Self {
+        match error {
+            UnitError::Fetch(e) => e.into(),
+            UnitError::Read(e) => e,
+        }
+    }
+}
+
+pub(crate) type Outcome = Result<Arc<Unit>, UnitError>;
+
+/// One fetch and its result.
+pub(crate) struct Flight {
+    key: Key,
+    shared: Shared<BoxFuture<'static, Outcome>>,
+    units: Arc<Units>,
+}
+
+impl Flight {
+    /// Waits for the result; several may.
+    pub(crate) async fn outcome(&self) -> Outcome {
+        self.shared.clone().await
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        let mut flights = self.units.flights();
+        // A newer flight of the same key stays.
+        if flights.get(&self.key).is_some_and(|f| f.strong_count() == 0) {
+            flights.remove(&self.key);
+        }
+    }
+}
+
+#[derive(Default)]
+pub(crate) struct Counters {
+    pub(crate) hits: AtomicU64,
+    pub(crate) joins: AtomicU64,
+    pub(crate) misses: AtomicU64,
+    pub(crate) served: AtomicU64,
+}
+
+pub(crate) struct Units {
+    source: Arc<dyn ArticleSource>,
+    http: Arc<Http>,
+    memory: Cache<Key, Arc<Unit>>,
+    flights: Mutex<HashMap<Key, Weak<Flight>>>,
+    pub(crate) counters: Counters,
+}
+
+/// Memory that an entry of the cache takes beside its bytes, about.
+const ENTRY_OVERHEAD: usize = 256;
+
+impl Units {
+    pub(crate) fn new(source: Arc<dyn ArticleSource>, http: Arc<Http>, memory_bytes: u64) -> Arc<Self> {
+        let memory = Cache::builder()
+            .max_capacity(memory_bytes)
+            .weigher(|_: &Key, unit: &Arc<Unit>| {
+                u32::try_from(unit.data.len() + ENTRY_OVERHEAD).unwrap_or(u32::MAX)
+            })
+            // Moka's own policy refuses what was not asked for twice, which is just what read-ahead brings.
+            .eviction_policy(EvictionPolicy::lru())
+            .build();
+        Arc::new(Self {
+            source,
+            http,
+            memory,
+            flights: Mutex::default(),
+            counters: Counters::default(),
+        })
+    }
+
+    pub(crate) fn source(&self) -> &Arc<dyn ArticleSource> {
+        &self.source
+    }
+
+    pub(crate) fn http(&self) -> &Arc<Http> {
+        &self.http
+    }
+
+    fn flights(&self) -> std::sync::MutexGuard<'_, HashMap<Key, Weak<Flight>>> {
+        // The map is whole after any panic: each change is one call.
+        self.flights.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The unit from memory, from a flight that is on its way, or fetched.
+    pub(crate) async fn get(self: &Arc<Self>, key: &Key, class: Class) -> Outcome {
+        if let Some(unit) = self.memory.get(key).await {
+            self.counters.hits.fetch_add(1, Ordering::Relaxed);
+            return Ok(unit);
+        }
+        self.flight(key, class).outcome().await
+    }
+
+    /// Joins the flight of `key`, or makes one, which begins when it is first polled.
+    pub(crate) fn flight(self: &Arc<Self>, key: &Key, class: Class) -> Arc<Flight> {
+        // Kept until the lock is released: dropping a flight takes it too.
+        let failed;
+        {
+            let mut flights = self.flights();
+            let held = flights.get(key).and_then(Weak::upgrade);
+            match held {
+                Some(flight) if !matches!(flight.shared.peek(), Some(Err(_))) => {
+                    self.counters.joins.fetch_add(1, Ordering::Relaxed);
+                    return flight;
+                }
+                other => failed = other,
+            }
+            let flight = Arc::new(Flight {
+                key: key.clone(),
+                shared: self.clone().fetch(key.clone(), class).boxed().shared(),
+                units: self.clone(),
+            });
+            flights.insert(key.clone(), Arc::downgrade(&flight));
+            drop(flights);
+            drop(failed);
+            flight
+        }
+    }
+
+    async fn fetch(self: Arc<Self>, key: Key, class: Class) -> Outcome {
+        // A flight that ended between the first look and this one has left its result here.
+        if let Some(unit) = self.memory.get(&key).await {
+            self.counters.hits.fetch_add(1, Ordering::Relaxed);
+            return Ok(unit);
+        }
+        self.counters.misses.fetch_add(1, Ordering::Relaxed);
+        let unit = match &key {
+            Key::Article(id) => {
+                let article = self.source.fetch(id, class).await.map_err(UnitError::Fetch)?;
+                Unit {
+                    info: Some(article.info),
+                    data: article.data,
+                }
+            }
+            Key::Block { resource, block } => Unit {
+                info: None,
+                data: self.http.block(resource, *block).await.map_err(UnitError::Read)?,
+            },
+        };
+        let unit = Arc::new(unit);
+        self.memory.insert(key, unit.clone()).await;
+        // Moka evicts in batches of its own; the budget is to hold after each article.
+        self.memory.run_pending_tasks().await;
+        Ok(unit)
+    }
+
+    /// Bytes and entries in memory.
+    pub(crate) fn held(&self) -> (u64, u64) {
+        (self.memory.weighted_size(), self.memory.entry_count())
+    }
+
+    pub(crate) fn in_flight(&self) -> u64 {
+        let flights: Vec<_> = self.flights().values().filter_map(Weak::upgrade).collect();
+        flights.iter().filter(|f| f.shared.peek().is_none()).count() as u64
+    }
+}

@@ -1,0 +1,148 @@
+use crate::{
+    Article, ArticleSource, Class, FetchError, HttpProbe, ReadError, Reader, Stat, TableSource, VfsConfig,
+    ahead::Budget,
+    http::Http,
+    local::Roots,
+    plan::Plan,
+    reader::Core,
+    units::{Key, UnitError, Units},
+};
+use altmount_model::Content;
+use std::{
+    fmt,
+    sync::{Arc, atomic::Ordering},
+};
+
+/// What all readers share: the article source, the cache, the flights, the HTTP client, the read-ahead budget.
+pub struct Vfs {
+    units: Arc<Units>,
+    roots: Arc<Roots>,
+    budget: Budget,
+    read_ahead_bytes: u64,
+}
+
+impl fmt::Debug for Vfs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Vfs")
+            .field("stats", &self.stats())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Counts since the start, and what is held now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct VfsStats {
+    /// Bytes of articles and HTTP blocks in the memory cache.
+    pub cache_bytes: u64,
+    /// How many they are.
+    pub cache_entries: u64,
+    /// Look-ups that found theirs in the cache.
+    pub hits: u64,
+    /// Look-ups that joined a fetch, or found its result held by another reader.
+    pub joins: u64,
+    /// Fetches.
+    pub misses: u64,
+    /// Fetches on their way now.
+    pub in_flight: u64,
+    /// Bytes that all readers hold ahead of their positions, or have on their way.
+    pub read_ahead_bytes: u64,
+    /// Bytes that readers returned.
+    pub served_bytes: u64,
+    /// HTTP requests sent, each hop of a redirect counted.
+    pub http_requests: u64,
+}
+
+impl Vfs {
+    /// Readers over these articles.
+    ///
+    /// # Errors
+    /// [`crate::ReadErrorKind::Invalid`] for a configuration that cannot work.
+    pub fn new(articles: Arc<dyn ArticleSource>, config: VfsConfig) -> Result<Arc<Self>, ReadError> {
+        config.check()?;
+        Ok(Arc::new(Self {
+            units: Units::new(articles, Http::new(&config), config.memory_bytes),
+            roots: Arc::new(Roots {
+                materialized: config.materialized_root,
+            }),
+            budget: Budget::new(config.read_ahead_total_bytes),
+            read_ahead_bytes: config.read_ahead_bytes,
+        }))
+    }
+
+    /// Checks a content and the article tables that it names, and opens it. Fetches nothing.
+    ///
+    /// # Errors
+    /// [`crate::ReadErrorKind::Invalid`] for a broken graph, or one that does not fit its tables;
+    /// [`crate::ReadErrorKind::Io`] where a table cannot be loaded; [`crate::ReadErrorKind::Denied`] for a credential or a kind
+    /// of link that is not to be had.
+    pub async fn open(
+        self: &Arc<Self>,
+        content: Arc<Content>,
+        tables: Arc<dyn TableSource>,
+        class: Class,
+    ) -> Result<Reader, ReadError> {
+        let plan = Plan::compile(content, tables).await?;
+        Ok(Reader::new(Core {
+            plan: Arc::new(plan),
+            units: self.units.clone(),
+            roots: self.roots.clone(),
+            budget: self.budget.clone(),
+            class,
+            read_ahead_bytes: self.read_ahead_bytes,
+        }))
+    }
+
+    /// One whole article, through the cache and the fetches that readers use.
+    ///
+    /// # Errors
+    /// Those of the source.
+    pub async fn article(&self, id: &str, class: Class) -> Result<Article, FetchError> {
+        let failed = |reason: &str| FetchError::Unknown {
+            id: id.to_owned(),
+            reason: reason.to_owned(),
+        };
+        match self.units.get(&Key::Article(id.into()), class).await {
+            Ok(unit) => Ok(Article {
+                info: unit
+                    .info
+                    .clone()
+                    .ok_or_else(|| failed("the cache has something else under its id"))?,
+                data: unit.data.clone(),
+            }),
+            Err(UnitError::Fetch(e)) => Err(e),
+            Err(UnitError::Read(e)) => Err(failed(&e.message)),
+        }
+    }
+
+    /// Whether each of the articles exists, in the order of `ids`.
+    pub async fn stat(&self, ids: &[&str], class: Class) -> Vec<Stat> {
+        self.units.source().stat(ids, class).await
+    }
+
+    /// What a server says of an HTTP resource, under the rules that reads of it are under.
+    ///
+    /// # Errors
+    /// [`crate::ReadErrorKind::Denied`] for a private address or a refused login, `Missing`, `Io`, `Limit` for too many
+    /// redirects, `Invalid` for an answer that makes no sense.
+    pub async fn http_probe(&self, url: &str) -> Result<HttpProbe, ReadError> {
+        self.units.http().probe(url).await
+    }
+
+    /// Counts since the start, and what is held now.
+    pub fn stats(&self) -> VfsStats {
+        let (cache_bytes, cache_entries) = self.units.held();
+        let counters = &self.units.counters;
+        VfsStats {
+            cache_bytes,
+            cache_entries,
+            hits: counters.hits.load(Ordering::Relaxed),
+            joins: counters.joins.load(Ordering::Relaxed),
+            misses: counters.misses.load(Ordering::Relaxed),
+            in_flight: self.units.in_flight(),
+            read_ahead_bytes: self.budget.used(),
+            served_bytes: counters.served.load(Ordering::Relaxed),
+            http_requests: self.units.http().requests(),
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! The crate through its public interface: every kind of node against a plain model, and counts of what is fetched.
+
+mod errors;
+mod fetches;
+mod graph;
+mod http;
+mod local;
+mod readahead;
+mod support;
+mod web;
