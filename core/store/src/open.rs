@@ -1,0 +1,142 @@
+//! Opening the data directory: lock, connections, migrations.
+
+use crate::{Result, StoreError, StoreErrorKind};
+use sqlx::{
+    Connection, SqlSafeStr, SqliteConnection, SqlitePool,
+    migrate::{MigrateError, Migration, MigrationType, Migrator},
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+use std::{
+    fs::{self, File, OpenOptions, TryLockError},
+    io::{Read, Write},
+    path::Path,
+    time::Duration,
+};
+
+/// Read connections; each has a thread of its own.
+const READERS: u32 = 4;
+/// Pages of 4 KiB in the log at which the writer copies them itself (32 MiB).
+const LOG_BOUND: &str = "8192";
+
+fn migrations() -> Vec<Migration> {
+    vec![Migration::new(
+        1,
+        "initial".into(),
+        MigrationType::Simple,
+        include_str!("../migrations/0001_initial.sql").into_sql_str(),
+        false,
+    )]
+}
+
+/// The lock on a data directory.
+#[derive(Debug)]
+pub(crate) struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Said, and not left to the closing of the file: a process that is just being started has a copy of the handle
+        // for a moment. Where it fails, the closing is still to come.
+        let _ = self.0.unlock();
+    }
+}
+
+/// Makes the data directory where it is missing and takes its lock.
+pub(crate) fn lock(data_dir: &Path) -> Result<Lock> {
+    make_private_dir(data_dir)?;
+    let path = data_dir.join("altmount.lock");
+    let mut file = private(OpenOptions::new().read(true).write(true).create(true))
+        .open(&path)
+        .map_err(|e| StoreError::io("open the lock file", &path, e))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut holder = String::new();
+            let known = (&mut file).take(20).read_to_string(&mut holder).is_ok();
+            let holder = holder.trim().parse::<u32>().ok().filter(|_| known);
+            let who = holder.map_or(String::new(), |pid| format!(" (process {pid})"));
+            return Err(StoreError::new(
+                StoreErrorKind::InUse,
+                format!(
+                    "the data directory '{}' is in use by another server{who}; stop it or name another directory",
+                    data_dir.display()
+                ),
+            ));
+        }
+        Err(TryLockError::Error(error)) => return Err(StoreError::io("lock", &path, error)),
+    }
+    file.set_len(0)
+        .and_then(|()| file.write_all(format!("{}\n", std::process::id()).as_bytes()))
+        .map_err(|e| StoreError::io("write", &path, e))?;
+    Ok(Lock(file))
+}
+
+/// Makes a directory, and those above it, that only its owner may look into.
+pub(crate) fn make_private_dir(path: &Path) -> Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder
+        .create(path)
+        .map_err(|e| StoreError::io("make the directory", path, e))
+}
+
+/// New files are their owner's alone: source files and the database hold passwords.
+pub(crate) fn private(options: &mut OpenOptions) -> &mut OpenOptions {
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
+    options
+}
+
+/// How every connection is opened.
+pub(crate) fn options(data_dir: &Path) -> Result<SqliteConnectOptions> {
+    let path = data_dir.join("altmount.db");
+    // Made here and not by SQLite for its mode; the log takes the mode of the database.
+    private(OpenOptions::new().write(true).create(true))
+        .open(&path)
+        .map_err(|e| StoreError::io("open the database", &path, e))?;
+    Ok(SqliteConnectOptions::new()
+        .filename(path)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .busy_timeout(Duration::from_secs(10))
+        .pragma("wal_autocheckpoint", LOG_BOUND)
+        .pragma("journal_size_limit", "67108864")
+        .pragma("temp_store", "memory")
+        .pragma("trusted_schema", "off")
+        .row_buffer_size(512))
+}
+
+/// A connection that may write.
+pub(crate) async fn connect(options: &SqliteConnectOptions) -> Result<SqliteConnection, sqlx::Error> {
+    SqliteConnection::connect_with(options).await
+}
+
+/// The connections that only read. Opened when they are first needed.
+pub(crate) fn readers(options: &SqliteConnectOptions) -> SqlitePool {
+    SqlitePoolOptions::new()
+        .max_connections(READERS)
+        .connect_lazy_with(options.clone().pragma("query_only", "on"))
+}
+
+/// Brings the schema up to date; refuses one that this program does not know.
+pub(crate) async fn migrate(conn: &mut SqliteConnection, data_dir: &Path) -> Result<()> {
+    let migrator = Migrator::with_migrations(migrations());
+    let newest = migrator.iter().map(|m| m.version).max().unwrap_or(0);
+    migrator.run(conn).await.map_err(|error| match error {
+        MigrateError::VersionMissing(version) if version > newest => StoreError::new(
+            StoreErrorKind::NewerSchema,
+            format!(
+                "the database in '{}' has schema {version} and this program knows schemas up to {newest}; start a \
+                 newer version of the program, or restore the copy made before the update",
+                data_dir.display()
+            ),
+        ),
+        other => StoreError::new(
+            StoreErrorKind::Io,
+            format!("the database in '{}' cannot be brought up to date", data_dir.display()),
+        )
+        .with_source(other),
+    })
+}

@@ -1,0 +1,82 @@
+//! The statements of the hot paths use the indexes that are meant for them.
+
+use crate::{library, open, queue};
+use sqlx::{AssertSqlSafe, Row, SqliteConnection};
+
+/// A new database; the folder has to outlive the connection.
+async fn database() -> (tempfile::TempDir, SqliteConnection) {
+    let dir = tempfile::tempdir().expect("a folder");
+    let options = open::options(dir.path()).expect("options");
+    let mut conn = open::connect(&options).await.expect("connects");
+    open::migrate(&mut conn, dir.path()).await.expect("migrates");
+    (dir, conn)
+}
+
+async fn plan(conn: &mut SqliteConnection, sql: &str) -> Vec<String> {
+    let rows = sqlx::query(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}")))
+        .fetch_all(conn)
+        .await
+        .expect("explains");
+    rows.iter().map(|row| row.get::<String, _>("detail")).collect()
+}
+
+#[tokio::test]
+async fn a_listing_is_one_range_of_one_index() {
+    let (_dir, mut conn) = database().await;
+    let plan = plan(&mut conn, library::LIST).await;
+    let nodes: Vec<&String> = plan.iter().filter(|step| step.contains(" n ")).collect();
+    assert_eq!(
+        nodes,
+        ["SEARCH n USING INDEX nodes_children (parent=? AND listed=? AND name>?)"]
+    );
+    assert!(!plan.iter().any(|step| step.contains("TEMP B-TREE")), "{plan:?}");
+}
+
+#[tokio::test]
+async fn a_look_up_is_one_index_look_up_for_each_name() {
+    let (_dir, mut conn) = database().await;
+    let plan = plan(&mut conn, library::LOOKUP).await;
+    let nodes: Vec<&String> = plan.iter().filter(|step| step.contains(" n ")).collect();
+    assert_eq!(
+        nodes,
+        [
+            "SEARCH n USING COVERING INDEX nodes_children (parent=? AND listed=? AND name=?)",
+            "SEARCH n USING INTEGER PRIMARY KEY (rowid=?)"
+        ],
+        "{plan:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_claim_takes_the_head_of_an_index() {
+    let (_dir, mut conn) = database().await;
+    let claim = plan(&mut conn, queue::CLAIM).await;
+    assert!(
+        claim.contains(&"SCAN jobs USING COVERING INDEX jobs_due".to_owned()),
+        "{claim:?}"
+    );
+    assert!(
+        !claim.iter().any(|step| step.contains("TEMP B-TREE")),
+        "{claim:?}"
+    );
+    for (sql, index) in [(queue::WAITING, "jobs_waiting"), (queue::EXPIRED, "jobs_leases")] {
+        let plan = plan(&mut conn, sql).await;
+        assert!(
+            plan.iter().any(|step| step.contains(&format!("INDEX {index} "))),
+            "{plan:?}"
+        );
+        assert!(!plan.iter().any(|step| step.starts_with("SCAN")), "{plan:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_page_of_jobs_reads_ranges_of_the_state_index() {
+    let (_dir, mut conn) = database().await;
+    let plan = plan(&mut conn, queue::PAGE).await;
+    let arms = plan
+        .iter()
+        .filter(|s| s.contains("COVERING INDEX jobs_state (state=?)"))
+        .count();
+    assert_eq!(arms, 5, "{plan:?}");
+    assert!(!plan.iter().any(|s| s.starts_with("SCAN jobs")), "{plan:?}");
+}
