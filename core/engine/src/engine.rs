@@ -1,0 +1,143 @@
+use crate::{
+    EngineConfig, ImportService, Library, Registry,
+    events::{Event, Events},
+    shared::Shared,
+    worker::{Worker, WorkerStatus},
+};
+use altmount_store::{Result, Store};
+use altmount_vfs::Vfs;
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+use tokio::sync::{Notify, RwLock, Semaphore, broadcast};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// A shorter lease would run out between two renewals.
+const SHORTEST_LEASE: Duration = Duration::from_millis(100);
+
+/// The running engine: the queue's workers, the way in, the library, the events.
+pub struct Engine {
+    imports: ImportService,
+    library: Library,
+    tasks: TaskTracker,
+    workers: Vec<Arc<Mutex<WorkerStatus>>>,
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine")
+            .field("workers", &self.workers())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Engine {
+    /// Puts what an earlier process left into order (its running jobs, blobs without a job) and starts the workers.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn start(
+        store: Store,
+        vfs: Arc<Vfs>,
+        registry: Registry,
+        mut config: EngineConfig,
+    ) -> Result<Arc<Self>> {
+        config.max_source_bytes = config.max_source_bytes.min(Store::MAX_BLOB);
+        config.lease = config.lease.max(SHORTEST_LEASE);
+        let requeued = store.recover().await?;
+        let swept = store.sweep_blobs().await?;
+        if requeued + swept > 0 {
+            tracing::info!(
+                "put {requeued} interrupted imports back into the queue, removed {swept} files without a job"
+            );
+        }
+        let memory = config.submit_memory_bytes.max(config.max_source_bytes) / 1024 + 1;
+        let submit_kib = u32::try_from(memory)
+            .unwrap_or(u32::MAX)
+            .min(Semaphore::MAX_PERMITS as u32);
+        let shared = Arc::new(Shared {
+            store,
+            vfs,
+            registry,
+            events: Arc::new(Events::new(config.event_capacity)),
+            wake: Notify::new(),
+            announce: RwLock::new(()),
+            claims: RwLock::new(()),
+            running: Mutex::new(HashMap::new()),
+            submit_memory: Arc::new(Semaphore::new(submit_kib as usize)),
+            submit_kib,
+            shutdown: CancellationToken::new(),
+            config,
+        });
+        let tasks = TaskTracker::new();
+        let started = altmount_store::now_ms();
+        let workers = (1..=shared.config.workers.get())
+            .map(|number| {
+                let name = format!("worker-{number}");
+                let status = Arc::new(Mutex::new(WorkerStatus {
+                    name: name.clone(),
+                    job: None,
+                    last_error: None,
+                }));
+                let worker = Worker {
+                    shared: Arc::clone(&shared),
+                    owner: format!("{name}@{}-{started}", std::process::id()),
+                    status: Arc::clone(&status),
+                };
+                tasks.spawn(worker.run());
+                status
+            })
+            .collect();
+        tasks.close();
+        Ok(Arc::new(Self {
+            library: Library::new(Arc::clone(&shared)),
+            imports: ImportService { shared },
+            tasks,
+            workers,
+        }))
+    }
+
+    /// Stops: nothing is claimed or submitted any more, running imports go back to the queue. Waits for that until
+    /// `deadline` has passed; what has not stopped by then is recovered at the next start. Answers whether all of it has.
+    pub async fn shutdown(&self, deadline: Duration) -> bool {
+        self.imports.shared.shutdown.cancel();
+        tokio::time::timeout(deadline, self.tasks.wait()).await.is_ok()
+    }
+
+    /// The queue.
+    pub fn imports(&self) -> &ImportService {
+        &self.imports
+    }
+
+    /// The files and folders.
+    pub fn library(&self) -> &Library {
+        &self.library
+    }
+
+    /// Everything that happens from now on. A subscriber that falls too far behind is told how many events it missed.
+    pub fn events(&self) -> broadcast::Receiver<Event> {
+        self.imports.shared.events.subscribe()
+    }
+
+    /// The importers.
+    pub fn registry(&self) -> &Registry {
+        &self.imports.shared.registry
+    }
+
+    /// What each worker does now.
+    pub fn workers(&self) -> Vec<WorkerStatus> {
+        let status =
+            |worker: &Arc<Mutex<WorkerStatus>>| worker.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        self.workers.iter().map(status).collect()
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        // The workers have their own references; without this they would work for nobody.
+        self.imports.shared.shutdown.cancel();
+    }
+}

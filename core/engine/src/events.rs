@@ -1,0 +1,96 @@
+//! What happened, for whoever shows it: server-sent events, mounts' caches, histories.
+
+use altmount_model::{JobId, VPath};
+use altmount_store::{Failure, Job, JobState};
+use serde::Serialize;
+use std::num::NonZeroUsize;
+use tokio::sync::broadcast;
+
+/// One thing that happened. Published after it is in the store, so whoever hears of it can read it there.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Event {
+    /// A job reached a state. The events of one job come in the order in which it went through its states.
+    Job {
+        /// The job.
+        id: JobId,
+        /// The state that it is in now.
+        state: JobState,
+        /// The queued file's name.
+        file_name: String,
+        /// The folder of its release.
+        destination: VPath,
+        /// How often it was started.
+        attempts: u32,
+        /// Why it failed, or why it is queued again.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        failure: Option<Failure>,
+    },
+    /// A running import got further. Thinned out; the job itself always has the latest figures.
+    Progress {
+        /// The job.
+        id: JobId,
+        /// How much is done, in any unit.
+        done: u64,
+        /// How much there is.
+        total: u64,
+    },
+    /// The library changed.
+    Library {
+        /// How.
+        change: LibraryChange,
+        /// The file or folder; where it is now, for a move.
+        path: VPath,
+        /// Where it was, for a move.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        from: Option<VPath>,
+    },
+}
+
+/// How the library changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum LibraryChange {
+    /// A release was put in, or replaced by a newer import of the same file.
+    Added,
+    /// A file or folder was deleted.
+    Removed,
+    /// A file or folder was moved or renamed.
+    Moved,
+    /// An empty folder was made.
+    Folder,
+}
+
+impl Event {
+    pub(crate) fn job(job: &Job, state: JobState, failure: Option<Failure>) -> Self {
+        Self::Job {
+            id: job.id,
+            state,
+            file_name: job.file_name.clone(),
+            destination: job.destination.clone(),
+            attempts: job.attempts,
+            failure,
+        }
+    }
+}
+
+/// The bounded channel that every subscriber has its own place in. One that falls behind is told how many it missed.
+#[derive(Debug)]
+pub(crate) struct Events(broadcast::Sender<Event>);
+
+impl Events {
+    pub(crate) fn new(capacity: NonZeroUsize) -> Self {
+        Self(broadcast::channel(capacity.get()).0)
+    }
+
+    pub(crate) fn publish(&self, event: Event) {
+        // No subscriber is no error.
+        let _subscribers = self.0.send(event);
+    }
+
+    pub(crate) fn subscribe(&self) -> broadcast::Receiver<Event> {
+        self.0.subscribe()
+    }
+}

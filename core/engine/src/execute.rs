@@ -1,0 +1,235 @@
+//! The one way from a queued file to a checked release: first run, retry, re-import and inspection all take it.
+
+use crate::{
+    EngineConfig,
+    context::JobContext,
+    panics,
+    progress::Progress,
+    registry::{Choice, ChoiceRecord, HEAD_BYTES, Registry},
+    staging::{Staged, Staging},
+    verify,
+};
+use altmount_model::{JobId, VPath};
+use altmount_sdk::{ErrorKind, ImportError, ImportRequest, Summary};
+use altmount_vfs::Vfs;
+use bytes::Bytes;
+use std::sync::Arc;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+use tracing::Instrument;
+
+/// Longest text that an importer can put into a job, in bytes.
+const TEXT_BYTES: usize = 4096;
+/// Most notes, facts or context pairs that it can put there.
+const TEXTS: usize = 1000;
+
+/// What is imported.
+pub(crate) struct Input {
+    /// `None` where nothing is stored of the import.
+    pub(crate) job: Option<JobId>,
+    pub(crate) file_name: String,
+    pub(crate) bytes: Bytes,
+    pub(crate) passwords: Vec<String>,
+    pub(crate) importer: Option<String>,
+    pub(crate) destination: VPath,
+}
+
+/// What came of it, not yet visible to anyone.
+#[derive(Debug)]
+pub(crate) struct Imported {
+    pub(crate) choice: ChoiceRecord,
+    pub(crate) summary: Summary,
+    pub(crate) staged: Arc<Staged>,
+}
+
+/// Why there is nothing to commit.
+#[derive(Debug)]
+pub(crate) enum Ended {
+    /// The import failed.
+    Failed(ImportError),
+    /// It was told to stop, and did; or did not within the grace period.
+    Stopped { wedged: bool },
+}
+
+impl From<ImportError> for Ended {
+    fn from(error: ImportError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// What an execution needs of the engine.
+pub(crate) struct Host<'a> {
+    pub(crate) registry: &'a Registry,
+    pub(crate) vfs: &'a Arc<Vfs>,
+    pub(crate) config: &'a EngineConfig,
+}
+
+impl Host<'_> {
+    /// Chooses the importer for a file, or says why there is none.
+    pub(crate) async fn choose(&self, input: &Input) -> Result<Choice, ImportError> {
+        let head = &input.bytes[..input.bytes.len().min(HEAD_BYTES)];
+        let pinned = input.importer.as_deref();
+        let choice = self.registry.choose(&input.file_name, head, pinned).await;
+        choice.ok_or_else(|| {
+            let text = match pinned {
+                Some(id) => format!(
+                    "the importer '{id}' that '{}' is for is not there, or stopped to answer; these are known: {}",
+                    input.file_name,
+                    self.registry.ids().join(", ")
+                ),
+                None => format!(
+                    "no importer recognises '{}'; these types are taken: {}",
+                    input.file_name,
+                    self.registry.extensions().join(", ")
+                ),
+            };
+            ImportError::new(ErrorKind::Unsupported, text)
+        })
+    }
+
+    /// Runs the chosen importer and checks what it staged.
+    pub(crate) async fn import(
+        &self,
+        input: Input,
+        choice: Choice,
+        progress: Arc<Progress>,
+        stop: &CancellationToken,
+    ) -> Result<Imported, Ended> {
+        let secrets = input.passwords.clone();
+        let file_name = input.file_name.clone();
+        let result = self.run(input, &choice, progress, stop).await;
+        let (summary, staged) = result.map_err(|ended| match ended {
+            Ended::Failed(error) => Ended::Failed(clean_error(error, &secrets)),
+            stopped @ Ended::Stopped { .. } => stopped,
+        })?;
+        if !staged
+            .files
+            .iter()
+            .any(|file| file.listed(self.config.list_sidecars))
+        {
+            let text = format!("there is no usable file in '{file_name}'");
+            return Err(ImportError::new(ErrorKind::NothingUsable, text).into());
+        }
+        let staged = Arc::new(staged);
+        let verified = stop
+            .run_until_cancelled(verify::verify(self.vfs, &staged, self.config.list_sidecars))
+            .await;
+        match verified {
+            Some(result) => result.map_err(|error| Ended::Failed(clean_error(error, &secrets)))?,
+            None => return Err(Ended::Stopped { wedged: false }),
+        }
+        Ok(Imported {
+            choice: choice.record,
+            summary: clean_summary(summary, &secrets),
+            staged,
+        })
+    }
+
+    async fn run(
+        &self,
+        input: Input,
+        choice: &Choice,
+        progress: Arc<Progress>,
+        stop: &CancellationToken,
+    ) -> Result<(Summary, Staged), Ended> {
+        let limits = self.config.limits.clone();
+        let staging = Arc::new(Staging::new(
+            limits.clone(),
+            Arc::clone(&choice.importer),
+            input.destination,
+        ));
+        let release_name = self.registry.release_name(&input.file_name);
+        let mut request = ImportRequest::new(&input.file_name, release_name, input.bytes.len() as u64);
+        request.passwords = input.passwords;
+        let cx = JobContext::new(
+            input.job,
+            Arc::clone(&choice.importer),
+            input.bytes,
+            Arc::clone(&staging),
+            Arc::clone(self.vfs),
+            limits,
+            progress,
+            stop.child_token(),
+        );
+        let importer = Arc::clone(&choice.importer.importer);
+        let span = tracing::info_span!(
+            "import",
+            job.id = input.job.map(|j| j.0),
+            importer.id = choice.record.importer
+        );
+        // A task of its own: an importer that blocks its thread cannot keep its worker from ending the job.
+        let run = async move { importer.import(request, &cx).await };
+        let mut task = AbortOnDropHandle::new(tokio::spawn(run.instrument(span)));
+        let ended = tokio::select! {
+            ended = &mut task => ended,
+            () = stop.cancelled() => {
+                staging.close();
+                task.abort();
+                let gone = tokio::time::timeout(self.config.cancel_grace, &mut task).await;
+                if gone.is_err() {
+                    choice.importer.quarantine("it did not stop when it was told to");
+                }
+                return Err(Ended::Stopped { wedged: gone.is_err() });
+            }
+        };
+        let staged = staging.close();
+        match ended {
+            Ok(Ok(summary)) => Ok((summary, staged)),
+            Ok(Err(error)) => Err(error.into()),
+            Err(error) => {
+                let what = match error.try_into_panic() {
+                    Ok(payload) => panics::text(payload),
+                    Err(error) => error.to_string(),
+                };
+                let text = format!("the importer '{}' panicked: {what}", choice.record.importer);
+                Err(ImportError::new(ErrorKind::Panicked, text).into())
+            }
+        }
+    }
+}
+
+/// Bounded, and without the passwords that came with the job.
+fn clean_text(mut text: String, secrets: &[String]) -> String {
+    // A password of a letter or two would black out half of the text and is none.
+    for secret in secrets
+        .iter()
+        .filter(|s| s.len() > 3 && text.contains(s.as_str()))
+        .cloned()
+        .collect::<Vec<_>>()
+    {
+        text = text.replace(&secret, "***");
+    }
+    let mut end = text.len().min(TEXT_BYTES);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.truncate(end);
+    text
+}
+
+fn clean_pairs(pairs: Vec<(String, String)>, secrets: &[String]) -> Vec<(String, String)> {
+    pairs
+        .into_iter()
+        .take(TEXTS)
+        .map(|(name, value)| (clean_text(name, secrets), clean_text(value, secrets)))
+        .collect()
+}
+
+fn clean_error(error: ImportError, secrets: &[String]) -> ImportError {
+    ImportError {
+        message: clean_text(error.message, secrets),
+        context: clean_pairs(error.context, secrets),
+        ..error
+    }
+}
+
+fn clean_summary(summary: Summary, secrets: &[String]) -> Summary {
+    Summary {
+        notes: summary
+            .notes
+            .into_iter()
+            .take(TEXTS)
+            .map(|note| clean_text(note, secrets))
+            .collect(),
+        meta: clean_pairs(summary.meta, secrets),
+    }
+}

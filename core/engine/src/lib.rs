@@ -1,0 +1,51 @@
+//! The engine: takes files into the queue, runs importers over them, and keeps the library that comes of it.
+//!
+//! There is one way in ([`ImportService::submit`]) and one way through: a worker claims a job with a lease, chooses the
+//! importer, runs it into a staging area that nobody sees, reads the ends of what it staged through the reader that mounts
+//! use, and commits all of it in one transaction of the store. A first run, a retry, a re-import and an inspection differ
+//! in nothing but who asks and whether the last step is taken.
+//!
+//! Importers are foreign code. Each import is a task of its own, with every service and every limit behind its
+//! [`altmount_sdk::ImportContext`]; a panic, a hang or a flood ends that job and no other. Nothing here polls: workers are
+//! woken by what is queued, and sleep no longer than to the earliest retry or lease.
+//!
+//! The engine knows no protocol. HTTP, WebDAV, FUSE and the command line are adapters over [`Engine`]; articles come from
+//! whatever [`altmount_vfs::Vfs`] reads.
+#![warn(missing_docs)]
+
+mod config;
+mod context;
+mod destination;
+mod engine;
+mod error;
+mod events;
+mod execute;
+mod inspect;
+mod library;
+mod names;
+mod panics;
+mod progress;
+mod registry;
+mod service;
+mod shared;
+mod source;
+mod staging;
+mod verify;
+mod worker;
+
+pub use config::{EngineConfig, ImportLimits};
+pub use engine::Engine;
+pub use error::SubmitError;
+pub use events::{Event, LibraryChange};
+pub use inspect::{InspectedFile, Inspection};
+pub use library::{Library, OpenError, OpenFile};
+pub use registry::{Choice, ChoiceRecord, HEAD_BYTES, Refused, Registered, Registry, RunnerUp};
+pub use service::{ImportService, InspectError, SubmitRequest, SubmitSource};
+pub use worker::WorkerStatus;
+
+// What the engine's methods take and answer, so that adapters need not name the crates below.
+pub use altmount_store::{
+    CancelOutcome, DeleteOutcome, Entry, Failure, Job, JobFilter, JobState, MakeDirOutcome, Page, Passwords,
+    ROOT, RenameOutcome, RetryOutcome, StoreError, StoreErrorKind,
+};
+pub use altmount_vfs::{Class, ReadError, ReadErrorKind, Reader};

@@ -1,0 +1,87 @@
+//! What the workers, the import service and the library share.
+
+use crate::{
+    EngineConfig,
+    events::{Event, Events},
+    execute::Host,
+    progress::Progress,
+    registry::Registry,
+};
+use altmount_model::JobId;
+use altmount_store::Store;
+use altmount_vfs::Vfs;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+};
+use tokio::sync::{Notify, RwLock, Semaphore};
+use tokio_util::sync::CancellationToken;
+
+pub(crate) struct Shared {
+    pub(crate) store: Store,
+    pub(crate) vfs: Arc<Vfs>,
+    pub(crate) registry: Registry,
+    pub(crate) config: EngineConfig,
+    pub(crate) events: Arc<Events>,
+    /// Something may be due. A permit is kept where no worker waits, and each worker that finds a job passes it on.
+    pub(crate) wake: Notify,
+    /// Held for reading from the moment that a job can be claimed until that is announced, and passed for writing before the
+    /// claim is announced: so nobody hears that a job runs before hearing that it is queued.
+    pub(crate) announce: RwLock<()>,
+    /// Held for reading while a job is claimed and entered into `running`, for writing while one is cancelled: so a running
+    /// job that is to be cancelled is always found there.
+    pub(crate) claims: RwLock<()>,
+    pub(crate) running: Mutex<HashMap<JobId, Arc<Control>>>,
+    /// The memory that queued files may take while they are submitted, in KiB.
+    pub(crate) submit_memory: Arc<Semaphore>,
+    pub(crate) submit_kib: u32,
+    pub(crate) shutdown: CancellationToken,
+}
+
+/// A running job, as others reach it.
+#[derive(Debug)]
+pub(crate) struct Control {
+    pub(crate) stop: CancellationToken,
+    pub(crate) reason: OnceLock<StopReason>,
+    pub(crate) progress: Arc<Progress>,
+}
+
+/// Why a running import is to stop; the first reason counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StopReason {
+    Cancelled,
+    LeaseLost,
+    Shutdown,
+    WallTime,
+}
+
+impl Control {
+    pub(crate) fn stop(&self, reason: StopReason) {
+        self.reason.get_or_init(|| reason);
+        self.stop.cancel();
+    }
+}
+
+impl Shared {
+    pub(crate) fn host(&self) -> Host<'_> {
+        Host {
+            registry: &self.registry,
+            vfs: &self.vfs,
+            config: &self.config,
+        }
+    }
+
+    pub(crate) fn publish(&self, event: Event) {
+        self.events.publish(event);
+    }
+
+    pub(crate) fn control(&self, id: JobId) -> Option<Arc<Control>> {
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        running.get(&id).cloned()
+    }
+
+    /// Waits until everything that can be claimed by now is announced.
+    pub(crate) async fn announced(&self) {
+        drop(self.announce.write().await);
+    }
+}

@@ -1,0 +1,430 @@
+//! A worker: claims jobs and takes each to its end. It sleeps until it is woken, or until the earliest wait or lease ends.
+
+use crate::{
+    error::import_error_of_store,
+    events::{Event, LibraryChange},
+    execute::{Ended, Imported, Input},
+    panics,
+    progress::Progress,
+    shared::{Control, Shared, StopReason},
+    source,
+};
+use altmount_sdk::{ErrorKind, ImportError, Retry, json};
+use altmount_store::{CommitOutcome, Failure, Job, JobState, NewRelease, now_ms};
+use bytes::Bytes;
+use futures::FutureExt;
+use serde::Serialize;
+use std::{
+    panic::AssertUnwindSafe,
+    path::PathBuf,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+    time::Duration,
+};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// The wait after a failure of the store, which is tried again for as long as the engine runs.
+const STORE_RETRY: Duration = Duration::from_secs(1);
+/// The longest wait that an importer's error can ask for.
+const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3600);
+
+/// What a worker does, for whoever operates the server.
+#[derive(Clone, Debug, Serialize)]
+pub struct WorkerStatus {
+    /// Its name, unique in this process.
+    pub name: String,
+    /// The job that it has.
+    pub job: Option<altmount_model::JobId>,
+    /// The last failure of the machinery itself; that of an import is with its job.
+    pub last_error: Option<String>,
+}
+
+pub(crate) struct Worker {
+    pub(crate) shared: Arc<Shared>,
+    /// Whose leases are this worker's: two workers never share a name, also not over restarts.
+    pub(crate) owner: String,
+    pub(crate) status: Arc<Mutex<WorkerStatus>>,
+}
+
+impl Worker {
+    pub(crate) async fn run(self) {
+        while !self.shared.shutdown.is_cancelled() {
+            match self.claim().await {
+                Ok(Some((job, control))) => {
+                    // There may be more than one: the next worker looks, too.
+                    self.shared.wake.notify_one();
+                    self.work(job, &control).await;
+                }
+                Ok(None) => {
+                    if let Err(error) = self.wait().await {
+                        self.pause(&error).await;
+                    }
+                }
+                Err(error) => self.pause(&error).await,
+            }
+        }
+    }
+
+    fn note(&self, change: impl FnOnce(&mut WorkerStatus)) {
+        change(&mut self.status.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn trouble(&self, what: &str, error: &dyn std::fmt::Display) {
+        tracing::error!(worker.name = self.owner, "{what}: {error}");
+        self.note(|status| status.last_error = Some(format!("{what}: {error}")));
+    }
+
+    async fn pause(&self, error: &altmount_store::StoreError) {
+        self.trouble("the queue cannot be asked", error);
+        let sleep = tokio::time::sleep(STORE_RETRY);
+        self.shared.shutdown.run_until_cancelled(sleep).await;
+    }
+
+    async fn claim(&self) -> altmount_store::Result<Option<(Job, Arc<Control>)>> {
+        let shared = &self.shared;
+        let _claiming = shared.claims.read().await;
+        let claimed = shared
+            .store
+            .claim(&self.owner, shared.config.lease, now_ms())
+            .await?;
+        let Some(job) = claimed else {
+            return Ok(None);
+        };
+        let listener = Some((job.id, Arc::clone(&shared.events)));
+        let control = Arc::new(Control {
+            stop: CancellationToken::new(),
+            reason: OnceLock::new(),
+            progress: Arc::new(Progress::new(listener, shared.config.progress_interval)),
+        });
+        let mut running = shared.running.lock().unwrap_or_else(PoisonError::into_inner);
+        running.insert(job.id, Arc::clone(&control));
+        Ok(Some((job, control)))
+    }
+
+    /// Waits until something may be due.
+    async fn wait(&self) -> altmount_store::Result<()> {
+        let shared = &self.shared;
+        let due = shared.store.next_due().await?;
+        let timer = async {
+            match due {
+                // Sleeps may end a fraction early; a millisecond later it is due for certain.
+                Some(at) => {
+                    let ms = u64::try_from(at.saturating_sub(now_ms())).unwrap_or(0);
+                    if ms > 0 {
+                        tokio::time::sleep(Duration::from_millis(ms.saturating_add(1))).await;
+                    }
+                }
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = shared.wake.notified() => {}
+            () = timer => {}
+            () = shared.shutdown.cancelled() => {}
+        }
+        Ok(())
+    }
+
+    /// Takes a claimed job to its end, whatever happens on the way.
+    async fn work(&self, job: Job, control: &Arc<Control>) {
+        let shared = &self.shared;
+        self.note(|status| status.job = Some(job.id));
+        shared.announced().await;
+        shared.publish(Event::job(&job, JobState::Running, None));
+        let done = AssertUnwindSafe(self.process(&job, control)).catch_unwind().await;
+        if let Err(payload) = done {
+            let what = panics::text(payload);
+            self.trouble("the worker panicked", &what);
+            let error = ImportError::new(ErrorKind::Internal, format!("the server failed: {what}"));
+            self.failed(&job, error.retry(Retry::Never)).await;
+        }
+        let mut running = shared.running.lock().unwrap_or_else(PoisonError::into_inner);
+        // The job may run again by now, on another worker.
+        if running
+            .get(&job.id)
+            .is_some_and(|there| Arc::ptr_eq(there, control))
+        {
+            running.remove(&job.id);
+        }
+        drop(running);
+        self.note(|status| status.job = None);
+    }
+
+    async fn process(&self, job: &Job, control: &Arc<Control>) {
+        let ended = tokio::select! {
+            ended = self.execute(job, control) => ended,
+            never = self.guard(job, control) => match never {},
+        };
+        match ended {
+            Ok((imported, bytes)) => self.commit(job, control, imported, bytes).await,
+            Err(Ended::Failed(error)) => self.failed(job, error).await,
+            Err(Ended::Stopped { wedged }) => self.stopped(job, control, wedged).await,
+        }
+    }
+
+    /// Renews the lease and watches the clock; tells the import to stop where it has to. Never ends.
+    async fn guard(&self, job: &Job, control: &Control) -> std::convert::Infallible {
+        let shared = &self.shared;
+        let wall_time = tokio::time::sleep(shared.config.limits.wall_time);
+        let heartbeat = async {
+            let mut told = (0, 0);
+            let mut renewed = Instant::now();
+            loop {
+                tokio::time::sleep(shared.config.lease / 3).await;
+                match shared.store.renew(job.id, &self.owner, shared.config.lease).await {
+                    Ok(true) => renewed = Instant::now(),
+                    Ok(false) => return,
+                    Err(error) => {
+                        self.trouble("a lease cannot be renewed", &error);
+                        if renewed.elapsed() >= shared.config.lease {
+                            return;
+                        }
+                    }
+                }
+                let progress = control.progress.get();
+                if progress != told {
+                    told = progress;
+                    let (done, total) = progress;
+                    if let Err(error) = shared.store.set_progress(job.id, &self.owner, done, total).await {
+                        self.trouble("a job's progress cannot be stored", &error);
+                    }
+                }
+            }
+        };
+        let reason = tokio::select! {
+            () = heartbeat => StopReason::LeaseLost,
+            () = wall_time => StopReason::WallTime,
+            () = shared.shutdown.cancelled() => StopReason::Shutdown,
+        };
+        control.stop(reason);
+        std::future::pending().await
+    }
+
+    async fn execute(&self, job: &Job, control: &Control) -> Result<(Imported, Bytes), Ended> {
+        let shared = &self.shared;
+        let stopped = || Ended::Stopped { wedged: false };
+        let blob = control
+            .stop
+            .run_until_cancelled(shared.store.get_blob(&job.blob))
+            .await;
+        let bytes = blob
+            .ok_or_else(stopped)?
+            .map_err(|error| import_error_of_store("the queued file cannot be read again", &error))?;
+        let input = Input {
+            job: Some(job.id),
+            file_name: job.file_name.clone(),
+            bytes: bytes.clone(),
+            passwords: job.passwords.as_slice().to_vec(),
+            importer: job.wanted_importer.clone(),
+            destination: job.destination.clone(),
+        };
+        let host = shared.host();
+        let choice = control.stop.run_until_cancelled(host.choose(&input)).await;
+        let choice = choice.ok_or_else(stopped)??;
+        let record = serde_json::to_string(&choice.record).map_err(|error| {
+            ImportError::new(
+                ErrorKind::Internal,
+                format!("the choice has no JSON form: {error}"),
+            )
+        })?;
+        let import = host.import(input, choice, Arc::clone(&control.progress), &control.stop);
+        // The note waits for a disk; the import does not wait for the note.
+        let (noted, imported) = tokio::join!(shared.store.set_importer(job.id, &record), import);
+        if let Err(error) = noted {
+            self.trouble("the choice of the importer cannot be stored", &error);
+        }
+        Ok((imported?, bytes))
+    }
+
+    async fn commit(&self, job: &Job, control: &Control, imported: Imported, bytes: Bytes) {
+        let shared = &self.shared;
+        let staged = Arc::unwrap_or_clone(imported.staged);
+        let meta: Vec<_> = imported
+            .summary
+            .meta
+            .iter()
+            .map(|(name, value)| json!([name, value]))
+            .collect();
+        let release = NewRelease {
+            importer: imported.choice.importer,
+            meta: meta.into(),
+            notes: imported.summary.notes,
+            tables: staged.tables,
+            files: staged
+                .files
+                .into_iter()
+                .map(|file| file.into_new(shared.config.list_sidecars))
+                .collect(),
+        };
+        match shared.store.commit(job.id, &self.owner, release).await {
+            Ok(CommitOutcome::Committed(_)) => {
+                shared.publish(Event::job(job, JobState::Completed, None));
+                shared.publish(Event::Library {
+                    change: LibraryChange::Added,
+                    path: job.destination.clone(),
+                    from: None,
+                });
+                if job.delete_source {
+                    self.delete_source(job, bytes).await;
+                }
+            }
+            // Cancelled at the last moment, or the lease is another's.
+            Ok(CommitOutcome::Lost) => {
+                if control.reason.get() == Some(&StopReason::Cancelled) {
+                    self.cancelled(job).await;
+                } else {
+                    self.lost(
+                        job,
+                        "the import is finished and its lease is lost: nothing is kept of it",
+                    )
+                    .await;
+                }
+            }
+            Err(error) => {
+                self.failed(job, import_error_of_store("the release cannot be stored", &error))
+                    .await
+            }
+        }
+    }
+
+    async fn delete_source(&self, job: &Job, imported: Bytes) {
+        let path = PathBuf::from(&job.source_path);
+        let deleted = tokio::task::spawn_blocking(move || source::delete_if_same(&path, &imported)).await;
+        match deleted {
+            Ok(Ok(true)) => tracing::info!(
+                job.id = job.id.0,
+                "deleted '{}' after its import",
+                job.source_path
+            ),
+            Ok(Ok(false)) => tracing::warn!(
+                job.id = job.id.0,
+                "'{}' is not the file that was imported any more and is left alone",
+                job.source_path
+            ),
+            Ok(Err(error)) => {
+                tracing::warn!(
+                    job.id = job.id.0,
+                    "'{}' cannot be deleted: {error}",
+                    job.source_path
+                );
+            }
+            Err(error) => self.trouble("the thread that deletes a queued file failed", &error),
+        }
+    }
+
+    async fn stopped(&self, job: &Job, control: &Control, wedged: bool) {
+        match control.reason.get() {
+            Some(StopReason::Cancelled) => self.cancelled(job).await,
+            Some(StopReason::Shutdown) => self.requeue(job).await,
+            Some(StopReason::WallTime) => {
+                let limit = self.shared.config.limits.wall_time.as_secs_f64();
+                let kind = if wedged {
+                    ErrorKind::Wedged
+                } else {
+                    ErrorKind::Limit
+                };
+                let text = format!("the import of '{}' took longer than {limit} s", job.file_name);
+                self.failed(job, ImportError::new(kind, text)).await;
+            }
+            Some(StopReason::LeaseLost) | None => {
+                self.lost(job, "the job's lease is lost: the import is given up")
+                    .await;
+            }
+        }
+    }
+
+    async fn cancelled(&self, job: &Job) {
+        match self.shared.store.cancelled(job.id, &self.owner).await {
+            Ok(true) => self.shared.publish(Event::job(job, JobState::Cancelled, None)),
+            Ok(false) => {
+                self.lost(job, "the job was cancelled after its lease was lost")
+                    .await
+            }
+            Err(error) => self.trouble("a cancelled job cannot be stored", &error),
+        }
+    }
+
+    async fn requeue(&self, job: &Job) {
+        let shared = &self.shared;
+        let _announcing = shared.announce.read().await;
+        match shared.store.requeue(job.id, &self.owner).await {
+            Ok(true) => self.publish_left(job, JobState::Queued, None).await,
+            Ok(false) => self.lost(job, "the job's lease was lost at the shutdown").await,
+            Err(error) => self.trouble("a job cannot be put back into the queue", &error),
+        }
+    }
+
+    async fn failed(&self, job: &Job, error: ImportError) {
+        let shared = &self.shared;
+        let wait = self.wait_after(job, &error);
+        tracing::warn!(
+            job.id = job.id.0,
+            error.kind = error.kind.as_str(),
+            retry.wait_ms = wait.map(ms),
+            "{error}"
+        );
+        let failure = Failure {
+            kind: error.kind.as_str().to_owned(),
+            message: error.message,
+            details: Some(json!({ "attempt": job.attempts, "retry": error.retry, "context": error.context })),
+        };
+        let state = if wait.is_some() {
+            JobState::Queued
+        } else {
+            JobState::Failed
+        };
+        let retry_at = wait.map(|wait| now_ms().saturating_add_unsigned(ms(wait)));
+        let _announcing = shared.announce.read().await;
+        match shared
+            .store
+            .fail(job.id, &self.owner, failure.clone(), retry_at)
+            .await
+        {
+            Ok(true) => {
+                self.publish_left(job, state, Some(failure)).await;
+                // Whoever sleeps learns of the new time.
+                shared.wake.notify_one();
+            }
+            Ok(false) => self.lost(job, "the job failed after its lease was lost").await,
+            Err(error) => self.trouble("a failed job cannot be stored", &error),
+        }
+    }
+
+    /// How long until the next attempt; `None` where there is none.
+    fn wait_after(&self, job: &Job, error: &ImportError) -> Option<Duration> {
+        let config = &self.shared.config;
+        if error.retry == Retry::Never || job.attempts >= config.max_attempts {
+            return None;
+        }
+        let asked = error.retry.delay().unwrap_or_default();
+        Some(config.backoff(job.attempts).max(asked).min(LONGEST_WAIT))
+    }
+
+    /// The job is not this worker's any more. Where it was to be cancelled, the store has done so when its lease ran out, and
+    /// nobody else tells of it.
+    async fn lost(&self, job: &Job, what: &str) {
+        tracing::warn!(job.id = job.id.0, "{what}");
+        match self.shared.store.job(job.id).await {
+            Ok(Some(now)) if now.state == JobState::Cancelled => {
+                self.shared
+                    .publish(Event::job(&now, JobState::Cancelled, now.failure.clone()));
+            }
+            Ok(_) => {}
+            Err(error) => self.trouble("a job cannot be looked up", &error),
+        }
+    }
+
+    /// Announces the state that a job was left in; a wish to cancel it that came in between wins in the store.
+    async fn publish_left(&self, job: &Job, state: JobState, failure: Option<Failure>) {
+        let stored = self.shared.store.job(job.id).await;
+        let state = match stored {
+            Ok(Some(now)) if now.state == JobState::Cancelled => JobState::Cancelled,
+            _ => state,
+        };
+        self.shared.publish(Event::job(job, state, failure));
+    }
+}
+
+fn ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
