@@ -1,0 +1,177 @@
+//! The command line.
+
+mod client;
+mod config;
+mod demo;
+mod import;
+mod inspect;
+mod key;
+mod serve;
+
+pub use demo::{Demo, Step, Verdict};
+
+use crate::{
+    config::{Config, LogFormat, Settings, Sources},
+    data::DataDir,
+};
+use anyhow::{Context, Result};
+use clap::{Args, Parser, Subcommand};
+use std::{ffi::OsString, io::IsTerminal, net::SocketAddr, path::PathBuf, process::ExitCode};
+use tracing_subscriber::filter::EnvFilter;
+
+/// Turns a queued file into a library that can be played at once.
+#[derive(Debug, Parser)]
+#[command(name = "altmount", version, about)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+/// What every command takes.
+#[derive(Clone, Debug, Args)]
+struct Global {
+    /// The configuration file; `config.yaml` in the data directory where it is left out.
+    #[arg(long, global = true, value_name = "FILE", env = "ALTMOUNT_CONFIG")]
+    config: Option<PathBuf>,
+    /// Where everything is kept; see `altmount config show` for where that is now.
+    #[arg(long, global = true, value_name = "DIR", env = "ALTMOUNT_DATA_DIR")]
+    data_dir: Option<PathBuf>,
+    /// Where the server listens; 0.0.0.0:8080 where neither this nor the configuration says so.
+    #[arg(long, global = true, value_name = "ADDR:PORT", env = "ALTMOUNT_LISTEN")]
+    listen: Option<SocketAddr>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs the server. What `altmount` alone does too.
+    Serve,
+    /// Shows the main job: a news server and a sample release in this process, imported and streamed back.
+    Demo(demo::Arguments),
+    /// Queues a file at a running server and follows its import.
+    ///
+    /// Exits with 0 where the import completed, 3 where it failed, 4 where it was cancelled, 1 for anything else.
+    Import(import::Arguments),
+    /// Shows what an importer sees in a file; nothing is stored.
+    Inspect(inspect::Arguments),
+    /// The configuration.
+    #[command(subcommand)]
+    Config(config::Command),
+    /// The API key.
+    #[command(subcommand)]
+    Key(key::Command),
+}
+
+/// Runs the program with the process's arguments.
+pub fn main() -> ExitCode {
+    run(std::env::args_os())
+}
+
+/// Runs the program with these arguments, the first of which is its own name.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let Cli { global, command } = Cli::parse_from(arguments);
+    let result = match command.unwrap_or(Command::Serve) {
+        Command::Serve => serve::run(&global),
+        Command::Demo(arguments) => demo::run(&global, &arguments),
+        Command::Import(arguments) => import::run(&global, &arguments),
+        Command::Inspect(arguments) => inspect::run(&global, &arguments),
+        Command::Config(command) => config::run(&global, &command),
+        Command::Key(command) => key::run(&global, &command),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("altmount: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+impl Global {
+    fn data(&self) -> Result<DataDir> {
+        DataDir::locate(self.data_dir.as_deref())
+    }
+
+    /// Reads the configuration. A file that was named must be there.
+    fn config(&self, data: &DataDir) -> Result<Config> {
+        let usual = data.config_file();
+        let (path, required) = match &self.config {
+            Some(path) => (path, true),
+            None => (&usual, false),
+        };
+        let mut sources = Sources::from_process().with_file(path, required)?;
+        sources.listen = self.listen;
+        Ok(sources.load()?)
+    }
+
+    fn settings(&self, data: &DataDir) -> Result<Settings> {
+        Ok(self.config(data)?.resolve()?)
+    }
+}
+
+/// Starts to log, to standard error: standard output belongs to what a command says.
+fn start_log(level: &str, format: LogFormat) -> Result<()> {
+    let filter =
+        EnvFilter::try_new(level).with_context(|| format!("the log level '{level}' cannot be used"))?;
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
+    let started = match format {
+        LogFormat::Text => builder.try_init(),
+        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+    };
+    started.map_err(|error| anyhow::anyhow!("the log cannot be started: {error}"))
+}
+
+/// The runtime that a command runs in.
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("altmount")
+        .build()
+        .context("the runtime cannot be started")
+}
+
+/// The address at which this machine reaches a server that listens there.
+fn reachable(listen: SocketAddr) -> SocketAddr {
+    let mut address = listen;
+    if address.ip().is_unspecified() {
+        address.set_ip(match address {
+            SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    address
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn flags_stand_before_and_after_the_command() {
+        for line in [
+            ["altmount", "--data-dir", "/d", "key", "show"],
+            ["altmount", "key", "show", "--data-dir", "/d"],
+        ] {
+            let cli = Cli::try_parse_from(line).expect("parsed");
+            assert_eq!(cli.global.data_dir, Some("/d".into()));
+            assert!(matches!(cli.command, Some(Command::Key(key::Command::Show))));
+        }
+        let cli = Cli::try_parse_from(["altmount", "--listen", "127.0.0.1:9"]).expect("parsed");
+        assert!(cli.command.is_none());
+    }
+
+    #[test]
+    fn a_server_on_every_address_is_reached_on_this_machine() {
+        let at = |text: &str| reachable(text.parse().expect("an address")).to_string();
+        assert_eq!(at("0.0.0.0:8080"), "127.0.0.1:8080");
+        assert_eq!(at("[::]:1"), "[::1]:1");
+        assert_eq!(at("192.0.2.1:5"), "192.0.2.1:5");
+    }
+}

@@ -1,0 +1,92 @@
+//! `altmount serve`.
+
+use super::{Global, reachable, runtime, start_log};
+use crate::{
+    app::{App, WEBDAV_PATH},
+    config::{Settings, sample_yaml},
+    data::DataDir,
+};
+use anyhow::Result;
+use std::{io::Write, net::SocketAddr, process::ExitCode};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+pub(super) fn run(global: &Global) -> Result<ExitCode> {
+    let data = global.data()?;
+    data.create()?;
+    if global.config.is_none() {
+        data.create_config(&sample_yaml())?;
+    }
+    let settings = global.settings(&data)?;
+    start_log(&settings.log_level, settings.log_format)?;
+    runtime()?.block_on(serve(global, settings, &data))
+}
+
+async fn serve(global: &Global, settings: Settings, data: &DataDir) -> Result<ExitCode> {
+    // Before anything is started, so that a signal in the middle of it is not lost.
+    let stop = CancellationToken::new();
+    watch_signals(&stop)?;
+    let webdav_user = settings.webdav.as_ref().map(|webdav| webdav.user.clone());
+    let password_configured = settings.webdav.as_ref().is_some_and(|w| w.password.is_some());
+    let providers = settings.providers.iter().filter(|p| p.enabled).count();
+    let app = App::start(settings, data).await?;
+    let listener = match app.listen().await {
+        Ok(listener) => listener,
+        Err(error) => {
+            app.shutdown().await;
+            return Err(error);
+        }
+    };
+    let address = listener.local_addr()?;
+    let config_file = global.config.clone().unwrap_or_else(|| data.config_file());
+    let mut lines = vec![
+        format!("AltMount {} listens on {address}", env!("CARGO_PKG_VERSION")),
+        format!("  page           http://{}/", reachable(address)),
+    ];
+    if let Some(user) = webdav_user {
+        let password = match password_configured {
+            true => "as configured".to_owned(),
+            false => format!("in {}", data.password_file().display()),
+        };
+        lines.push(format!("  mount (WebDAV) {}", mount(address)));
+        lines.push(format!("                 user {user}, password {password}"));
+    }
+    lines.push(format!("  API key        {}", data.key_file().display()));
+    lines.push(format!("  configuration  {}", config_file.display()));
+    if providers == 0 {
+        lines.push(
+            "  no news server is configured yet: add one under 'providers' to import NZB files".to_owned(),
+        );
+    }
+    // Whoever reads this may have gone (`altmount | head`); the server does not go with them.
+    if let Err(error) = writeln!(std::io::stdout(), "{}", lines.join("\n")) {
+        tracing::debug!("nobody reads what the start says: {error}");
+    }
+    app.serve(listener, stop).await;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn mount(address: SocketAddr) -> String {
+    format!("http://{}{WEBDAV_PATH}", reachable(address))
+}
+
+/// SIGTERM and SIGINT end the server in order; a second one ends it at once, which loses nothing.
+pub(super) fn watch_signals(stop: &CancellationToken) -> Result<()> {
+    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let stop = stop.clone();
+    tokio::spawn(async move {
+        for _ in 0..2 {
+            tokio::select! {
+                _ = term.recv() => {}
+                _ = int.recv() => {}
+            }
+            if stop.is_cancelled() {
+                tracing::warn!("ended in the middle by a second signal");
+                std::process::exit(130);
+            }
+            tracing::info!("shutting down");
+            stop.cancel();
+        }
+    });
+    Ok(())
+}

@@ -1,0 +1,313 @@
+//! One typed configuration tree, in layers: defaults, `config.yaml`, `ALTMOUNT__SECTION__KEY` variables, flags.
+//!
+//! A key that is not known stops the start, and the message names the nearest one that is. A key that is known is read:
+//! [`resolve`] takes every struct apart by name, so a key that it forgets does not compile.
+
+mod env;
+mod reference;
+mod resolve;
+mod types;
+
+pub use reference::{reference_markdown, sample_yaml};
+pub use resolve::{ServerSettings, Settings, WebdavSettings};
+pub use types::*;
+
+use figment::{
+    Figment,
+    error::Kind,
+    providers::{Data, Format},
+};
+use serde::de::DeserializeOwned;
+use std::{collections::BTreeMap, fmt, net::SocketAddr, path::Path};
+
+/// YAML, as figment wants a format: figment's own is built on an abandoned parser.
+struct Yaml;
+
+impl Format for Yaml {
+    type Error = yaml_serde::Error;
+    const NAME: &'static str = "YAML";
+
+    fn from_str<T: DeserializeOwned>(text: &str) -> Result<T, Self::Error> {
+        // An empty file, or one with comments alone, is YAML's null and means: no keys.
+        if text
+            .lines()
+            .all(|line| line.trim().is_empty() || line.trim_start().starts_with('#'))
+        {
+            return yaml_serde::from_str("{}");
+        }
+        yaml_serde::from_str(text)
+    }
+}
+
+/// What was wrong with a configuration: one line for each fault, none of which shows a secret.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ConfigError {
+    /// The faults.
+    pub problems: Vec<String>,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.problems.join("\n"))
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+/// Where the layers come from.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    /// The text of `config.yaml`, and its name for messages.
+    pub file: Option<(String, String)>,
+    /// The environment; variables without the prefix are not looked at.
+    pub env: BTreeMap<String, String>,
+    /// `--listen`.
+    pub listen: Option<SocketAddr>,
+}
+
+impl Sources {
+    /// The process's environment and no file.
+    pub fn from_process() -> Self {
+        Self {
+            // `vars_os`, because `vars` panics where any variable, ours or not, is not Unicode.
+            env: std::env::vars_os()
+                .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+                .collect(),
+            ..Self::default()
+        }
+    }
+
+    /// With the file at `path`; nothing is changed where it does not exist and is not `required`.
+    ///
+    /// # Errors
+    /// Where it cannot be read, or is required and does not exist.
+    pub fn with_file(mut self, path: &Path, required: bool) -> Result<Self, ConfigError> {
+        match std::fs::read_to_string(path) {
+            Ok(text) => self.file = Some((path.display().to_string(), text)),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound && !required => {}
+            Err(e) => {
+                return Err(ConfigError {
+                    problems: vec![format!("cannot read the configuration {}: {e}", path.display())],
+                });
+            }
+        }
+        Ok(self)
+    }
+
+    /// Merges the layers and reads the tree from them.
+    ///
+    /// # Errors
+    /// Unknown keys, values of the wrong type, YAML that cannot be parsed.
+    pub fn load(&self) -> Result<Config, ConfigError> {
+        let file_name = self
+            .file
+            .as_ref()
+            .map_or("the configuration file", |(name, _)| name);
+        let mut figment = Figment::new();
+        if let Some((_, text)) = &self.file {
+            figment = figment.merge(Data::<Yaml>::string(text));
+        }
+        figment = figment.merge(env::Variables::new(&self.env));
+        if let Some(listen) = self.listen {
+            figment = figment.merge(("server.listen", listen.to_string()));
+        }
+        figment.extract().map_err(|errors| ConfigError {
+            problems: errors.into_iter().map(|e| describe(&e, file_name)).collect(),
+        })
+    }
+}
+
+/// Says where a fault is and what to do, without the value: it could be a password that was put under a wrong key.
+fn describe(error: &figment::Error, file_name: &str) -> String {
+    let layer = match error.metadata.as_ref().map(|m| m.name.as_ref()) {
+        Some(env::LAYER) => "the environment",
+        Some(name) if name.starts_with("YAML") => file_name,
+        Some(_) => "the flags",
+        None => file_name,
+    };
+    let key = key_of(&error.path);
+    match &error.kind {
+        Kind::UnknownField(field, expected) => {
+            let parent = match error.path.split_last() {
+                Some((last, parent)) if last == field => key_of(parent),
+                _ => key.clone(),
+            };
+            let full = |name: &str| match parent.is_empty() {
+                true => name.to_owned(),
+                false => format!("{parent}.{name}"),
+            };
+            let hint = match nearest(field, expected) {
+                Some(near) => format!("did you mean '{}'?", full(near)),
+                None => format!("known here: {}", expected.join(", ")),
+            };
+            format!("{layer}: unknown key '{}'; {hint}", full(field))
+        }
+        Kind::UnknownVariant(_, expected) => {
+            format!("{layer}: '{key}' must be one of: {}", expected.join(", "))
+        }
+        Kind::InvalidType(_, expected) | Kind::InvalidLength(_, expected) => {
+            format!("{layer}: '{key}' must be {expected}")
+        }
+        Kind::InvalidValue(_, expected) => {
+            format!("{layer}: '{key}' has a value that cannot be used: {expected}")
+        }
+        Kind::ISizeOutOfRange(_) | Kind::USizeOutOfRange(_) => format!("{layer}: '{key}' is out of range"),
+        Kind::DuplicateField(field) => format!("{layer}: key '{field}' is there twice"),
+        Kind::Message(message) if key.is_empty() => format!("{layer}: {message}"),
+        Kind::Message(message) => format!("{layer}: '{key}': {message}"),
+        other => format!("{layer}: '{key}': {other}"),
+    }
+}
+
+/// `["providers", "0", "host"]` as `providers[0].host`.
+fn key_of(path: &[String]) -> String {
+    let mut key = String::new();
+    for part in path {
+        if part.bytes().all(|b| b.is_ascii_digit()) {
+            key.push_str(&format!("[{part}]"));
+        } else {
+            if !key.is_empty() {
+                key.push('.');
+            }
+            key.push_str(part);
+        }
+    }
+    key
+}
+
+/// The known name that is most like the wrong one, where one is like it at all.
+fn nearest<'a>(wrong: &str, known: &[&'a str]) -> Option<&'a str> {
+    known
+        .iter()
+        .map(|name| (strsim::jaro_winkler(wrong, name), *name))
+        .filter(|(likeness, _)| *likeness > 0.75)
+        .max_by(|(a, _), (b, _)| a.total_cmp(b))
+        .map(|(_, name)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use secrecy::ExposeSecret;
+
+    fn load(yaml: &str, env: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        Sources {
+            file: Some(("config.yaml".to_owned(), yaml.to_owned())),
+            env: env
+                .iter()
+                .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+                .collect(),
+            listen: None,
+        }
+        .load()
+    }
+
+    fn problem(yaml: &str, env: &[(&str, &str)]) -> String {
+        load(yaml, env).expect_err("refused").to_string()
+    }
+
+    #[test]
+    fn an_empty_file_is_the_defaults() {
+        for text in ["", "# only a comment\n\n", "{}"] {
+            let config = load(text, &[]).expect(text);
+            assert_eq!(config.server.listen.to_string(), "0.0.0.0:8080");
+            assert_eq!(config.import.workers, 2);
+        }
+    }
+
+    #[test]
+    fn later_layers_go_before_earlier_ones() {
+        let yaml = "server: {listen: '127.0.0.1:1'}\nimport: {workers: 3}\nlog: {level: debug}";
+        let env = [
+            ("ALTMOUNT__SERVER__LISTEN", "127.0.0.1:2"),
+            ("ALTMOUNT__IMPORT__WORKERS", "4"),
+        ];
+        let config = load(yaml, &env).expect("loads");
+        assert_eq!(config.server.listen.port(), 2);
+        assert_eq!(config.import.workers, 4);
+        assert_eq!(config.log.level, "debug");
+        let sources = Sources {
+            file: Some(("c".to_owned(), yaml.to_owned())),
+            listen: Some(([127, 0, 0, 1], 9).into()),
+            ..Sources::default()
+        };
+        assert_eq!(sources.load().expect("loads").server.listen.port(), 9);
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_the_nearest_known_one() {
+        assert_eq!(
+            problem("server: {lisen: '1.2.3.4:5'}", &[]),
+            "config.yaml: unknown key 'server.lisen'; did you mean 'server.listen'?"
+        );
+        assert_eq!(
+            problem("sever: {}", &[]),
+            "config.yaml: unknown key 'sever'; did you mean 'server'?"
+        );
+        assert_eq!(
+            problem("providers: [{host: a}, {host: b, usrname: x}]", &[]),
+            "config.yaml: unknown key 'providers[1].usrname'; did you mean 'providers[1].username'?"
+        );
+        assert_eq!(
+            problem("", &[("ALTMOUNT__IMPORT__WORKER", "2")]),
+            "the environment: unknown key 'import.worker'; did you mean 'import.workers'?"
+        );
+        assert!(problem("log: {zzz: 1}", &[]).ends_with("known here: level, format"));
+    }
+
+    #[test]
+    fn wrong_values_are_named_without_being_shown() {
+        let text = problem("webdav: {password: 918273}", &[]);
+        assert!(text.contains("'webdav.password'"), "{text}");
+        assert!(!text.contains("918273"), "{text}");
+        assert!(problem("import: {source_file: burn}", &[]).ends_with("must be one of: keep, delete"));
+        assert!(problem("import: {workers: many}", &[]).contains("'import.workers' must be"));
+        assert!(problem("server: [", &[]).starts_with("config.yaml: "));
+    }
+
+    #[test]
+    fn text_keys_take_the_environment_as_it_is() {
+        let env = [
+            ("ALTMOUNT__WEBDAV__PASSWORD", "0123"),
+            ("ALTMOUNT__WEBDAV__USER", "true"),
+            (
+                "ALTMOUNT__PROVIDERS",
+                "[{\"host\": \"news.example\", \"password\": \"007\"}]",
+            ),
+            ("ALTMOUNT__PLUGINS__CONFIG__NZB__CHECK", "full"),
+            ("ALTMOUNT__PLUGINS__CONFIG__NZB__MAX_FILES", "7"),
+            ("ALTMOUNT_DATA_DIR", "not a key"),
+        ];
+        let config = load("", &env).expect("loads");
+        assert_eq!(config.webdav.password.expect("set").expose_secret(), "0123");
+        assert_eq!(config.webdav.user, "true");
+        assert_eq!(config.providers[0].host, "news.example");
+        assert_eq!(
+            config.providers[0]
+                .password
+                .as_ref()
+                .expect("set")
+                .expose_secret(),
+            "007"
+        );
+        assert_eq!(
+            config.plugins.config["nzb"],
+            serde_json::json!({"check": "full", "max_files": 7})
+        );
+    }
+
+    #[test]
+    fn secrets_are_not_shown() {
+        let config = load(
+            "webdav: {password: hunter2}\nproviders: [{host: a, password: hunter3}]",
+            &[],
+        )
+        .expect("loads");
+        let shown = yaml_serde::to_string(&config).expect("serialises");
+        assert!(
+            !shown.contains("hunter") && shown.matches(REDACTED).count() == 2,
+            "{shown}"
+        );
+        assert!(!format!("{config:?}").contains("hunter"));
+    }
+}

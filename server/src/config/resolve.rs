@@ -1,0 +1,450 @@
+//! From keys to what the components take. Every struct of the configuration is taken apart by name here: a new key that
+//! nothing reads does not compile (and [`tests`] checks that changing any key changes something).
+#![deny(unused_variables)]
+
+use super::ConfigError;
+use super::types::*;
+use altmount_engine::{EngineConfig, ImportLimits};
+use altmount_usenet::ProviderConfig;
+use altmount_vfs::VfsConfig;
+use secrecy::SecretString;
+use serde_json::{Value, json};
+use std::{collections::BTreeMap, net::SocketAddr, num::NonZeroUsize, time::Duration};
+
+/// The configuration, as the components take it.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The HTTP server.
+    pub server: ServerSettings,
+    /// News providers, the disabled ones included.
+    pub providers: Vec<ProviderConfig>,
+    /// The engine.
+    pub engine: EngineConfig,
+    /// The reader.
+    pub vfs: VfsConfig,
+    /// WebDAV; `None` where it is off.
+    pub webdav: Option<WebdavSettings>,
+    /// Importers' configuration, by id.
+    pub plugin_config: BTreeMap<String, Value>,
+    /// Importers' priorities, by id.
+    pub plugin_priority: BTreeMap<String, i32>,
+    /// Which log lines are written.
+    pub log_level: String,
+    /// How they look.
+    pub log_format: LogFormat,
+}
+
+/// The HTTP server's settings.
+#[derive(Clone, Debug)]
+pub struct ServerSettings {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// Connections at once.
+    pub max_connections: usize,
+    /// Bytes of an API request's body.
+    pub max_body: usize,
+    /// For a request's head, and for its body.
+    pub receive_timeout: Duration,
+    /// For a connection on which nothing moves.
+    pub idle_timeout: Duration,
+    /// For ending.
+    pub shutdown: Duration,
+}
+
+/// WebDAV's settings.
+#[derive(Clone, Debug)]
+pub struct WebdavSettings {
+    /// The user's name.
+    pub user: String,
+    /// The password, where the configuration has one.
+    pub password: Option<SecretString>,
+}
+
+fn seconds(n: u32) -> Duration {
+    Duration::from_secs(n.into())
+}
+
+/// Collects faults, so that a person sees all of them at once.
+#[derive(Default)]
+struct Faults(Vec<String>);
+
+impl Faults {
+    fn at_least_one<T: Default + PartialEq>(&mut self, key: &str, value: T) -> T {
+        if value == T::default() {
+            self.0.push(format!("'{key}' must be at least 1"));
+        }
+        value
+    }
+}
+
+impl Config {
+    /// Checks the values and hands them to whom they are for.
+    ///
+    /// # Errors
+    /// Every value that cannot be used.
+    pub fn resolve(self) -> Result<Settings, ConfigError> {
+        let Self {
+            server,
+            providers,
+            import,
+            cache,
+            webdav,
+            plugins,
+            http_sources,
+            log,
+        } = self;
+        let mut faults = Faults::default();
+        let server = resolve_server(server, &mut faults);
+        let providers = resolve_providers(providers, &mut faults);
+        let check = import.check;
+        let mut engine = resolve_import(import, &mut faults);
+        let Cache {
+            memory_bytes,
+            read_ahead_bytes,
+            read_ahead_total_bytes,
+            tables_bytes,
+        } = cache;
+        engine.table_cache_bytes = tables_bytes;
+        let HttpSources {
+            allow_private,
+            max_redirects,
+            timeout_seconds,
+        } = http_sources;
+        let vfs = VfsConfig {
+            memory_bytes,
+            read_ahead_bytes,
+            read_ahead_total_bytes,
+            http_timeout: seconds(faults.at_least_one("http_sources.timeout_seconds", timeout_seconds)),
+            allow_private_addresses: allow_private,
+            max_redirects,
+            ..VfsConfig::default()
+        };
+        let Webdav {
+            enabled,
+            user,
+            password,
+        } = webdav;
+        if enabled && (user.is_empty() || user.contains(':') || user.chars().any(char::is_control)) {
+            faults
+                .0
+                .push("'webdav.user' must be a name without ':' and control characters".to_owned());
+        }
+        let Plugins { config, priority } = plugins;
+        let mut plugin_config = config;
+        if let Some(fault) = default_check(&mut plugin_config, check) {
+            faults.0.push(fault);
+        }
+        let Log { level, format } = log;
+        if let Err(e) = level.parse::<tracing_subscriber::filter::EnvFilter>() {
+            faults.0.push(format!("'log.level' cannot be used: {e}"));
+        }
+        if !faults.0.is_empty() {
+            return Err(ConfigError { problems: faults.0 });
+        }
+        Ok(Settings {
+            server,
+            providers,
+            engine,
+            vfs,
+            webdav: enabled.then_some(WebdavSettings { user, password }),
+            plugin_config,
+            plugin_priority: priority,
+            log_level: level,
+            log_format: format,
+        })
+    }
+}
+
+/// `import.check` is the `nzb` importer's `check` where that is not given.
+fn default_check(plugins: &mut BTreeMap<String, Value>, check: Check) -> Option<String> {
+    let nzb = plugins.entry("nzb".to_owned()).or_insert_with(|| json!({}));
+    let Value::Object(map) = nzb else {
+        return Some("'plugins.config.nzb' must be a map of keys and values".to_owned());
+    };
+    let word = match check {
+        Check::None => "none",
+        Check::Sample => "sample",
+        Check::Full => "full",
+    };
+    map.entry("check").or_insert_with(|| json!(word));
+    None
+}
+
+fn resolve_server(server: Server, faults: &mut Faults) -> ServerSettings {
+    let Server {
+        listen,
+        max_connections,
+        max_body_bytes,
+        receive_timeout_seconds,
+        idle_timeout_seconds,
+        shutdown_seconds,
+    } = server;
+    ServerSettings {
+        listen,
+        max_connections: faults.at_least_one("server.max_connections", max_connections) as usize,
+        max_body: faults.at_least_one("server.max_body_bytes", max_body_bytes) as usize,
+        receive_timeout: seconds(
+            faults.at_least_one("server.receive_timeout_seconds", receive_timeout_seconds),
+        ),
+        idle_timeout: seconds(faults.at_least_one("server.idle_timeout_seconds", idle_timeout_seconds)),
+        shutdown: seconds(shutdown_seconds),
+    }
+}
+
+fn resolve_providers(providers: Vec<Provider>, faults: &mut Faults) -> Vec<ProviderConfig> {
+    let mut resolved: Vec<ProviderConfig> = Vec::with_capacity(providers.len());
+    for (at, provider) in providers.into_iter().enumerate() {
+        let Provider {
+            name,
+            host,
+            port,
+            tls,
+            tls_insecure,
+            username,
+            password,
+            max_connections,
+            priority,
+            group,
+            backup,
+            enabled,
+            pipeline_body,
+            pipeline_stat,
+            connect_timeout_seconds,
+            first_byte_timeout_seconds,
+            stall_timeout_seconds,
+            article_timeout_seconds,
+            idle_timeout_seconds,
+        } = provider;
+        if host.is_empty() {
+            faults.0.push(format!(
+                "'providers[{at}].host' is missing; give the news server's name or address"
+            ));
+            continue;
+        }
+        let config = ProviderConfig {
+            name: name.unwrap_or_else(|| host.clone()),
+            host,
+            port: port.unwrap_or(if tls { 563 } else { 119 }),
+            tls,
+            tls_insecure,
+            username,
+            password,
+            max_connections,
+            priority,
+            group,
+            backup,
+            enabled,
+            pipeline_body,
+            pipeline_stat,
+            connect_timeout: seconds(connect_timeout_seconds),
+            first_byte_timeout: seconds(first_byte_timeout_seconds),
+            stall_timeout: seconds(stall_timeout_seconds),
+            article_timeout: seconds(article_timeout_seconds),
+            idle_timeout: seconds(idle_timeout_seconds),
+        };
+        if let Err(e) = config.check() {
+            faults.0.push(format!("'providers[{at}]': {e}"));
+        }
+        if resolved.iter().any(|other| other.name == config.name) {
+            faults.0.push(format!(
+                "'providers[{at}].name': there is another provider '{}'; give each its own name",
+                config.name
+            ));
+        }
+        resolved.push(config);
+    }
+    resolved
+}
+
+fn resolve_import(import: Import, faults: &mut Faults) -> EngineConfig {
+    let Import {
+        workers,
+        allowed_roots,
+        source_file,
+        check: _, // `default_check` has it
+        list_sidecars,
+        max_source_bytes,
+        submit_memory_bytes,
+        max_attempts,
+        retry_base_seconds,
+        retry_cap_seconds,
+        lease_seconds,
+        limits,
+    } = import;
+    let Limits {
+        max_files,
+        max_nodes,
+        max_articles,
+        max_bytes_read,
+        max_in_flight,
+        wall_time_seconds,
+    } = limits;
+    for root in &allowed_roots {
+        if !root.is_absolute() {
+            let root = root.display();
+            faults.0.push(format!(
+                "'import.allowed_roots': '{root}' is not absolute; give full paths"
+            ));
+        }
+    }
+    if lease_seconds < 3 {
+        faults
+            .0
+            .push("'import.lease_seconds' must be at least 3".to_owned());
+    }
+    let defaults = EngineConfig::default();
+    let workers = NonZeroUsize::new(faults.at_least_one("import.workers", workers).into());
+    EngineConfig {
+        workers: workers.unwrap_or(defaults.workers),
+        lease: seconds(lease_seconds),
+        max_attempts: faults.at_least_one("import.max_attempts", max_attempts),
+        retry_base: seconds(retry_base_seconds),
+        retry_cap: seconds(retry_cap_seconds),
+        allowed_roots,
+        delete_source: source_file == SourceFile::Delete,
+        max_source_bytes: faults.at_least_one("import.max_source_bytes", max_source_bytes),
+        submit_memory_bytes: faults.at_least_one("import.submit_memory_bytes", submit_memory_bytes),
+        list_sidecars,
+        limits: ImportLimits {
+            max_files: faults.at_least_one("import.limits.max_files", max_files) as usize,
+            max_nodes: faults.at_least_one("import.limits.max_nodes", max_nodes) as usize,
+            max_articles: faults.at_least_one("import.limits.max_articles", max_articles) as usize,
+            max_bytes_read: faults.at_least_one("import.limits.max_bytes_read", max_bytes_read),
+            max_in_flight: faults.at_least_one("import.limits.max_in_flight", max_in_flight) as usize,
+            wall_time: seconds(faults.at_least_one("import.limits.wall_time_seconds", wall_time_seconds)),
+            ..defaults.limits
+        },
+        ..defaults
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Sources, env};
+
+    fn settings(yaml: &Value) -> Result<String, ConfigError> {
+        let file = Some(("test".to_owned(), yaml.to_string()));
+        let sources = Sources {
+            file,
+            ..Sources::default()
+        };
+        sources.load()?.resolve().map(|settings| format!("{settings:?}"))
+    }
+
+    /// Every leaf of the schema as (path, schema); the keys of `providers` are below index 0.
+    fn leaves(schema: &Value, path: &[String], out: &mut Vec<(Vec<String>, Value)>) {
+        if let Some(properties) = schema.get("properties").and_then(Value::as_object) {
+            for (name, part) in properties {
+                leaves(part, &[path, std::slice::from_ref(name)].concat(), out);
+            }
+        } else if let Some(items) = schema.get("items").filter(|i| i.get("properties").is_some()) {
+            leaves(items, &[path, &["0".to_owned()]].concat(), out);
+        } else {
+            out.push((path.to_vec(), schema.clone()));
+        }
+    }
+
+    /// Values for a key, one of which is not what it has without them.
+    fn candidates(key: &str, schema: &Value) -> Vec<Value> {
+        if let Some(options) = schema.get("oneOf").and_then(Value::as_array) {
+            return options.iter().map(|o| o["const"].clone()).collect();
+        }
+        match key {
+            "server.listen" => return vec![json!("127.0.0.1:99")],
+            "import.allowed_roots" => return vec![json!(["/srv"])],
+            "plugins.config" => return vec![json!({"links": {"a": 1}})],
+            "plugins.priority" => return vec![json!({"links": 3})],
+            "log.level" => return vec![json!("debug")],
+            _ => {}
+        }
+        let kind = &schema["type"];
+        let is = |name: &str| kind == name || kind.as_array().is_some_and(|k| k.contains(&json!(name)));
+        if is("boolean") {
+            vec![json!(true), json!(false)]
+        } else if is("integer") {
+            vec![json!(17)]
+        } else {
+            vec![json!("other")]
+        }
+    }
+
+    fn tree(path: &[String], value: Value) -> Value {
+        let mut tree = path.iter().rev().fold(value, |below, part| {
+            if part == "0" {
+                json!([below])
+            } else {
+                json!({ part: below })
+            }
+        });
+        if path[0] == "providers" {
+            // What the other keys of a provider need to be valid.
+            for (key, value) in [("host", "news"), ("username", "user")] {
+                let provider = tree["providers"][0].as_object_mut().expect("a map");
+                provider.entry(key).or_insert_with(|| json!(value));
+            }
+        }
+        tree
+    }
+
+    #[test]
+    fn every_key_changes_something() {
+        let mut all = Vec::new();
+        leaves(&env::schema(), &[], &mut all);
+        assert!(all.len() > 50, "{}", all.len());
+        let plain = settings(&json!({})).expect("the defaults are valid");
+        let provider = settings(&tree(
+            &["providers".to_owned(), "0".to_owned(), "host".to_owned()],
+            json!("news"),
+        ))
+        .expect("a provider is valid");
+        for (path, schema) in all {
+            let key = path.join(".");
+            let before = if path[0] == "providers" { &provider } else { &plain };
+            let changed = candidates(&key, &schema).into_iter().any(|value| {
+                let after = settings(&tree(&path, value)).unwrap_or_else(|e| panic!("{key}: {e}"));
+                after != *before
+            });
+            assert!(changed, "nothing reads '{key}'");
+        }
+    }
+
+    #[test]
+    fn all_faults_are_told_at_once() {
+        let error = settings(&json!({
+            "server": {"max_connections": 0},
+            "import": {"allowed_roots": ["down/loads"], "lease_seconds": 1},
+            "providers": [{"name": "a"}, {"name": "b", "host": "x"}, {"name": "b", "host": "y", "password": "p"}],
+            "log": {"level": "a=b=c"},
+        }))
+        .expect_err("refused");
+        for key in [
+            "server.max_connections",
+            "import.allowed_roots",
+            "import.lease_seconds",
+            "providers[0].host",
+            "providers[2].name",
+            "providers[2]'",
+            "log.level",
+        ] {
+            assert!(error.problems.iter().any(|p| p.contains(key)), "{key} in {error}");
+        }
+    }
+
+    #[test]
+    fn the_importers_own_check_goes_before_the_queues() {
+        let check = |yaml: Value| {
+            let file = Some(("test".to_owned(), yaml.to_string()));
+            let sources = Sources {
+                file,
+                ..Sources::default()
+            };
+            let settings = sources.load().expect("loads").resolve().expect("valid");
+            settings.plugin_config["nzb"]["check"].clone()
+        };
+        assert_eq!(check(json!({})), "sample");
+        assert_eq!(check(json!({"import": {"check": "full"}})), "full");
+        let both = json!({"import": {"check": "full"}, "plugins": {"config": {"nzb": {"check": "none"}}}});
+        assert_eq!(check(both), "none");
+    }
+}

@@ -1,0 +1,360 @@
+//! The configuration tree. The doc comments are the reference page and the sample file: both are generated from here.
+
+use schemars::JsonSchema;
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize, Serializer};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
+
+/// The whole configuration. Every key has a default, so an empty file is a valid one.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// The HTTP server: API, WebDAV and streams have one port.
+    pub server: Server,
+    /// News servers. None is needed to start; articles are read from these.
+    pub providers: Vec<Provider>,
+    /// The import queue.
+    pub import: Import,
+    /// Memory for what is read.
+    pub cache: Cache,
+    /// The library as a WebDAV folder, at `/webdav`.
+    pub webdav: Webdav,
+    /// Importers.
+    pub plugins: Plugins,
+    /// Files whose bytes lie on web servers (`.strm`, `.url`, link lists).
+    pub http_sources: HttpSources,
+    /// What is logged, to standard error.
+    pub log: Log,
+}
+
+/// The HTTP server.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Server {
+    /// Address and port to listen on. `--listen` goes before it.
+    #[schemars(with = "String")]
+    pub listen: SocketAddr,
+    /// How many connections may be open at once; further ones wait to be accepted.
+    pub max_connections: u32,
+    /// Largest body of an API request, in bytes.
+    pub max_body_bytes: u32,
+    /// How long a client may take to send a request's head, and then its body.
+    pub receive_timeout_seconds: u32,
+    /// A connection on which no byte goes in either direction for this long is closed. A stream that moves is never
+    /// cut, however long it takes.
+    pub idle_timeout_seconds: u32,
+    /// How long running requests and imports may take to end after SIGTERM or SIGINT.
+    pub shutdown_seconds: u32,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([0, 0, 0, 0], 8080)),
+            max_connections: 1024,
+            max_body_bytes: 1 << 20,
+            receive_timeout_seconds: 30,
+            idle_timeout_seconds: 300,
+            shutdown_seconds: 20,
+        }
+    }
+}
+
+/// One news server.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Provider {
+    /// Name in logs and status; the host where it is left out. Unique.
+    pub name: Option<String>,
+    /// Host name or address. Required.
+    pub host: String,
+    /// Port; 563 with TLS and 119 without it where it is left out.
+    pub port: Option<u16>,
+    /// Whether the connection is encrypted.
+    pub tls: bool,
+    /// Accepts any certificate. For a private server only: whoever sits between can read the password.
+    pub tls_insecure: bool,
+    /// User name, where the server wants one.
+    pub username: Option<String>,
+    /// Password.
+    #[serde(serialize_with = "redacted")]
+    #[schemars(with = "Option<String>")]
+    pub password: Option<SecretString>,
+    /// How many connections to open at most.
+    pub max_connections: u16,
+    /// Who is asked first: the lowest number.
+    pub priority: u8,
+    /// Providers of one group share a backbone: an article that one of them does not have is not asked of the others.
+    /// The provider is a group of its own where it is left out.
+    pub group: Option<String>,
+    /// Asked only for what no other provider has.
+    pub backup: bool,
+    /// Whether it is used.
+    pub enabled: bool,
+    /// How many article requests are on their way on one connection at once.
+    pub pipeline_body: u8,
+    /// How many existence checks are on their way on one connection at once.
+    pub pipeline_stat: u8,
+    /// How long connecting may take, TLS and login included.
+    pub connect_timeout_seconds: u32,
+    /// How long the server may take to start an answer.
+    pub first_byte_timeout_seconds: u32,
+    /// How long an answer may stand still once it started.
+    pub stall_timeout_seconds: u32,
+    /// How long one answer may take as a whole.
+    pub article_timeout_seconds: u32,
+    /// A connection that is not used for this long is closed.
+    pub idle_timeout_seconds: u32,
+}
+
+impl Default for Provider {
+    fn default() -> Self {
+        Self {
+            name: None,
+            host: String::new(),
+            port: None,
+            tls: true,
+            tls_insecure: false,
+            username: None,
+            password: None,
+            max_connections: 8,
+            priority: 0,
+            group: None,
+            backup: false,
+            enabled: true,
+            pipeline_body: 2,
+            pipeline_stat: 100,
+            connect_timeout_seconds: 10,
+            first_byte_timeout_seconds: 10,
+            stall_timeout_seconds: 8,
+            article_timeout_seconds: 60,
+            idle_timeout_seconds: 60,
+        }
+    }
+}
+
+/// The import queue.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Import {
+    /// How many imports run at once.
+    pub workers: u16,
+    /// Folders that a queued file must lie in, after symbolic links are resolved. Any folder where the list is empty.
+    pub allowed_roots: Vec<PathBuf>,
+    /// What becomes of the queued file after its import succeeded. After a failure it always stays.
+    pub source_file: SourceFile,
+    /// How much of an NZB's articles is asked for before the release counts as complete. `plugins.config.nzb.check` goes
+    /// before it.
+    pub check: Check,
+    /// Lists `.par2`, `.sfv` and the like in the library too. They are kept with the release in any case.
+    pub list_sidecars: bool,
+    /// Largest queued file, in bytes.
+    pub max_source_bytes: u64,
+    /// Bytes of queued files that may be in memory at once while they are taken in; a single file always fits.
+    pub submit_memory_bytes: u64,
+    /// How often an import is tried in all, where its error says that trying again can help.
+    pub max_attempts: u32,
+    /// The wait before the second attempt; doubled with each further one.
+    pub retry_base_seconds: u32,
+    /// The longest wait before an attempt.
+    pub retry_cap_seconds: u32,
+    /// How long a claimed job stays claimed without a sign of life.
+    pub lease_seconds: u32,
+    /// What one import may use; past a limit it fails with the kind `limit`.
+    pub limits: Limits,
+}
+
+impl Default for Import {
+    fn default() -> Self {
+        Self {
+            workers: 2,
+            allowed_roots: Vec::new(),
+            source_file: SourceFile::Keep,
+            check: Check::Sample,
+            list_sidecars: false,
+            max_source_bytes: 256 << 20,
+            submit_memory_bytes: 128 << 20,
+            max_attempts: 5,
+            retry_base_seconds: 10,
+            retry_cap_seconds: 3600,
+            lease_seconds: 30,
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// What becomes of a queued file after its import succeeded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SourceFile {
+    /// It stays where it is.
+    #[default]
+    Keep,
+    /// It is deleted.
+    Delete,
+}
+
+/// How much of a release is asked for before it counts as complete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Check {
+    /// Only what is read anyway: the first article of each file.
+    None,
+    /// The last article of each file and some between.
+    #[default]
+    Sample,
+    /// Every article.
+    Full,
+}
+
+/// What one import may use.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Virtual files.
+    pub max_files: u32,
+    /// Nodes of all content graphs together.
+    pub max_nodes: u32,
+    /// Articles of all files together.
+    pub max_articles: u32,
+    /// Bytes read through the host, the queued file aside.
+    pub max_bytes_read: u64,
+    /// Reads and article requests at once; further ones wait.
+    pub max_in_flight: u32,
+    /// From the start of the import until everything is verified.
+    pub wall_time_seconds: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_files: 100_000,
+            max_nodes: 4 << 20,
+            max_articles: 4 << 20,
+            max_bytes_read: 16 << 30,
+            max_in_flight: 64,
+            wall_time_seconds: 3600,
+        }
+    }
+}
+
+/// Memory for what is read.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Cache {
+    /// Memory for decoded articles, in bytes. What was read a moment ago, and what read-ahead fetched, is here.
+    pub memory_bytes: u64,
+    /// How far ahead of one sequential reader articles are fetched, in bytes.
+    pub read_ahead_bytes: u64,
+    /// The same for all readers together.
+    pub read_ahead_total_bytes: u64,
+    /// Memory for the article tables of open files, in bytes.
+    pub tables_bytes: u64,
+}
+
+impl Default for Cache {
+    fn default() -> Self {
+        Self {
+            memory_bytes: 64 << 20,
+            read_ahead_bytes: 64 << 20,
+            read_ahead_total_bytes: 128 << 20,
+            tables_bytes: 64 << 20,
+        }
+    }
+}
+
+/// The library as a WebDAV folder.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Webdav {
+    /// Whether `/webdav` is there.
+    pub enabled: bool,
+    /// User name (Basic authentication).
+    pub user: String,
+    /// Password. Where it is left out, the one in the file `webdav.password` of the data directory, which is
+    /// generated at the first start.
+    #[serde(serialize_with = "redacted")]
+    #[schemars(with = "Option<String>")]
+    pub password: Option<SecretString>,
+}
+
+impl Default for Webdav {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            user: "altmount".to_owned(),
+            password: None,
+        }
+    }
+}
+
+/// Importers.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Plugins {
+    /// Configuration of importers, by their id. What an importer reads is in its own documentation.
+    pub config: BTreeMap<String, serde_json::Value>,
+    /// Who goes first where two importers are equally sure, by their id; the highest number does, 0 where it is left
+    /// out.
+    pub priority: BTreeMap<String, i32>,
+}
+
+/// Files whose bytes lie on web servers.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct HttpSources {
+    /// Whether addresses of private networks and of this machine may be read. Whoever may queue a file could then
+    /// read what is behind the firewall.
+    pub allow_private: bool,
+    /// How many redirects are followed.
+    pub max_redirects: u8,
+    /// How long a web server may take to answer, and to go on once it started.
+    pub timeout_seconds: u32,
+}
+
+impl Default for HttpSources {
+    fn default() -> Self {
+        Self {
+            allow_private: false,
+            max_redirects: 5,
+            timeout_seconds: 20,
+        }
+    }
+}
+
+/// What is logged.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// `error`, `warn`, `info`, `debug` or `trace`, or a filter such as `info,altmount_usenet=debug`.
+    pub level: String,
+    /// `text` for people, `json` for machines: one object a line.
+    pub format: LogFormat,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            level: "info".to_owned(),
+            format: LogFormat::Text,
+        }
+    }
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What stands for a secret wherever the configuration is shown.
+pub const REDACTED: &str = "(redacted)";
+
+fn redacted<S: Serializer>(secret: &Option<SecretString>, serializer: S) -> Result<S::Ok, S::Error> {
+    secret.as_ref().map(|_| REDACTED).serialize(serializer)
+}

@@ -1,0 +1,51 @@
+//! A file of the library as an answer.
+
+use super::{Facts, Refusal, respond};
+use altmount_engine::{Class, Entry, Library, OpenError};
+use axum::body::Body;
+use http::{HeaderMap, Method, Response};
+use std::sync::Arc;
+
+/// How often an answer starts anew where a re-import replaces the file while it is put together.
+const TRIES: usize = 5;
+
+/// Why a file could not be opened for an answer.
+#[derive(Debug)]
+pub enum OpenFault {
+    /// The library says no.
+    Library(OpenError),
+    /// It is another file by now: its tag and length are not those that the answer's head would have.
+    Changed(Box<Entry>),
+}
+
+/// Answers a `GET` or `HEAD` of `entry`, with head and bytes of one state of the file. Its article tables are loaded where its
+/// bytes are, and by nothing before that.
+///
+/// # Errors
+/// What is known of the file, for logs, and why there is no answer.
+pub async fn serve(
+    library: &Library,
+    mut entry: Entry,
+    method: &Method,
+    headers: &HeaderMap,
+) -> Result<Response<Body>, (Facts, Refusal<OpenFault>)> {
+    let mut tries = 0;
+    loop {
+        let facts = Facts::from(&entry);
+        let answer = respond(method, headers, &facts, || async {
+            let file = library
+                .open(entry.id, Class::Playback)
+                .await
+                .map_err(OpenFault::Library)?;
+            if file.entry.etag != entry.etag || file.entry.size != entry.size {
+                return Err(OpenFault::Changed(Box::new(file.entry.clone())));
+            }
+            Ok(Arc::clone(&file.reader))
+        });
+        tries += 1;
+        match answer.await {
+            Err(Refusal::Open(OpenFault::Changed(now))) if tries < TRIES => entry = *now,
+            answer => return answer.map_err(|refusal| (facts, refusal)),
+        }
+    }
+}

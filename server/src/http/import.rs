@@ -1,0 +1,95 @@
+//! `POST /api/import/file`.
+
+use super::{
+    Api,
+    envelope::{ApiError, ApiJson, ErrorBody, Single},
+};
+use altmount_engine::{SubmitError, SubmitRequest};
+use axum::extract::State;
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// The file to import.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(super) struct ImportFile {
+    /// Full path of the file, on the server.
+    #[schema(
+        example = "/downloads/subfolder/tvshow.nzb",
+        pattern = r"^/[^\x00]*[^/\x00]$",
+        max_length = 4095
+    )]
+    file_path: String,
+    /// Path that is cut off the front of the file's path, to make the release's folder: with `/downloads` the example lands
+    /// in `/subfolder/tvshow`, without it in `/tvshow`. One that the file does not lie in cuts nothing off.
+    #[serde(default)]
+    #[schema(example = "/downloads")]
+    relative_path: Option<String>,
+}
+
+/// The file is in the queue.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Queued {
+    /// Id of its job.
+    #[schema(minimum = 1)]
+    queue_id: i64,
+    /// The same in words.
+    message: String,
+}
+
+/// Adds a file, by its path on the server, to the import queue.
+///
+/// The file is read before the answer is sent, and may be deleted or changed after it.
+#[utoipa::path(
+    post,
+    path = "/api/import/file",
+    tag = "import",
+    request_body = ImportFile,
+    responses(
+        (status = 200, description = "It is in the queue", body = Single<Queued>),
+        (status = 400, description = "The request is malformed, or the file is none that can be imported", body = ErrorBody),
+        (status = 404, description = "There is no file at that path", body = ErrorBody),
+        (status = 409, description = "The file is queued or being imported", body = ErrorBody),
+        (status = 413, description = "The request's body is too large", body = ErrorBody),
+    )
+)]
+pub(super) async fn import_file(
+    State(api): State<Api>,
+    ApiJson(body): ApiJson<ImportFile>,
+) -> Result<Single<Queued>, ApiError> {
+    let request = SubmitRequest::path(body.file_path, body.relative_path);
+    let job = api.engine.imports().submit(request).await.map_err(refused)?;
+    let queue_id = job.id.0;
+    Ok(Single::of(Queued {
+        queue_id,
+        message: format!("File successfully added to import queue with ID {queue_id}"),
+    }))
+}
+
+/// The contract's statuses, by the kind of the failure.
+fn refused(error: SubmitError) -> ApiError {
+    let text = error.to_string();
+    match error {
+        SubmitError::PathEmpty => ApiError::bad_request("file_path is empty", text),
+        SubmitError::PathRelative { .. } => ApiError::bad_request("file_path is not an absolute path", text),
+        SubmitError::PathInvalid { .. } => ApiError::bad_request("file_path cannot be used", text),
+        SubmitError::NotFound { .. } => ApiError::not_found("File not found", text),
+        SubmitError::NotRegularFile { .. } => ApiError::bad_request("file_path is not a regular file", text),
+        SubmitError::UnsupportedType { .. } => {
+            ApiError::bad_request("The file's type is not one that can be imported", text)
+        }
+        SubmitError::UnknownImporter { .. } => ApiError::bad_request("There is no such importer", text),
+        SubmitError::OutsideRoots { .. } => {
+            ApiError::bad_request("The file lies outside of the allowed folders", text)
+        }
+        SubmitError::TooLarge { .. } => ApiError::bad_request("The file is too large", text),
+        SubmitError::Duplicate { .. } => ApiError::conflict("File is already in the import queue", text),
+        SubmitError::ShuttingDown => ApiError::shutting_down(),
+        // The contract: the server could not do what was asked. The cause is no secret and helps whoever asked.
+        SubmitError::Io { .. } => {
+            tracing::warn!("a file could not be queued: {text}");
+            ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "The file cannot be read", text)
+        }
+        error => ApiError::internal(error),
+    }
+}

@@ -1,0 +1,79 @@
+//! `GET /api/importers`.
+
+use super::{
+    Api,
+    envelope::{ApiError, ErrorBody, List, Meta, PageQuery},
+};
+use axum::extract::State;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// An importer.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ImporterView {
+    /// Its id, as `plugins.config` and `plugins.priority` name it.
+    id: String,
+    /// Its name.
+    name: String,
+    /// Its version.
+    version: String,
+    /// The file name extensions that it takes, without the leading dot.
+    extensions: Vec<String>,
+    /// The media types that it takes.
+    media_types: Vec<String>,
+    /// The host services that it uses.
+    capabilities: Vec<String>,
+    /// The operator's priority.
+    priority: i32,
+    /// Whether it is part of the program.
+    linked: bool,
+    /// Whether it is in use; one that stopped to answer is not, until the next start.
+    enabled: bool,
+}
+
+/// Lists the importers; among the equally sure, the earlier one gets a file.
+#[utoipa::path(
+    get,
+    path = "/api/importers",
+    tag = "importers",
+    params(
+        ("limit" = Option<u32>, Query, description = "How many at most; 50 where it is left out", minimum = 1, maximum = 500),
+        ("offset" = Option<u64>, Query, description = "How many to skip", minimum = 0, maximum = 9223372036854775807u64),
+    ),
+    responses(
+        (status = 200, description = "The importers", body = List<ImporterView>),
+        (status = 400, description = "A query parameter is malformed", body = ErrorBody),
+    )
+)]
+pub(super) async fn list(State(api): State<Api>, page: PageQuery) -> Result<List<ImporterView>, ApiError> {
+    let importers = api.engine.registry().importers();
+    let data = importers
+        .iter()
+        .skip(usize::try_from(page.offset).unwrap_or(usize::MAX))
+        .take(page.limit as usize)
+        .map(|entry| ImporterView {
+            id: entry.manifest.id.clone(),
+            name: entry.manifest.name.clone(),
+            version: entry.manifest.version.clone(),
+            extensions: entry.manifest.extensions().map(str::to_owned).collect(),
+            media_types: entry
+                .manifest
+                .file_types
+                .iter()
+                .flat_map(|t| t.media_types.iter().cloned())
+                .collect(),
+            capabilities: entry.manifest.capabilities.clone(),
+            priority: entry.priority,
+            linked: entry.linked,
+            enabled: !entry.quarantined(),
+        })
+        .collect();
+    Ok(List {
+        data,
+        meta: Meta {
+            total: importers.len() as u64,
+            limit: page.limit,
+            offset: page.offset,
+        },
+    })
+}

@@ -1,0 +1,115 @@
+//! The HTTP API: one file per subject, thin handlers over the engine.
+
+mod auth;
+mod envelope;
+mod events;
+mod health;
+mod import;
+mod importers;
+mod openapi;
+mod queue;
+mod stream;
+
+pub use auth::ApiKey;
+
+use altmount_engine::Engine;
+use axum::{
+    Router,
+    extract::Request,
+    middleware::{self, Next},
+    response::Response,
+};
+use envelope::ApiError;
+use http::StatusCode;
+use std::{sync::Arc, time::Duration, time::Instant};
+use tokio_util::sync::CancellationToken;
+use tower_http::catch_panic::CatchPanicLayer;
+
+/// What the handlers work with.
+#[derive(Clone, Debug)]
+pub struct Api {
+    /// The engine.
+    pub engine: Arc<Engine>,
+    /// The key that opens `/api`.
+    pub key: ApiKey,
+    /// Bounds of a request.
+    pub limits: Limits,
+    /// Ends event streams when the server is to end.
+    pub stopping: CancellationToken,
+}
+
+/// Bounds of a request.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Bytes of a body.
+    pub max_body: usize,
+    /// For a body to arrive.
+    pub receive_timeout: Duration,
+}
+
+/// The API's routes and the two health checks, without what is around them.
+fn routes(api: &Api) -> Router {
+    let (router, document) = openapi::routes().split_for_parts();
+    let document = openapi::complete(document);
+    router
+        .route("/api/openapi.json", openapi::handler(&document))
+        .merge(health::routes())
+        .with_state(api.clone())
+}
+
+/// The whole service: the API, `others` beside it, and around both the key, the envelope of failures and the access log.
+pub fn service(api: Api, others: Router) -> Router {
+    routes(&api)
+        .merge(others)
+        .fallback(no_route)
+        .method_not_allowed_fallback(no_method)
+        .layer(middleware::from_fn_with_state(api, auth::require_key))
+        .layer(CatchPanicLayer::custom(envelope::panicked))
+        .layer(middleware::from_fn(access_log))
+}
+
+/// The API's description as JSON.
+pub fn openapi_json() -> serde_json::Value {
+    openapi::document()
+}
+
+async fn no_route(request: Request) -> ApiError {
+    ApiError::not_found(
+        "There is no such route",
+        format!(
+            "{} {}; '/api/openapi.json' has the list",
+            request.method(),
+            request.uri().path()
+        ),
+    )
+}
+
+async fn no_method(request: Request) -> ApiError {
+    ApiError::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "The route does not have this method",
+        format!(
+            "{} {}; the header Allow has those that it has",
+            request.method(),
+            request.uri().path()
+        ),
+    )
+}
+
+/// One line for each request, when its head is answered. The query is left out: the key may be in it.
+async fn access_log(request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let response = next.run(request).await;
+    tracing::info!(
+        target: "altmount::access",
+        {
+            http.method = %method,
+            http.path = path,
+            http.status = response.status().as_u16(),
+            duration_ms = started.elapsed().as_millis() as u64,
+        },
+        "answered"
+    );
+    response
+}

@@ -1,0 +1,90 @@
+//! The API's description, collected from the handlers.
+
+use super::{Api, envelope::json as answer_json, events, import, importers, queue, stream};
+use axum::routing::{MethodRouter, get};
+use http::StatusCode;
+use serde_json::{Value, json};
+use utoipa::{OpenApi, openapi};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "AltMount",
+        description = "Queues files for import and streams what they describe. Every route needs the API key, as the \
+                       query parameter `apikey` or the header `X-Api-Key`."
+    ),
+    tags(
+        (name = "import", description = "Files go in"),
+        (name = "queue", description = "Jobs"),
+        (name = "importers", description = "What takes which files"),
+        (name = "stream", description = "Files come out"),
+        (name = "description", description = "This description"),
+    )
+)]
+struct Base;
+
+/// The documented routes.
+pub(super) fn routes() -> OpenApiRouter<Api> {
+    OpenApiRouter::with_openapi(Base::openapi())
+        .routes(routes!(import::import_file))
+        .routes(routes!(queue::list))
+        .routes(routes!(queue::one, queue::cancel))
+        .routes(routes!(queue::retry))
+        .routes(routes!(events::events))
+        .routes(routes!(importers::list))
+        .routes(routes!(stream::stream))
+}
+
+/// The description with what every operation has in common: the key, and the failures that need no reason of their own.
+pub(super) fn complete(document: openapi::OpenApi) -> Value {
+    let mut document = serde_json::to_value(document).unwrap_or_default();
+    document["openapi"] = json!("3.1.0");
+    document["security"] = json!([{"apikey": []}, {"header": []}]);
+    document["components"]["securitySchemes"] = json!({
+        "apikey": {"type": "apiKey", "in": "query", "name": "apikey"},
+        "header": {"type": "apiKey", "in": "header", "name": "X-Api-Key"},
+    });
+    let failure = |description: &str| {
+        json!({
+            "description": description,
+            "content": {"application/json": {"schema": {"$ref": "#/components/schemas/ErrorBody"}}},
+        })
+    };
+    document["paths"]["/api/openapi.json"] = json!({"get": {
+        "tags": ["description"],
+        "operationId": "openapi",
+        "summary": "This description.",
+        "responses": {"200": {"description": "OpenAPI 3.1", "content": {"application/json": {"schema": {"type": "object"}}}}},
+    }});
+    let paths = document["paths"].as_object_mut();
+    for operation in paths.into_iter().flat_map(|paths| paths.values_mut()) {
+        for method in operation.as_object_mut().into_iter().flat_map(|o| o.values_mut()) {
+            let Some(responses) = method.get_mut("responses").and_then(Value::as_object_mut) else {
+                continue;
+            };
+            for (status, text) in [
+                ("401", "The API key is missing or wrong"),
+                (
+                    "500",
+                    "The server failed; its log has the cause, with the id that the answer has",
+                ),
+                ("503", "The server is shutting down"),
+            ] {
+                responses.entry(status).or_insert_with(|| failure(text));
+            }
+        }
+    }
+    document
+}
+
+/// The whole description.
+pub(super) fn document() -> Value {
+    complete(routes().into_openapi())
+}
+
+/// Serves it.
+pub(super) fn handler(document: &Value) -> MethodRouter<Api> {
+    let answer = document.clone();
+    get(move || async move { answer_json(StatusCode::OK, &answer) })
+}

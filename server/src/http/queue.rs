@@ -1,0 +1,330 @@
+//! `/api/queue`: the jobs.
+
+use super::{
+    Api,
+    envelope::{ApiError, ApiId, ErrorBody, List, Meta, PageQuery, Single, query_value},
+};
+use altmount_engine::Engine;
+use altmount_model::JobId;
+use altmount_store::{CancelOutcome, Job, JobFilter, JobState, RetryOutcome};
+use axum::extract::{FromRequestParts, State};
+use http::request::Parts;
+use jiff::Timestamp;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// Where a job is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Stage {
+    /// Waits for a worker, or for the time of its next attempt.
+    Queued,
+    /// Is being imported.
+    Running,
+    /// Its files are in the library.
+    Completed,
+    /// It failed and is not tried again by itself.
+    Failed,
+    /// It was cancelled.
+    Cancelled,
+}
+
+impl From<JobState> for Stage {
+    fn from(state: JobState) -> Self {
+        match state {
+            JobState::Queued => Self::Queued,
+            JobState::Running => Self::Running,
+            JobState::Completed => Self::Completed,
+            JobState::Failed => Self::Failed,
+            JobState::Cancelled => Self::Cancelled,
+        }
+    }
+}
+
+/// A job of the import queue.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct JobView {
+    /// Its id.
+    #[schema(minimum = 1)]
+    queue_id: i64,
+    /// Where it is in its life.
+    state: Stage,
+    /// The queued file.
+    file_path: String,
+    /// The queued file's name.
+    file_name: String,
+    /// The queued file's length in bytes.
+    size: u64,
+    /// The folder of the library in which its release is, or will be.
+    #[schema(example = "/subfolder/tvshow")]
+    destination: String,
+    /// How the importer was chosen: its id, how sure it is, and who else takes the file.
+    #[schema(value_type = Option<Object>)]
+    importer: Option<serde_json::Value>,
+    /// How often it was started.
+    attempts: u32,
+    /// How far it is; nothing where the importer has not said so.
+    progress: Option<Progress>,
+    /// Why it failed, or why it waits for another attempt.
+    failure: Option<FailureView>,
+    /// The release in the library that it made.
+    release_id: Option<i64>,
+    /// When it was queued.
+    #[schema(value_type = String, format = DateTime)]
+    created_at: Timestamp,
+    /// When it was last started.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    started_at: Option<Timestamp>,
+    /// When it reached its final state.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    finished_at: Option<Timestamp>,
+    /// When it is tried again.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    next_attempt_at: Option<Timestamp>,
+}
+
+/// How far an import is, in any unit.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Progress {
+    done: u64,
+    total: u64,
+}
+
+/// Why an import failed.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct FailureView {
+    /// One of a few words, to branch on.
+    #[schema(example = "missing")]
+    kind: String,
+    /// What happened.
+    message: String,
+    /// Further facts.
+    #[schema(value_type = Option<Value>)]
+    details: Option<serde_json::Value>,
+}
+
+impl From<altmount_store::Failure> for FailureView {
+    fn from(failure: altmount_store::Failure) -> Self {
+        Self {
+            kind: failure.kind,
+            message: failure.message,
+            details: failure.details,
+        }
+    }
+}
+
+fn time(ms: i64) -> Timestamp {
+    Timestamp::from_millisecond(ms).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+impl From<Job> for JobView {
+    fn from(job: Job) -> Self {
+        let waits = job.state == JobState::Queued;
+        Self {
+            queue_id: job.id.0,
+            state: job.state.into(),
+            file_path: job.source_path,
+            file_name: job.file_name,
+            size: job.size,
+            destination: job.destination.to_string(),
+            importer: job.importer.and_then(|text| serde_json::from_str(&text).ok()),
+            attempts: job.attempts,
+            progress: (job.progress_total > 0).then_some(Progress {
+                done: job.progress_done,
+                total: job.progress_total,
+            }),
+            failure: job.failure.map(FailureView::from),
+            release_id: job.release.map(|id| id.0),
+            created_at: time(job.created_ms),
+            started_at: job.started_ms.map(time),
+            finished_at: job.finished_ms.map(time),
+            next_attempt_at: job.not_before_ms.filter(|_| waits).map(time),
+        }
+    }
+}
+
+/// What became of a job that somebody asked something of.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct JobNotice {
+    /// The job.
+    #[schema(minimum = 1)]
+    queue_id: i64,
+    /// The state that it is in now.
+    state: Stage,
+    /// What happens, in words.
+    message: String,
+}
+
+/// `?state=queued,running`.
+#[derive(Debug)]
+pub(super) struct States(Vec<JobState>);
+
+impl<S: Send + Sync> FromRequestParts<S> for States {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, ApiError> {
+        let Some(text) = query_value(parts, "state")? else {
+            return Ok(Self(Vec::new()));
+        };
+        let states = text.split(',').map(|word| {
+            JobState::ALL
+                .into_iter()
+                .find(|state| state.as_str() == word)
+                .ok_or_else(|| {
+                    let known = JobState::ALL.map(JobState::as_str).join(", ");
+                    ApiError::bad_request(
+                        "The query parameter 'state' is malformed",
+                        format!("it is one or more of these, with commas between them: {known}"),
+                    )
+                })
+        });
+        Ok(Self(states.collect::<Result<_, _>>()?))
+    }
+}
+
+/// Lists the jobs, newest first.
+#[utoipa::path(
+    get,
+    path = "/api/queue",
+    tag = "queue",
+    params(
+        ("state" = Option<String>, Query, description = "Only these states, with commas between them",
+            pattern = "^(queued|running|completed|failed|cancelled)(,(queued|running|completed|failed|cancelled))*$"),
+        ("limit" = Option<u32>, Query, description = "How many at most; 50 where it is left out", minimum = 1, maximum = 500),
+        ("offset" = Option<u64>, Query, description = "How many to skip", minimum = 0, maximum = 9223372036854775807u64),
+    ),
+    responses(
+        (status = 200, description = "The jobs", body = List<JobView>),
+        (status = 400, description = "A query parameter is malformed", body = ErrorBody),
+    )
+)]
+pub(super) async fn list(
+    State(api): State<Api>,
+    States(states): States,
+    page: PageQuery,
+) -> Result<List<JobView>, ApiError> {
+    let filter = JobFilter {
+        states,
+        limit: page.limit,
+        offset: page.offset,
+    };
+    let jobs = api
+        .engine
+        .imports()
+        .jobs(filter)
+        .await
+        .map_err(ApiError::internal)?;
+    Ok(List {
+        meta: Meta {
+            total: jobs.total,
+            limit: page.limit,
+            offset: page.offset,
+        },
+        data: jobs.items.into_iter().map(JobView::from).collect(),
+    })
+}
+
+fn no_job(id: i64) -> ApiError {
+    ApiError::not_found("There is no such job", format!("no job has the id {id}"))
+}
+
+async fn job(engine: &Engine, id: i64) -> Result<Job, ApiError> {
+    let job = engine
+        .imports()
+        .job(JobId(id))
+        .await
+        .map_err(ApiError::internal)?;
+    job.ok_or_else(|| no_job(id))
+}
+
+/// One job.
+#[utoipa::path(
+    get,
+    path = "/api/queue/{id}",
+    tag = "queue",
+    params(("id" = i64, Path, description = "Id of the job", minimum = 1)),
+    responses(
+        (status = 200, description = "The job", body = Single<JobView>),
+        (status = 400, description = "The id is malformed", body = ErrorBody),
+        (status = 404, description = "There is no such job", body = ErrorBody),
+    )
+)]
+pub(super) async fn one(State(api): State<Api>, ApiId(id): ApiId) -> Result<Single<JobView>, ApiError> {
+    Ok(Single::of(job(&api.engine, id).await?.into()))
+}
+
+/// Cancels a job. One that runs stops within a moment; its last event says so.
+#[utoipa::path(
+    delete,
+    path = "/api/queue/{id}",
+    tag = "queue",
+    params(("id" = i64, Path, description = "Id of the job", minimum = 1)),
+    responses(
+        (status = 200, description = "It is cancelled, or will be in a moment", body = Single<JobNotice>),
+        (status = 400, description = "The id is malformed", body = ErrorBody),
+        (status = 404, description = "There is no such job", body = ErrorBody),
+        (status = 409, description = "It has finished already", body = ErrorBody),
+    )
+)]
+pub(super) async fn cancel(State(api): State<Api>, ApiId(id): ApiId) -> Result<Single<JobNotice>, ApiError> {
+    let outcome = api
+        .engine
+        .imports()
+        .cancel(JobId(id))
+        .await
+        .map_err(ApiError::internal)?;
+    let (state, message) = match outcome {
+        CancelOutcome::Cancelled => (Stage::Cancelled, format!("Job {id} is cancelled")),
+        CancelOutcome::Requested => (Stage::Running, format!("Job {id} is being stopped")),
+        CancelOutcome::AlreadyFinished(state) => {
+            return Err(ApiError::conflict(
+                "The job has finished already",
+                format!("job {id} is {state}"),
+            ));
+        }
+        CancelOutcome::NotFound => return Err(no_job(id)),
+    };
+    Ok(Single::of(JobNotice {
+        queue_id: id,
+        state,
+        message,
+    }))
+}
+
+/// Imports the file of a failed or cancelled job again, from the copy that was made when it was queued.
+#[utoipa::path(
+    post,
+    path = "/api/queue/{id}/retry",
+    tag = "queue",
+    params(("id" = i64, Path, description = "Id of the job", minimum = 1)),
+    responses(
+        (status = 200, description = "It is in the queue again", body = Single<JobNotice>),
+        (status = 400, description = "The id is malformed", body = ErrorBody),
+        (status = 404, description = "There is no such job", body = ErrorBody),
+        (status = 409, description = "It has nothing to retry, or its file is in the queue as another job", body = ErrorBody),
+    )
+)]
+pub(super) async fn retry(State(api): State<Api>, ApiId(id): ApiId) -> Result<Single<JobNotice>, ApiError> {
+    let outcome = api
+        .engine
+        .imports()
+        .retry(JobId(id))
+        .await
+        .map_err(ApiError::internal)?;
+    match outcome {
+        RetryOutcome::Requeued(job) => Ok(Single::of(JobNotice {
+            queue_id: id,
+            state: job.state.into(),
+            message: format!("Job {id} is in the queue again"),
+        })),
+        RetryOutcome::NotRetryable(state) => Err(ApiError::conflict(
+            "The job has nothing to retry",
+            format!("job {id} is {state}; failed and cancelled jobs can be retried"),
+        )),
+        RetryOutcome::Duplicate(other) => Err(ApiError::conflict(
+            "File is already in the import queue",
+            format!("job {other} imports the same file"),
+        )),
+        RetryOutcome::NotFound => Err(no_job(id)),
+    }
+}

@@ -1,0 +1,286 @@
+//! The library as a WebDAV folder (RFC 4918), read-mostly: list, read, delete, move and make folders; nothing is uploaded or
+//! copied.
+//!
+//! dav-server does the protocol. `GET` and `HEAD` of files are not left to it: where a read fails in the middle it would
+//! send zeros for the rest, and its multipart boundary is a fixed word. They go the way of every stream
+//! ([`crate::files`]).
+
+mod fs;
+mod locks;
+
+use crate::files::{Facts, OpenFault, Refusal, serve};
+use altmount_engine::{Engine, Entry, OpenError, ReadError, ReadErrorKind};
+use altmount_model::VPath;
+use axum::{
+    Router,
+    body::Body,
+    extract::{Request, State},
+    response::{IntoResponse, Response},
+    routing::any,
+};
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use dav_server::{DavConfig, DavHandler, DavMethod, DavMethodSet, davpath::DavPath};
+use fs::{LibraryFs, Purpose, vpath};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts};
+use locks::Locks;
+use secrecy::{ExposeSecret, SecretString};
+use std::{sync::Arc, time::Duration};
+use subtle::ConstantTimeEq;
+
+/// Where the library is.
+pub const PREFIX: &str = "/webdav";
+/// Largest request body, in bytes; requests of this protocol are small XML.
+const MAX_BODY: usize = 64 << 10;
+/// Largest body of a `LOCK`: what it says of the lock's owner is kept as long as the lock.
+const MAX_LOCK_BODY: usize = 4 << 10;
+
+/// What the handler works with.
+#[derive(Clone, Debug)]
+pub struct WebDav {
+    engine: Arc<Engine>,
+    user: Arc<str>,
+    password: Arc<SecretString>,
+    receive_timeout: Duration,
+    locks: Locks,
+}
+
+impl WebDav {
+    /// The library of an engine, for this user.
+    pub fn new(engine: Arc<Engine>, user: &str, password: SecretString, receive_timeout: Duration) -> Self {
+        Self {
+            engine,
+            user: user.into(),
+            password: Arc::new(password),
+            receive_timeout,
+            locks: Locks::default(),
+        }
+    }
+
+    /// The routes.
+    pub fn router(self) -> Router {
+        let handler = any(handle);
+        Router::new()
+            .route(PREFIX, handler.clone())
+            .route(&format!("{PREFIX}/"), handler.clone())
+            .route(&format!("{PREFIX}/{{*path}}"), handler)
+            .with_state(self)
+    }
+
+    /// Whether a request has the right user and password, in a time that does not say which of them is wrong.
+    fn admits(&self, headers: &HeaderMap) -> bool {
+        let Some((user, password)) = credentials(headers) else {
+            return false;
+        };
+        let user = self.user.as_bytes().ct_eq(&user);
+        let password = self.password.expose_secret().as_bytes().ct_eq(&password);
+        (user & password).into()
+    }
+}
+
+/// User and password of Basic authentication (RFC 7617).
+fn credentials(headers: &HeaderMap) -> Option<(Vec<u8>, Vec<u8>)> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, encoded) = value.split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let mut user = BASE64_STANDARD.decode(encoded.trim()).ok()?;
+    let colon = user.iter().position(|b| *b == b':')?;
+    let password = user.split_off(colon + 1);
+    user.pop();
+    Some((user, password))
+}
+
+fn plain(status: StatusCode, text: impl Into<String>) -> Response {
+    let mut text: String = text.into();
+    text.push('\n');
+    (
+        status,
+        [(header::CONTENT_TYPE, "text/plain; charset=utf-8")],
+        text,
+    )
+        .into_response()
+}
+
+async fn handle(State(dav): State<WebDav>, request: Request) -> Response {
+    if !dav.admits(request.headers()) {
+        let mut response = plain(StatusCode::UNAUTHORIZED, "user or password missing or wrong");
+        response.headers_mut().insert(
+            header::WWW_AUTHENTICATE,
+            HeaderValue::from_static("Basic realm=\"AltMount\", charset=\"UTF-8\""),
+        );
+        return response;
+    }
+    if matches!(*request.method(), Method::GET | Method::HEAD)
+        && let Some(path) = path_of(&request)
+    {
+        match dav.engine.library().lookup(&path).await {
+            Ok(Some(entry)) if !entry.is_dir => return file(&dav, entry, request.into_parts().0).await,
+            Ok(_) => {}
+            Err(error) => {
+                tracing::error!("the library cannot be read: {error}");
+                return plain(StatusCode::INTERNAL_SERVER_ERROR, "the library cannot be read");
+            }
+        }
+    }
+    protocol(&dav, request).await
+}
+
+fn path_of(request: &Request) -> Option<VPath> {
+    let mut path = DavPath::new(request.uri().path()).ok()?;
+    path.set_prefix(PREFIX).ok()?;
+    vpath(&path).ok()
+}
+
+/// Everything but the bytes of files.
+async fn protocol(dav: &WebDav, request: Request) -> Response {
+    let method = request.method().clone();
+    let (parts, body) = request.into_parts();
+    let limit = if method.as_str() == "LOCK" {
+        MAX_LOCK_BODY
+    } else {
+        MAX_BODY
+    };
+    let body = match method.as_str() {
+        // Refused by its method; nobody waits for what it would upload.
+        "PUT" | "PATCH" => bytes::Bytes::new(),
+        _ => match tokio::time::timeout(dav.receive_timeout, axum::body::to_bytes(body, limit)).await {
+            Ok(Ok(bytes)) => bytes,
+            Ok(Err(error)) if error.source_is_limit() => {
+                return plain(
+                    StatusCode::PAYLOAD_TOO_LARGE,
+                    format!("the body may have {limit} bytes"),
+                );
+            }
+            Ok(Err(_)) => return plain(StatusCode::BAD_REQUEST, "the body could not be read"),
+            Err(_) => return plain(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time"),
+        },
+    };
+    let purpose = match method.as_str() {
+        "DELETE" => Purpose::Delete,
+        "MOVE" => Purpose::Move,
+        "PROPFIND" => Purpose::Properties,
+        _ => Purpose::Look,
+    };
+    let mut methods = DavMethodSet::all();
+    for refused in [
+        DavMethod::Put,
+        DavMethod::Patch,
+        DavMethod::Copy,
+        DavMethod::Report,
+    ] {
+        methods.remove(refused);
+    }
+    let handler: DavHandler = DavConfig::new()
+        .strip_prefix(PREFIX)
+        .filesystem(Box::new(LibraryFs::new(Arc::clone(&dav.engine), purpose)))
+        .locksystem(Box::new(dav.locks.clone()))
+        .principal(dav.user.to_string())
+        .methods(methods)
+        .autoindex(true)
+        .build_handler();
+    let request = http::Request::from_parts(parts, Body::from(body));
+    handler.handle(request).await.map(Body::new)
+}
+
+trait SourceIsLimit {
+    fn source_is_limit(&self) -> bool;
+}
+
+impl SourceIsLimit for axum::Error {
+    fn source_is_limit(&self) -> bool {
+        std::error::Error::source(self).is_some_and(|e| e.is::<http_body_util::LengthLimitError>())
+    }
+}
+
+/// A file's bytes.
+async fn file(dav: &WebDav, entry: Entry, request: Parts) -> Response {
+    let answer = serve(dav.engine.library(), entry, &request.method, &request.headers).await;
+    let (facts, refusal) = match answer {
+        Ok(response) => return response,
+        Err(refused) => refused,
+    };
+    match refusal {
+        Refusal::PreconditionFailed => plain(StatusCode::PRECONDITION_FAILED, "the file is another one"),
+        Refusal::Unsatisfiable { size } => {
+            let mut response = plain(
+                StatusCode::RANGE_NOT_SATISFIABLE,
+                format!("the file has {size} bytes"),
+            );
+            if let Ok(value) = HeaderValue::try_from(format!("bytes */{size}")) {
+                response.headers_mut().insert(header::CONTENT_RANGE, value);
+            }
+            response
+        }
+        Refusal::Open(OpenFault::Library(OpenError::NotFound(_) | OpenError::Folder(_))) => {
+            plain(StatusCode::NOT_FOUND, "there is no such file")
+        }
+        Refusal::Open(OpenFault::Library(OpenError::Read(error))) | Refusal::Read(error) => {
+            unreadable(&facts, &error)
+        }
+        Refusal::Open(OpenFault::Library(OpenError::Busy(_)) | OpenFault::Changed(_)) => {
+            plain(StatusCode::SERVICE_UNAVAILABLE, "the file is being replaced")
+        }
+        Refusal::Open(OpenFault::Library(error)) => {
+            tracing::error!(
+                file.id = facts.id,
+                file.name = facts.name,
+                "a file cannot be opened: {error}"
+            );
+            plain(StatusCode::INTERNAL_SERVER_ERROR, "the file cannot be opened")
+        }
+    }
+}
+
+fn unreadable(facts: &Facts, error: &ReadError) -> Response {
+    tracing::warn!(file.id = facts.id, file.name = facts.name, error.kind = %error.kind, "a file cannot be read: {error}");
+    let status = match error.kind {
+        ReadErrorKind::Missing | ReadErrorKind::Corrupt | ReadErrorKind::Changed | ReadErrorKind::Layout => {
+            StatusCode::BAD_GATEWAY
+        }
+        ReadErrorKind::Io => StatusCode::SERVICE_UNAVAILABLE,
+        _ => StatusCode::INTERNAL_SERVER_ERROR,
+    };
+    plain(status, error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(value: &str) -> Option<(String, String)> {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::AUTHORIZATION, value.parse().expect("a header value"));
+        credentials(&headers).map(|(user, password)| {
+            (
+                String::from_utf8(user).expect("text"),
+                String::from_utf8(password).expect("text"),
+            )
+        })
+    }
+
+    #[test]
+    fn basic_credentials_are_split_at_the_first_colon() {
+        let pair = |user: &str, password: &str| Some((user.to_owned(), password.to_owned()));
+        assert_eq!(
+            read("Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="),
+            pair("Aladdin", "open sesame")
+        );
+        assert_eq!(
+            read(&format!("basic {}", BASE64_STANDARD.encode("a:b:c"))),
+            pair("a", "b:c")
+        );
+        assert_eq!(
+            read(&format!("Basic {}", BASE64_STANDARD.encode(":"))),
+            pair("", "")
+        );
+        for bad in [
+            "Basic",
+            "Basic !!",
+            "Bearer QTpC",
+            &format!("Basic {}", BASE64_STANDARD.encode("nocolon")),
+        ] {
+            assert_eq!(read(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,277 @@
+//! The binary, as scripts use it. Everything else is tested in the workspace's `tests`; this is here because Cargo tells the
+//! path of a binary to the tests of its own package alone.
+
+use altmount_newsd::{Body, FileSpec, Newsd, Release};
+use std::{
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+};
+
+fn altmount(data: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_altmount"));
+    // Nothing of the machine that the test runs on has a say.
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("ALTMOUNT") {
+            command.env_remove(name);
+        }
+    }
+    command
+        .args(arguments)
+        .arg("--data-dir")
+        .arg(data)
+        .stdin(Stdio::null());
+    command
+}
+
+/// Runs a command to its end: exit code, standard output, standard error.
+fn run(data: &Path, arguments: &[&str]) -> (i32, String, String) {
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = altmount(data, arguments).output().expect("it runs");
+    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+    (status.code().expect("an exit code"), text(stdout), text(stderr))
+}
+
+/// A running server.
+struct Server {
+    child: Child,
+    url: String,
+    banner: String,
+}
+
+impl Server {
+    fn start(data: &Path, arguments: &[&str]) -> Self {
+        let arguments = [&["--listen", "127.0.0.1:0"], arguments].concat();
+        let mut child = altmount(data, &arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("it starts");
+        let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+        let (mut banner, mut url) = (String::new(), None);
+        while url.is_none() || !banner.contains("configuration") {
+            let line = lines.next().expect("the banner goes on").expect("readable");
+            if let Some(address) = line.trim().strip_prefix("page") {
+                url = Some(address.trim().trim_end_matches('/').to_owned());
+            }
+            banner.push_str(&line);
+            banner.push('\n');
+        }
+        Self {
+            child,
+            url: url.expect("an address"),
+            banner,
+        }
+    }
+
+    /// Ends it as a service manager does.
+    fn stop(mut self) -> i32 {
+        let pid = self.child.id().to_string();
+        let sent = Command::new("kill")
+            .args(["-TERM", &pid])
+            .status()
+            .expect("kill runs");
+        assert!(sent.success());
+        self.child.wait().expect("it ends").code().expect("an exit code")
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Ended already, where the test went well.
+        let _ended = self.child.kill().and_then(|()| self.child.wait());
+    }
+}
+
+/// A news server with two releases, one of them with a missing article; their NZBs; and a configuration that names it.
+async fn releases(folder: &Path) -> (Newsd, PathBuf, PathBuf, PathBuf) {
+    let good = Release::builder("good")
+        .seed(1)
+        .file("film.mkv", Body::seeded(1, 300_000))
+        .file("notes.nfo", "notes")
+        .build();
+    let bad = Release::builder("bad")
+        .seed(2)
+        .article_size(5_000)
+        .with(FileSpec::new("film.mkv", Body::seeded(2, 20_000)).missing([2]))
+        .build();
+    let newsd = Newsd::builder()
+        .release(&good)
+        .release(&bad)
+        .start()
+        .await
+        .expect("newsd starts");
+    let write = |name: &str, bytes: Vec<u8>| {
+        let path = folder.join(name);
+        std::fs::write(&path, bytes).expect("written");
+        path
+    };
+    let config = format!(
+        "providers: [{{host: {}, port: {}, tls: false, username: u, password: hunter2}}]\nlog: {{level: warn}}\n",
+        newsd.host(),
+        newsd.port()
+    );
+    let config = write("config.yaml", config.into_bytes());
+    (
+        newsd,
+        write("good.nzb", good.nzb()),
+        write("bad.nzb", bad.nzb()),
+        config,
+    )
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("UTF-8")
+}
+
+#[test]
+fn the_first_start_needs_nothing_and_says_where_things_are() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().join("new/data");
+    let (code, out, err) = run(&data, &["key", "show"]);
+    assert_eq!((code, out.as_str()), (1, ""));
+    assert!(err.contains("there is no API key"), "{err}");
+
+    let server = Server::start(&data, &[]);
+    for part in [
+        "/webdav",
+        "api.key",
+        "webdav.password",
+        "config.yaml",
+        "http://127.0.0.1:",
+    ] {
+        assert!(server.banner.contains(part), "no '{part}' in {}", server.banner);
+    }
+    let (code, key, _) = run(&data, &["key", "show"]);
+    assert_eq!(code, 0);
+    assert!(key.len() == 33 && key.ends_with('\n'), "{key:?}");
+    assert!(!server.banner.contains(key.trim()), "the key itself is shown");
+    assert_eq!(server.stop(), 0);
+
+    let (code, ..) = run(&data, &["key", "rotate"]);
+    assert_eq!(code, 0);
+    assert_ne!(run(&data, &["key", "show"]).1, key);
+    // What the first start wrote is a configuration that the second one takes.
+    assert_eq!(run(&data, &["config", "check"]).0, 0);
+    assert_eq!(Server::start(&data, &["serve"]).stop(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn import_follows_a_file_to_its_end() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().join("data");
+    let (newsd, good, bad, config) = releases(folder.path()).await;
+    tokio::task::spawn_blocking(move || {
+        let server = Server::start(&data, &["--config", text(&config)]);
+        let import = |file: &str| run(&data, &["import", file, "--url", &server.url]);
+        let (code, out, err) = import(text(&good));
+        assert_eq!((code, out.as_str()), (0, "completed: /good\n"), "{err}");
+        assert!(err.contains("queued as job 1"), "{err}");
+        let (code, out, err) = import(text(&bad));
+        assert_eq!((code, out.as_str()), (3, ""), "{err}");
+        assert!(
+            err.contains("failed (missing)") && err.contains("1 of 4"),
+            "{err}"
+        );
+        let (code, _, err) = import("/no/such/file.nzb");
+        assert_eq!(code, 1);
+        assert!(err.contains("File not found (404)"), "{err}");
+        let (code, _, err) = run(
+            &data,
+            &["import", text(&good), "--url", &server.url, "--key", "wrong"],
+        );
+        assert_eq!(code, 1);
+        assert!(err.contains("(401)"), "{err}");
+        let url = server.url.clone();
+        assert_eq!(server.stop(), 0);
+        let (code, _, err) = run(&data, &["import", text(&good), "--url", &url]);
+        assert_eq!(code, 1);
+        assert!(err.contains("is the server running?"), "{err}");
+    })
+    .await
+    .expect("done");
+    newsd.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn inspect_shows_a_tree_and_stores_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().join("data");
+    let (newsd, good, bad, config) = releases(folder.path()).await;
+    tokio::task::spawn_blocking(move || {
+        let inspect = |more: &[&str]| run(&data, &[&["inspect", "--config", text(&config)], more].concat());
+        let (code, out, err) = inspect(&[text(&good)]);
+        assert_eq!(code, 0, "{err}");
+        assert!(out.starts_with("importer nzb "), "{out}");
+        assert!(
+            out.contains("├── film.mkv  292.97 KiB") && out.contains("└── notes.nfo"),
+            "{out}"
+        );
+        let (code, out, _) = inspect(&["--json", text(&good)]);
+        assert_eq!(code, 0);
+        let json: serde_json::Value = serde_json::from_str(&out).expect("JSON");
+        assert_eq!(json["choice"]["importer"], "nzb");
+        assert_eq!(json["files"][0]["size"], 300_000);
+        let (code, _, err) = inspect(&[text(&bad)]);
+        assert_eq!(code, 3);
+        assert!(err.contains("the import would fail (missing)"), "{err}");
+        assert_eq!(inspect(&["/no/such/file.nzb"]).0, 1);
+        assert!(!data.try_exists().expect("looked"), "the data directory was made");
+    })
+    .await
+    .expect("done");
+    newsd.stop().await;
+}
+
+#[test]
+fn a_configuration_is_checked_and_shown_without_its_secrets() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().join("data");
+    let file = folder.path().join("altmount.yaml");
+    let with = |yaml: &str, command: &[&str]| {
+        std::fs::write(&file, yaml).expect("written");
+        run(&data, &[command, &["--config", text(&file)]].concat())
+    };
+    let (code, out, _) = with("import: {workers: 3}", &["config", "check"]);
+    assert_eq!((code, out.as_str()), (0, "the configuration can be used\n"));
+    for (yaml, part) in [
+        ("import: {worker: 3}", "did you mean 'import.workers'?"),
+        ("import: {workers: 0}", "'import.workers' must be at least 1"),
+        ("providers: [{name: a}]", "providers[0].host"),
+        ("plugins: {config: {nzb: {chek: full}}}", "chek"),
+        ("plugins: {priority: {nzbs: 1}}", "nzbs"),
+        ("a: [", "altmount.yaml"),
+    ] {
+        let (code, _, err) = with(yaml, &["config", "check"]);
+        assert!(code == 1 && err.contains(part), "{yaml}: {err}");
+        // A server does not start with what the check refuses.
+        let (code, _, err) = with(yaml, &["serve", "--listen", "127.0.0.1:0"]);
+        assert!(code == 1 && err.contains(part), "{yaml}: {err}");
+    }
+    let secret = "webdav: {password: hunter2}\nproviders: [{host: news, username: me, password: hunter3}]";
+    let (code, out, err) = with(secret, &["config", "show"]);
+    assert_eq!(code, 0, "{err}");
+    assert!(
+        out.contains("host: news") && out.contains("(redacted)") && !out.contains("hunter"),
+        "{out}"
+    );
+    let (code, _, err) = run(&data, &["config", "check", "--config", "/no/such/file.yaml"]);
+    assert!(code == 1 && err.contains("/no/such/file.yaml"), "{err}");
+}
+
+#[test]
+fn the_demonstration_ends_with_its_verdict() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (code, out, err) = run(&folder.path().join("data"), &["demo", "--once"]);
+    assert_eq!(code, 0, "{err}");
+    assert!(
+        out.lines()
+            .last()
+            .expect("a line")
+            .starts_with("verified: SHA-256 "),
+        "{out}"
+    );
+}
