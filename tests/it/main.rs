@@ -1,0 +1,11 @@
+//! The workspace's one integration binary: a file per subject.
+
+mod config;
+mod demo;
+mod deps;
+mod harness;
+mod http_import;
+mod http_queue;
+mod http_stream;
+mod shutdown;
+mod webdav;
