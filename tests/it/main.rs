@@ -7,5 +7,6 @@ mod harness;
 mod http_import;
 mod http_queue;
 mod http_stream;
+mod kills;
 mod shutdown;
 mod webdav;

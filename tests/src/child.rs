@@ -147,6 +147,7 @@ pub struct Client {
 
 impl Client {
     fn new(port: u16) -> Self {
+        altmount::app::install_crypto();
         let http = reqwest::Client::builder()
             .no_proxy()
             .timeout(Duration::from_secs(30))
@@ -214,6 +215,19 @@ impl Client {
             .expect("an answer");
         let body: Value = answer.json().await.expect("JSON");
         body["meta"]["total"].as_u64().expect("a total")
+    }
+
+    /// Puts a failed job into the queue again.
+    pub async fn retry(&self, id: u64) {
+        let url = format!("{}/api/queue/{id}/retry", self.base);
+        let answer = self
+            .http
+            .post(url)
+            .header("X-Api-Key", KEY)
+            .send()
+            .await
+            .expect("an answer");
+        assert_eq!(answer.status(), 200, "retry of {id}");
     }
 
     /// The state of one job.
