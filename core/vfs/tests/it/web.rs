@@ -140,7 +140,10 @@ async fn serve(mut stream: TcpStream, handler: Arc<Handler>, log: Arc<Mutex<Vec<
                 .collect(),
         };
         log.lock().expect("a log").push(request.clone());
-        let reply = handler(&request);
+        // On a thread of its own: a handler may wait for another request.
+        let answering = handler.clone();
+        let reply = tokio::task::spawn_blocking(move || answering(&request)).await;
+        let reply = reply.expect("the handler answers");
         let more = if reply.short.is_some() { 100 } else { 0 };
         let mut answer = format!(
             "HTTP/1.1 {} X\r\nContent-Length: {}\r\n",
