@@ -9,7 +9,7 @@ use altmount_vfs::{Class, ReadError, ReadErrorKind, Reader, Vfs, VfsConfig};
 use futures::TryStreamExt;
 use std::{
     sync::{
-        Arc,
+        Arc, Condvar, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
@@ -167,16 +167,13 @@ async fn what_changes_between_two_blocks_is_never_mixed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn two_first_answers_that_differ_are_never_mixed() {
     let data = noise(11, LEN);
-    let asked = AtomicUsize::new(0);
+    let (asked, both) = (Mutex::new(0), Condvar::new());
     let web = Web::start(move |request| {
         // Neither is answered before both were asked; bounded, so that a test that fails also ends.
-        asked.fetch_add(1, Ordering::SeqCst);
-        for _ in 0..10_000 {
-            if asked.load(Ordering::SeqCst) >= 2 {
-                break;
-            }
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        let mut count = asked.lock().expect("a count");
+        *count += 1;
+        both.notify_all();
+        drop(both.wait_timeout_while(count, Duration::from_secs(10), |count| *count < 2));
         let (start, _) = request.range().expect("a range");
         Reply::part(request, &data).with("Last-Modified", if start == 0 { "monday" } else { "tuesday" })
     })
