@@ -3,7 +3,7 @@
 
 use altmount_newsd::Newsd;
 use altmount_tests::child::{ChildServer, Client};
-use rand::{Rng, SeedableRng, rngs::StdRng};
+use rand::{Rng, SeedableRng, rngs::StdRng, seq::IteratorRandom};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -18,15 +18,25 @@ struct Expected {
     files: BTreeMap<String, String>,
 }
 
-/// What the server says of its library: folder -> file name -> id.
-async fn visible(client: &Client) -> BTreeMap<String, BTreeMap<String, u64>> {
-    let mut folders = BTreeMap::new();
-    for folder in client.dav_list("/").await {
-        let name = folder.trim_matches('/').to_owned();
-        let files = client.dav_list(&format!("/{name}/")).await;
-        folders.insert(name, files.into_iter().map(|f| (f, 0)).collect());
-    }
-    folders
+/// Folders that were seen whole before and are looked into once more after a crash.
+const SEEN_AGAIN: usize = 10;
+
+/// The names of the release folders.
+async fn folders(client: &Client) -> BTreeSet<String> {
+    let names = client.dav_list("/").await;
+    names
+        .into_iter()
+        .map(|f| f.trim_matches('/').to_owned())
+        .collect()
+}
+
+/// The names of the files of one release folder.
+async fn files(client: &Client, folder: &str) -> BTreeSet<String> {
+    client
+        .dav_list(&format!("/{folder}/"))
+        .await
+        .into_iter()
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -40,20 +50,28 @@ async fn two_hundred_kills_lose_double_and_halve_nothing() {
     let mut accepted: BTreeMap<u64, String> = BTreeMap::new();
     let mut server = ChildServer::new(folder.path(), &newsd);
     let mut made = 0usize;
+    let mut seen = BTreeSet::new();
     for kill in 0..KILLS {
         let client = server.start().await;
-        // what is visible right after a crash is whole
-        for (name, files) in visible(&client).await {
+        // What is visible right after a crash is whole: all that came since the last one, and some of the rest.
+        let now = folders(&client).await;
+        assert!(
+            seen.is_subset(&now),
+            "kill {kill}: releases that were visible are not"
+        );
+        let again = seen.iter().cloned().choose_multiple(&mut random, SEEN_AGAIN);
+        for name in now.difference(&seen).chain(&again) {
             let release = expected
-                .get(&name)
+                .get(name)
                 .unwrap_or_else(|| panic!("kill {kill}: unknown folder {name}"));
-            let names: BTreeSet<&String> = files.keys().collect();
+            let whole: BTreeSet<String> = release.files.keys().cloned().collect();
             assert_eq!(
-                names,
-                release.files.keys().collect(),
+                files(&client, name).await,
+                whole,
                 "kill {kill}: {name} is half visible"
             );
         }
+        seen = now;
         let deadline = tokio::time::sleep(Duration::from_micros(random.random_range(0..150_000)));
         tokio::pin!(deadline);
         loop {
@@ -131,10 +149,15 @@ async fn check_library(client: &Client, jobs: &[Value], expected: &BTreeMap<Stri
         .filter(|(_, release)| done.contains(&release.path))
         .map(|(name, _)| name)
         .collect();
-    let found = visible(client).await;
-    assert_eq!(found.keys().collect::<BTreeSet<_>>(), wanted);
-    for (name, files) in found {
-        for file in files.keys() {
+    let found = folders(client).await;
+    assert_eq!(found.iter().collect::<BTreeSet<_>>(), wanted);
+    for name in found {
+        let listed = files(client, &name).await;
+        assert!(
+            listed.iter().eq(expected[&name].files.keys()),
+            "{name} is half visible"
+        );
+        for file in &listed {
             let hash = client.dav_sha256(&format!("/{name}/{file}")).await;
             assert_eq!(
                 Some(&hash),
