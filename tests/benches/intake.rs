@@ -13,9 +13,15 @@ const SINGLES: usize = 100;
 /// How many posts are under way at once.
 const POSTERS: usize = 32;
 
-#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
-async fn main() {
+/// Not `async`: the child brings a runtime of its own.
+fn main() {
     run_if_child();
+    tokio::runtime::Runtime::new()
+        .expect("a runtime")
+        .block_on(measure());
+}
+
+async fn measure() {
     let many = std::env::args()
         .filter_map(|a| a.parse().ok())
         .next()
