@@ -45,7 +45,7 @@ impl ChildServer {
         let config = folder.join("config.yaml");
         let text = format!(
             "providers:\n  - name: newsd\n    host: {}\n    port: {}\n    tls: false\n    max_connections: 4\n\
-             webdav:\n  user: test\n  password: {PASSWORD}\nlog:\n  level: error\n",
+             cache:\n  memory_bytes: 16777216\nwebdav:\n  user: test\n  password: {PASSWORD}\nlog:\n  level: error\n",
             newsd.host(),
             newsd.port()
         );
