@@ -69,6 +69,18 @@ async fn malformed_requests_are_400() {
             json!({"file_path": path, "relative_path": 7}),
             "The request body is malformed",
         ),
+        (
+            json!({"file_path": path, "password": 7}),
+            "The request body is malformed",
+        ),
+        (
+            json!({"file_path": path, "password": ""}),
+            "password cannot be used",
+        ),
+        (
+            json!({"file_path": path, "password": "x".repeat(513)}),
+            "password cannot be used",
+        ),
         (json!({"file_path": ""}), "file_path is empty"),
         (
             json!({"file_path": "in/movie.nzb"}),

@@ -262,6 +262,12 @@ impl Core {
             PlanNode::Zero => Ok(ZEROS.slice(..(piece.end - piece.start).min(MAX_CHUNK) as usize)),
             // Boxed, for a cipher's text may be another cipher's; the model bounds how deep.
             PlanNode::AesCbc { .. } => Box::pin(self.decrypted(piece)).await,
+            PlanNode::AesCtr { of, counter } => {
+                let upto = piece.end.min(piece.start + MAX_PLAIN);
+                let mut text = BytesMut::from(Box::pin(self.node(*of, piece.start, upto)).await?);
+                counter.decrypt(piece.start, &mut text);
+                Ok(text.freeze())
+            }
             PlanNode::Concat { .. } | PlanNode::Slice { .. } => {
                 Err(ReadError::invalid("a plan does not end at a source"))
             }

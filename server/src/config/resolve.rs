@@ -4,10 +4,10 @@
 
 use super::ConfigError;
 use super::types::*;
-use altmount_engine::{EngineConfig, ImportLimits};
+use altmount_engine::{EngineConfig, ImportLimits, Passwords};
 use altmount_usenet::ProviderConfig;
 use altmount_vfs::VfsConfig;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, net::SocketAddr, num::NonZeroUsize, time::Duration};
 
@@ -256,6 +256,9 @@ fn resolve_providers(providers: Vec<Provider>, faults: &mut Faults) -> Vec<Provi
     resolved
 }
 
+/// As many as are tried for an archive, with a few left for those that come with a release.
+const MAX_PASSWORDS: usize = 48;
+
 fn resolve_import(import: Import, faults: &mut Faults) -> EngineConfig {
     let Import {
         workers,
@@ -263,6 +266,7 @@ fn resolve_import(import: Import, faults: &mut Faults) -> EngineConfig {
         source_file,
         check: _, // `default_check` has it
         list_sidecars,
+        passwords,
         max_source_bytes,
         submit_memory_bytes,
         max_attempts,
@@ -305,6 +309,7 @@ fn resolve_import(import: Import, faults: &mut Faults) -> EngineConfig {
         max_source_bytes: faults.at_least_one("import.max_source_bytes", max_source_bytes),
         submit_memory_bytes: faults.at_least_one("import.submit_memory_bytes", submit_memory_bytes),
         list_sidecars,
+        passwords: resolve_passwords(&passwords, faults),
         limits: ImportLimits {
             max_files: faults.at_least_one("import.limits.max_files", max_files) as usize,
             max_nodes: faults.at_least_one("import.limits.max_nodes", max_nodes) as usize,
@@ -316,6 +321,27 @@ fn resolve_import(import: Import, faults: &mut Faults) -> EngineConfig {
         },
         ..defaults
     }
+}
+
+fn resolve_passwords(passwords: &[SecretString], faults: &mut Faults) -> Passwords {
+    if passwords
+        .iter()
+        .any(|password| password.expose_secret().is_empty())
+    {
+        faults
+            .0
+            .push("'import.passwords': an empty password fits nothing; leave it out".to_owned());
+    }
+    if passwords.len() > MAX_PASSWORDS {
+        faults.0.push(format!(
+            "'import.passwords': {} are given, and at most {MAX_PASSWORDS} are tried; each costs time with every encrypted release",
+            passwords.len()
+        ));
+    }
+    let texts = passwords
+        .iter()
+        .map(|password| password.expose_secret().to_owned());
+    texts.collect::<Vec<_>>().into()
 }
 
 #[cfg(test)]

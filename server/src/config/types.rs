@@ -148,6 +148,10 @@ pub struct Import {
     pub check: Check,
     /// Lists `.par2`, `.sfv` and the like in the library too. They are kept with the release in any case.
     pub list_sidecars: bool,
+    /// Passwords that are tried for every encrypted release, in order, after those that came with it.
+    #[serde(serialize_with = "all_redacted")]
+    #[schemars(with = "Vec<String>")]
+    pub passwords: Vec<SecretString>,
     /// Largest queued file, in bytes.
     pub max_source_bytes: u64,
     /// Bytes of queued files that may be in memory at once while they are taken in; a single file always fits.
@@ -172,6 +176,7 @@ impl Default for Import {
             source_file: SourceFile::Keep,
             check: Check::Sample,
             list_sidecars: false,
+            passwords: Vec::new(),
             max_source_bytes: 256 << 20,
             submit_memory_bytes: 128 << 20,
             max_attempts: 5,
@@ -354,6 +359,10 @@ pub enum LogFormat {
 
 /// What stands for a secret wherever the configuration is shown.
 pub const REDACTED: &str = "(redacted)";
+
+fn all_redacted<S: Serializer>(secrets: &[SecretString], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(secrets.iter().map(|_| REDACTED))
+}
 
 fn redacted<S: Serializer>(secret: &Option<SecretString>, serializer: S) -> Result<S::Ok, S::Error> {
     secret.as_ref().map(|_| REDACTED).serialize(serializer)
