@@ -379,6 +379,7 @@ mod tests {
         match key {
             "server.listen" => return vec![json!("127.0.0.1:99")],
             "import.allowed_roots" => return vec![json!(["/srv"])],
+            "import.passwords" => return vec![json!(["secret"])],
             "plugins.config" => return vec![json!({"links": {"a": 1}})],
             "plugins.priority" => return vec![json!({"links": 3})],
             "log.level" => return vec![json!("debug")],
