@@ -36,5 +36,6 @@ pub mod zip;
 pub use content::{map_to_volumes, to_content};
 pub use error::{Error, ErrorKind, ReadError, Result};
 pub use member::{Check, Cipher, Encryption, Extent, Map, Member, MemberKind, Method, Mode, Plan, plan};
+pub use names::volume_name;
 pub use password::Passwords;
 pub use read::{Joined, ReadAt, read_exact};

@@ -299,6 +299,14 @@ impl Source<'_> {
 }
 
 impl Damage {
+    /// In a few words.
+    pub(crate) fn reason(&self) -> String {
+        match self {
+            Self::Uncounted { .. } | Self::Missing { .. } => "articles are missing".to_owned(),
+            Self::Other(e) => e.message.clone(),
+        }
+    }
+
     fn from_gap(gap: Gap) -> Self {
         Self::Uncounted {
             unlisted: gap.missing,

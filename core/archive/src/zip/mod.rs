@@ -15,7 +15,7 @@ use crate::{
 };
 use altmount_model::AesKey;
 use directory::{Directory, Entry};
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, stream};
 use subtle::ConstantTimeEq;
 
 /// The encryption's name.
@@ -59,12 +59,13 @@ pub async fn open(volumes: &[&dyn ReadAt], passwords: &Passwords) -> Result<Arch
             ),
         ));
     }
-    let found: Vec<Result<Member>> = stream::iter(&directory.entries)
+    // Made before they are run: a closure that borrows an entry would bind the stream to one lifetime.
+    let all: Vec<_> = directory
+        .entries
+        .iter()
         .map(|entry| member(volumes, &directory, entry, passwords))
-        .buffered(AT_ONCE)
-        .map(Ok::<_, Error>)
-        .try_collect()
-        .await?;
+        .collect();
+    let found: Vec<Result<Member>> = stream::iter(all).buffered(AT_ONCE).collect().await;
     let mut members = Vec::with_capacity(found.len());
     for (found, entry) in found.into_iter().zip(&directory.entries) {
         members.push(match found {
