@@ -96,7 +96,11 @@ impl Config {
         let mut faults = Faults::default();
         let server = resolve_server(server, &mut faults);
         let providers = resolve_providers(providers, &mut faults);
-        let check = import.check;
+        let import_of_nzb = [
+            ("check", json!(import.check)),
+            ("ignore", json!(import.ignore)),
+            ("damage", json!(import.damage)),
+        ];
         let mut engine = resolve_import(import, &mut faults);
         let Cache {
             memory_bytes,
@@ -131,7 +135,7 @@ impl Config {
         }
         let Plugins { config, priority } = plugins;
         let mut plugin_config = config;
-        if let Some(fault) = default_check(&mut plugin_config, check) {
+        if let Some(fault) = nzb_defaults(&mut plugin_config, import_of_nzb) {
             faults.0.push(fault);
         }
         let Log { level, format } = log;
@@ -155,18 +159,15 @@ impl Config {
     }
 }
 
-/// `import.check` is the `nzb` importer's `check` where that is not given.
-fn default_check(plugins: &mut BTreeMap<String, Value>, check: Check) -> Option<String> {
+/// `import.check`, `ignore` and `damage` are the `nzb` importer's own where those are not given.
+fn nzb_defaults(plugins: &mut BTreeMap<String, Value>, own: [(&str, Value); 3]) -> Option<String> {
     let nzb = plugins.entry("nzb".to_owned()).or_insert_with(|| json!({}));
     let Value::Object(map) = nzb else {
         return Some("'plugins.config.nzb' must be a map of keys and values".to_owned());
     };
-    let word = match check {
-        Check::None => "none",
-        Check::Sample => "sample",
-        Check::Full => "full",
-    };
-    map.entry("check").or_insert_with(|| json!(word));
+    for (key, value) in own {
+        map.entry(key).or_insert(value);
+    }
     None
 }
 
@@ -264,7 +265,10 @@ fn resolve_import(import: Import, faults: &mut Faults) -> EngineConfig {
         workers,
         allowed_roots,
         source_file,
-        check: _, // `default_check` has it
+        // `nzb_defaults` has them
+        check: _,
+        ignore: _,
+        damage: _,
         list_sidecars,
         passwords,
         max_source_bytes,
@@ -379,6 +383,7 @@ mod tests {
         match key {
             "server.listen" => return vec![json!("127.0.0.1:99")],
             "import.allowed_roots" => return vec![json!(["/srv"])],
+            "import.ignore" => return vec![json!(["*.exe"])],
             "import.passwords" => return vec![json!(["secret"])],
             "plugins.config" => return vec![json!({"links": {"a": 1}})],
             "plugins.priority" => return vec![json!({"links": 3})],

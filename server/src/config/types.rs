@@ -146,6 +146,12 @@ pub struct Import {
     /// How much of an NZB's articles is asked for before the release counts as complete. `plugins.config.nzb.check` goes
     /// before it.
     pub check: Check,
+    /// Globs of files that are not listed in the library, matched against path and name, whatever the case. They are kept with
+    /// the release. `plugins.config.nzb.ignore` goes before it.
+    pub ignore: Vec<String>,
+    /// What becomes of an NZB of which articles are missing that listed files need. `plugins.config.nzb.damage` goes before it,
+    /// and `max_hole_bytes` and `max_hole_permille` beside that are the limits of `tolerant`.
+    pub damage: Damage,
     /// Lists `.par2`, `.sfv` and the like in the library too. They are kept with the release in any case.
     pub list_sidecars: bool,
     /// Passwords that are tried for every encrypted release, in order, after those that came with it.
@@ -175,6 +181,8 @@ impl Default for Import {
             allowed_roots: Vec::new(),
             source_file: SourceFile::Keep,
             check: Check::Sample,
+            ignore: Vec::new(),
+            damage: Damage::Strict,
             list_sidecars: false,
             passwords: Vec::new(),
             max_source_bytes: 256 << 20,
@@ -197,6 +205,17 @@ pub enum SourceFile {
     Keep,
     /// It is deleted.
     Delete,
+}
+
+/// What becomes of a release with missing articles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Damage {
+    /// The import fails.
+    #[default]
+    Strict,
+    /// The holes are recorded and read as zero bytes, up to limits, and the job is marked degraded.
+    Tolerant,
 }
 
 /// How much of a release is asked for before it counts as complete.
