@@ -213,6 +213,7 @@ fn stream(i: usize, posted: &Posted<'_>, name: &Name, node: NodeId) -> Stream {
         head: posted.head.bytes.clone(),
         posted: vec![i],
         trail: Vec::new(),
+        member: String::new(),
         method: None,
         modified: posted.file.date,
         name_source: name.source.clone(),
@@ -296,7 +297,7 @@ fn emit(
     file.attributes = Attributes {
         role: leaf.role,
         name_source: Some(stream.name_source),
-        archive_path: inside.then(|| format!("{}/{}", stream.trail.join("/"), stream.path)),
+        archive_path: inside.then(|| format!("{}/{}", stream.trail.join("/"), stream.member)),
         method: stream.method,
         holes,
     };

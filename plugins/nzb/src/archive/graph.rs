@@ -93,9 +93,49 @@ impl Graph {
         let mut places: Vec<NodeId> = volumes.to_vec();
         for node in added.nodes.into_iter().skip(volumes.len()) {
             let moved = moved(node, |id| places[id as usize]);
-            places.push(self.push(moved));
+            places.push(match moved {
+                Node::Slice { of, offset, len } => self.slice(of, offset, len),
+                other => self.push(other),
+            });
         }
         Ok(places[root as usize])
+    }
+
+    /// Part of a node, by the nodes that really hold it: a member of a member then names its own volumes and no others.
+    pub(crate) fn slice(&mut self, of: NodeId, offset: u64, len: u64) -> NodeId {
+        if offset == 0 && len == self.len(of) {
+            return of;
+        }
+        let parts: Vec<(NodeId, u64, u64)> = match self.node(of) {
+            Some(Node::Slice {
+                of: inner,
+                offset: start,
+                ..
+            }) => vec![(*inner, start + offset, len)],
+            Some(Node::Concat { parts }) => {
+                let end = offset + len;
+                let mut start = 0;
+                let within = parts.iter().filter_map(|part| {
+                    let (begin, upto) = (start, start + self.len(*part));
+                    start = upto;
+                    let (from, to) = (begin.max(offset), upto.min(end));
+                    (from < to).then(|| (*part, from - begin, to - from))
+                });
+                within.collect()
+            }
+            _ => Vec::new(),
+        };
+        if parts.is_empty() {
+            return self.push(Node::Slice { of, offset, len });
+        }
+        let slices: Vec<NodeId> = parts
+            .into_iter()
+            .map(|(part, offset, len)| self.slice(part, offset, len))
+            .collect();
+        match slices[..] {
+            [one] => one,
+            _ => self.push(Node::Concat { parts: slices }),
+        }
     }
 
     /// The content below a node, alone.

@@ -73,6 +73,7 @@ pub(crate) async fn take(
                     head: Bytes::new(),
                     posted: Vec::new(),
                     trail: container.trail.clone(),
+                    member: safe_path(&member.path),
                     method: Some(match encrypted {
                         None => "stored".to_owned(),
                         Some(cipher) => format!("stored, AES-{}", cipher.key.bytes().len() * 8),

@@ -392,6 +392,7 @@ impl Level<'_> {
             head: altmount_sdk::Bytes::new(),
             posted: Vec::new(),
             trail: disc.trail_below(),
+            member: members[main.playlist].path.clone(),
             method: Some("main playlist".to_owned()),
             modified: members[main.playlist].modified,
             name_source: format!("main playlist of '{name}', {} minutes", main.duration_ms / 60_000),

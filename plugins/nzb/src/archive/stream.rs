@@ -36,6 +36,8 @@ pub(crate) struct Stream {
     pub(crate) posted: Vec<usize>,
     /// The archives that it came out of, the outermost first.
     pub(crate) trail: Vec<String>,
+    /// Its path in the innermost of them.
+    pub(crate) member: String,
     /// The method by which it is kept in the innermost of them.
     pub(crate) method: Option<String>,
     /// Seconds since 1970.
