@@ -219,7 +219,9 @@ impl Level<'_> {
                 e.strip_prefix('z')
                     .is_some_and(|n| n.len() >= 2 && n.bytes().all(|b| b.is_ascii_digit()))
             });
-            if numbered {
+            // The last disk begins in the middle of a member, and has the directory.
+            let last = stream.kind != Some(Kind::Zip) && stream.extension().as_deref() == Some("zip");
+            if numbered || last {
                 spanned.push(stream);
             } else if stream.kind == Some(Kind::Zip) && !stream.is_document() {
                 let reader = Reader::new(self.cx, graph, stream.node);
@@ -256,6 +258,10 @@ impl Level<'_> {
             groups.entry(stem).or_default().push(stream);
         }
         for mut group in groups.into_values() {
+            if group.len() == 1 && group[0].kind != Some(Kind::Zip) {
+                rest.append(&mut group);
+                continue;
+            }
             group.sort_by_key(|s| volume_name(s.name()).1.unwrap_or(u64::MAX));
             self.spanned(graph, group).await?;
         }

@@ -68,17 +68,15 @@ pub(crate) async fn open(
     }
     if !ends.is_empty() {
         read_ends(&readers, &kept, &mut volumes, &ends, passwords).await?;
-        let contradicted = sets.iter().any(|set| {
-            let places = set.volumes.iter().enumerate();
-            places
-                .into_iter()
-                .any(|(place, v)| volumes[*v].number.is_some_and(|n| n != place as u64))
-        });
+        // Numbers of some volumes alone would only confuse: either they say what the names say, or all are needed.
+        let contradicted = sets
+            .iter()
+            .any(|set| !agrees(set, &volumes) || set.proof == Proof::Given);
         if contradicted {
-            ends = (0..volumes.len()).collect();
-            read_ends(&readers, &kept, &mut volumes, &ends, passwords).await?;
+            let all: Vec<usize> = (0..volumes.len()).collect();
+            read_ends(&readers, &kept, &mut volumes, &all, passwords).await?;
+            sets = assembled(&names, &volumes);
         }
-        sets = assembled(&names, &volumes);
     }
     // The last resort: the CRCs of the parts, for which the last part must be read.
     let given: Vec<usize> = sets
@@ -104,6 +102,12 @@ pub(crate) async fn open(
 fn assembled(names: &[&str], volumes: &[Volume]) -> Vec<Set> {
     let given: Vec<(&str, &Volume)> = names.iter().copied().zip(volumes).collect();
     rar::assemble(&given)
+}
+
+/// Whether the numbers that are known are those of the volumes' places.
+fn agrees(set: &Set, volumes: &[Volume]) -> bool {
+    let mut places = (0u64..).zip(&set.volumes);
+    places.all(|(place, v)| volumes[*v].number.is_none_or(|number| number == place))
 }
 
 /// Whether the names number the volumes of a set without a gap.
