@@ -57,8 +57,14 @@ pub(crate) struct Core {
 #[derive(Default)]
 struct Track {
     last: Range<u64>,
+    /// Where the reads that follow one another began.
+    since: u64,
     ahead: Option<Ahead>,
 }
+
+/// How far an import must have read on before it is read ahead for, in bytes: it looks at headers, which are a few kilobytes
+/// together, and what lies behind them is no business of its.
+const IMPORT_RUN: u64 = 1 << 20;
 
 impl Reader {
     pub(crate) fn new(core: Core) -> Self {
@@ -182,7 +188,13 @@ impl Reader {
         let mut track = self.track();
         let frontier = track.ahead.as_ref().map_or(0, |a| a.frontier().max(0) as u64);
         let follows = offset > track.last.start && offset <= track.last.end.max(frontier);
-        if follows {
+        if !follows {
+            track.since = offset;
+        }
+        let wanted = self.core.class == Class::Playback || offset - track.since >= IMPORT_RUN;
+        if follows && !wanted {
+            // Not yet.
+        } else if follows {
             let core = &self.core;
             let ahead = track
                 .ahead
