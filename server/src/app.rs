@@ -3,7 +3,8 @@
 use crate::{
     config::{ServerSettings, Settings},
     data::DataDir,
-    http::{Api, ApiKey, Limits, service},
+    files::Streams,
+    http::{Api, ApiKey, Limits, Public, service},
     net,
     webdav::{self, WebDav},
 };
@@ -13,7 +14,11 @@ use altmount_usenet::Pool;
 use altmount_vfs::{ArticleSource, Vfs};
 use anyhow::{Context, Result, bail};
 use axum::{Router, response::Html, routing::get};
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -71,6 +76,7 @@ pub fn install_crypto() {
 #[derive(Debug)]
 pub struct App {
     core: Core,
+    api: Api,
     router: Router,
     server: ServerSettings,
     stopping: CancellationToken,
@@ -90,9 +96,15 @@ impl App {
         };
         let core = Core::start(&settings, data.path()).await?;
         let stopping = CancellationToken::new();
+        let streams = Streams::default();
         let api = Api {
             engine: Arc::clone(&core.engine),
             key,
+            pool: Arc::clone(&core.pool),
+            streams: streams.clone(),
+            public: Public::new(settings.webdav.as_ref().map(|_| webdav::PREFIX)),
+            trials: Arc::default(),
+            started: Instant::now(),
             limits: Limits {
                 max_body: settings.server.max_body,
                 receive_timeout: settings.server.receive_timeout,
@@ -102,12 +114,19 @@ impl App {
         let mut others = Router::new().route("/", get(|| async { Html(PAGE) }));
         if let (Some(webdav), Some(password)) = (&settings.webdav, password) {
             let engine = Arc::clone(&core.engine);
-            let webdav = WebDav::new(engine, &webdav.user, password, settings.server.receive_timeout);
+            let webdav = WebDav::new(
+                engine,
+                &webdav.user,
+                password,
+                settings.server.receive_timeout,
+                streams,
+            );
             others = others.merge(webdav.router());
         }
         Ok(Self {
             core,
-            router: service(api, others),
+            router: service(api.clone(), others),
+            api,
             server: settings.server,
             stopping,
         })
@@ -116,6 +135,11 @@ impl App {
     /// The whole service, for tests that need no socket.
     pub fn router(&self) -> Router {
         self.router.clone()
+    }
+
+    /// What the API's handlers work with, for tests that put other routes beside them.
+    pub fn api(&self) -> &Api {
+        &self.api
     }
 
     /// The engine.
@@ -137,10 +161,13 @@ impl App {
     pub async fn serve(self, listener: TcpListener, stop: CancellationToken) {
         let Self {
             core,
+            api,
             router,
             server,
             stopping,
         } = self;
+        // What it refers to is taken apart below.
+        drop(api);
         let serving = net::serve(listener, router, &server, &stop);
         let told = async {
             stop.cancelled().await;

@@ -5,6 +5,7 @@ mod demo;
 mod deps;
 mod harness;
 mod http_import;
+mod http_library;
 mod http_queue;
 mod http_stream;
 mod kills;

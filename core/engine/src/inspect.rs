@@ -54,7 +54,7 @@ impl Inspection {
     }
 }
 
-fn count(content: &Content) -> BTreeMap<&'static str, usize> {
+pub(crate) fn count(content: &Content) -> BTreeMap<&'static str, usize> {
     let mut nodes = BTreeMap::new();
     for node in &content.nodes {
         let kind = match node {

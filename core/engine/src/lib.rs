@@ -13,6 +13,7 @@
 //! whatever [`altmount_vfs::Vfs`] reads.
 #![warn(missing_docs)]
 
+mod browse;
 mod config;
 mod context;
 mod destination;
@@ -34,6 +35,7 @@ mod staging;
 mod verify;
 mod worker;
 
+pub use browse::{FileFacts, ReleaseFacts};
 pub use config::{EngineConfig, ImportLimits};
 pub use engine::Engine;
 pub use error::SubmitError;
@@ -48,6 +50,6 @@ pub use worker::WorkerStatus;
 // What the engine's methods take and answer, so that adapters need not name the crates below.
 pub use altmount_store::{
     CancelOutcome, DeleteOutcome, Entry, Failure, Job, JobFilter, JobState, MakeDirOutcome, Page, Passwords,
-    ROOT, RenameOutcome, RetryOutcome, StoreError, StoreErrorKind,
+    ROOT, Release, RenameOutcome, RetryOutcome, StoreError, StoreErrorKind,
 };
-pub use altmount_vfs::{Class, ReadError, ReadErrorKind, Reader};
+pub use altmount_vfs::{Class, ReadError, ReadErrorKind, Reader, VfsStats};

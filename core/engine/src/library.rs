@@ -184,7 +184,7 @@ impl Library {
         Ok(outcome)
     }
 
-    fn changed(&self, change: LibraryChange, path: &VPath, from: Option<&VPath>) {
+    pub(crate) fn changed(&self, change: LibraryChange, path: &VPath, from: Option<&VPath>) {
         self.shared.publish(Event::Library {
             change,
             path: path.clone(),

@@ -2,7 +2,7 @@
 
 use super::{
     Api,
-    envelope::{ApiError, ApiId, ErrorBody, List, Meta, PageQuery, Single, query_value},
+    envelope::{ApiError, ApiId, ErrorBody, List, Meta, PageQuery, Single, query_value, time},
 };
 use altmount_engine::Engine;
 use altmount_model::JobId;
@@ -115,10 +115,6 @@ impl From<altmount_store::Failure> for FailureView {
             details: failure.details,
         }
     }
-}
-
-fn time(ms: i64) -> Timestamp {
-    Timestamp::from_millisecond(ms).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
 impl From<Job> for JobView {
