@@ -1,8 +1,8 @@
 //! The library, its files and releases, the news servers and who reads what, over HTTP.
 
 use crate::harness::{KEY, Server};
-use altmount_newsd::Release;
-use axum::body::Body;
+use altmount_newsd::{Body, Release};
+use axum::body::Body as HttpBody;
 use http::Request;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
@@ -65,6 +65,28 @@ async fn folders_are_listed_by_path_and_id_and_searched() {
 }
 
 #[tokio::test]
+async fn a_password_that_a_release_states_is_not_shown() {
+    let server = Server::start().await;
+    let release = Release::builder("movie")
+        .meta("title", "A Film")
+        .meta("password", "hunter2hunter2")
+        .file("movie.mkv", Body::seeded(1, 20_000))
+        .build();
+    server.import(&server.post(&release)).await;
+    let shown = server.get("/api/releases/1").await;
+    assert_eq!(shown.json()["data"]["meta"], json!([["title", "A Film"]]));
+    for route in [
+        "/api/releases/1",
+        "/api/queue",
+        "/api/queue/1",
+        "/api/library?path=/movie",
+    ] {
+        let text = server.get(route).await.text().to_owned();
+        assert!(!text.contains("hunter2hunter2"), "{route}: {text}");
+    }
+}
+
+#[tokio::test]
 async fn a_file_says_what_it_is_and_its_release_gives_the_nzb_back() {
     let server = Server::start().await;
     let release = Release::single("movie", 1, 50_000);
@@ -121,7 +143,7 @@ async fn what_is_being_read_is_listed_until_it_ends() {
         .uri(format!("/api/stream/{id}"))
         .header("X-Api-Key", KEY)
         .header("User-Agent", "player/1")
-        .body(Body::empty())
+        .body(HttpBody::empty())
         .expect("a request");
     let response = server.raw(request).await;
     let list = server.get("/api/streams").await.json();

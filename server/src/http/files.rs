@@ -53,8 +53,8 @@ pub(super) struct ReleaseView {
     folder_id: Option<i64>,
     /// The importer's id.
     importer: String,
-    /// What the importer knows of it. Passwords are left out.
-    #[schema(value_type = Object)]
+    /// What the importer knows of it: pairs of a name and a value. Passwords are left out.
+    #[schema(value_type = Value)]
     meta: Value,
     /// Remarks for people.
     notes: Vec<String>,
@@ -78,8 +78,12 @@ pub(super) struct Deleted {
 
 /// Takes out what must not be shown: a queued file may say the password of its archives.
 pub(crate) fn without_secrets(mut meta: Value) -> Value {
-    if let Value::Object(map) = &mut meta {
-        map.retain(|name, _| !name.to_ascii_lowercase().contains("password"));
+    let secret = |name: &str| name.to_ascii_lowercase().contains("password");
+    match &mut meta {
+        Value::Object(map) => map.retain(|name, _| !secret(name)),
+        // Pairs, as importers give them: a name may come several times.
+        Value::Array(pairs) => pairs.retain(|pair| !pair[0].as_str().is_some_and(secret)),
+        _ => {}
     }
     meta
 }
@@ -251,6 +255,8 @@ mod tests {
     fn passwords_are_left_out() {
         let meta = json!({"password": "x", "Passwords": ["y"], "title": "z"});
         assert_eq!(without_secrets(meta), json!({"title": "z"}));
+        let meta = json!([["password", "x"], ["title", "z"]]);
+        assert_eq!(without_secrets(meta), json!([["title", "z"]]));
     }
 
     #[test]
