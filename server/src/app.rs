@@ -1,7 +1,7 @@
 //! The composition root: the components are made and put together here, and taken apart again in order.
 
 use crate::{
-    config::{ServerSettings, Settings},
+    config::{MountSettings, ServerSettings, Settings},
     data::DataDir,
     http::{Api, ApiKey, Limits, service},
     net,
@@ -71,9 +71,44 @@ pub fn install_crypto() {
 #[derive(Debug)]
 pub struct App {
     core: Core,
+    mount: Mounted,
     router: Router,
     server: ServerSettings,
     stopping: CancellationToken,
+}
+
+/// The mount, where there is one.
+#[cfg(all(target_os = "linux", feature = "fuse"))]
+type Mounted = Option<crate::fuse::Mount>;
+#[cfg(not(all(target_os = "linux", feature = "fuse")))]
+type Mounted = Option<std::convert::Infallible>;
+
+#[cfg(all(target_os = "linux", feature = "fuse"))]
+async fn mount(engine: &Arc<Engine>, settings: &MountSettings) -> Result<Mounted> {
+    match settings.path.clone() {
+        Some(path) => Ok(Some(crate::fuse::Mount::start(engine, path, settings).await?)),
+        None => Ok(None),
+    }
+}
+
+#[cfg(not(all(target_os = "linux", feature = "fuse")))]
+async fn mount(_engine: &Arc<Engine>, settings: &MountSettings) -> Result<Mounted> {
+    match &settings.path {
+        Some(path) => bail!(
+            "this build cannot mount {}: it was made without the feature 'fuse', or not for Linux",
+            path.display()
+        ),
+        None => Ok(None),
+    }
+}
+
+async fn unmount(mounted: Mounted) {
+    #[cfg(all(target_os = "linux", feature = "fuse"))]
+    if let Some(mounted) = mounted {
+        mounted.stop().await;
+    }
+    #[cfg(not(all(target_os = "linux", feature = "fuse")))]
+    let _ = mounted;
 }
 
 impl App {
@@ -89,6 +124,13 @@ impl App {
             Some(None) => Some(data.make_webdav_password()?),
         };
         let core = Core::start(&settings, data.path()).await?;
+        let mount = match mount(&core.engine, &settings.mount).await {
+            Ok(mount) => mount,
+            Err(error) => {
+                core.shutdown(settings.server.shutdown).await;
+                return Err(error);
+            }
+        };
         let stopping = CancellationToken::new();
         let api = Api {
             engine: Arc::clone(&core.engine),
@@ -107,6 +149,7 @@ impl App {
         }
         Ok(Self {
             core,
+            mount,
             router: service(api, others),
             server: settings.server,
             stopping,
@@ -137,6 +180,7 @@ impl App {
     pub async fn serve(self, listener: TcpListener, stop: CancellationToken) {
         let Self {
             core,
+            mount,
             router,
             server,
             stopping,
@@ -146,6 +190,8 @@ impl App {
             stop.cancelled().await;
             // Event streams have no end of their own, and would hold everything up to the deadline.
             stopping.cancel();
+            // Not behind the streams: whoever has the mount open waits for nothing.
+            unmount(mount).await;
         };
         tokio::join!(serving, told);
         core.shutdown(server.shutdown).await;
@@ -154,6 +200,7 @@ impl App {
     /// Ends what was started, where nothing was served.
     pub async fn shutdown(self) {
         self.stopping.cancel();
+        unmount(self.mount).await;
         self.core.shutdown(self.server.shutdown).await;
     }
 }
