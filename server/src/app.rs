@@ -1,7 +1,7 @@
 //! The composition root: the components are made and put together here, and taken apart again in order.
 
 use crate::{
-    config::{ServerSettings, Settings},
+    config::{MountSettings, ServerSettings, Settings},
     data::DataDir,
     files::Streams,
     http::{Api, ApiKey, Limits, Public, service},
@@ -77,9 +77,44 @@ pub fn install_crypto() {
 pub struct App {
     core: Core,
     api: Api,
+    mount: Mounted,
     router: Router,
     server: ServerSettings,
     stopping: CancellationToken,
+}
+
+/// The mount, where there is one.
+#[cfg(all(target_os = "linux", feature = "fuse"))]
+type Mounted = Option<crate::fuse::Mount>;
+#[cfg(not(all(target_os = "linux", feature = "fuse")))]
+type Mounted = Option<std::convert::Infallible>;
+
+#[cfg(all(target_os = "linux", feature = "fuse"))]
+async fn mount(engine: &Arc<Engine>, settings: &MountSettings) -> Result<Mounted> {
+    match settings.path.clone() {
+        Some(path) => Ok(Some(crate::fuse::Mount::start(engine, path, settings).await?)),
+        None => Ok(None),
+    }
+}
+
+#[cfg(not(all(target_os = "linux", feature = "fuse")))]
+async fn mount(_engine: &Arc<Engine>, settings: &MountSettings) -> Result<Mounted> {
+    match &settings.path {
+        Some(path) => bail!(
+            "this build cannot mount {}: it was made without the feature 'fuse', or not for Linux",
+            path.display()
+        ),
+        None => Ok(None),
+    }
+}
+
+async fn unmount(mounted: Mounted) {
+    #[cfg(all(target_os = "linux", feature = "fuse"))]
+    if let Some(mounted) = mounted {
+        mounted.stop().await;
+    }
+    #[cfg(not(all(target_os = "linux", feature = "fuse")))]
+    let _ = mounted;
 }
 
 impl App {
@@ -95,6 +130,13 @@ impl App {
             Some(None) => Some(data.make_webdav_password()?),
         };
         let core = Core::start(&settings, data.path()).await?;
+        let mount = match mount(&core.engine, &settings.mount).await {
+            Ok(mount) => mount,
+            Err(error) => {
+                core.shutdown(settings.server.shutdown).await;
+                return Err(error);
+            }
+        };
         let stopping = CancellationToken::new();
         let streams = Streams::default();
         let api = Api {
@@ -127,6 +169,7 @@ impl App {
             core,
             router: service(api.clone(), others),
             api,
+            mount,
             server: settings.server,
             stopping,
         })
@@ -162,6 +205,7 @@ impl App {
         let Self {
             core,
             api,
+            mount,
             router,
             server,
             stopping,
@@ -173,6 +217,8 @@ impl App {
             stop.cancelled().await;
             // Event streams have no end of their own, and would hold everything up to the deadline.
             stopping.cancel();
+            // Not behind the streams: whoever has the mount open waits for nothing.
+            unmount(mount).await;
         };
         tokio::join!(serving, told);
         core.shutdown(server.shutdown).await;
@@ -181,6 +227,7 @@ impl App {
     /// Ends what was started, where nothing was served.
     pub async fn shutdown(self) {
         self.stopping.cancel();
+        unmount(self.mount).await;
         self.core.shutdown(self.server.shutdown).await;
     }
 }

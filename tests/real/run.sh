@@ -202,6 +202,54 @@ check 'inspect: archives in archives, methods, name sources' inspected rar-neste
 check 'inspect: names by PAR2' inspected obf-plain-par2 'Real.Title.2026.mp4' 'named by par2'
 check 'inspect: encryption' inspected 7z-enc '(stored, AES-256)'
 
+step 'the kernel: FUSE'
+mnt=$(mktemp -d /tmp/altmount-mnt.XXXXXX)
+film=$mnt/rar5-store/feature.mkv
+stop "$server_pid" altmount
+printf 'mount:\n  path: %s\n' "$mnt" >>"$run/config.yaml"
+altmount_up
+check 'fuse: cmp, a member of RAR volumes' cmp "$film" "$run/releases/media/feature.mkv"
+check 'fuse: cmp, an encrypted member of a 7z' cmp "$mnt/7z-enc/clip.mp4" "$run/releases/media/clip.mp4"
+check 'fuse: ffprobe' ffprobe -v error -show_entries format=duration "$film"
+check 'fuse: ffmpeg seeks' ffmpeg -v error -ss 20 -i "$film" -frames:v 5 -f null -
+seeks() { # the same bytes at 200 random places
+    python3 - "$film" "$run/releases/media/feature.mkv" <<'PY'
+import random, sys
+with open(sys.argv[1], "rb") as mounted, open(sys.argv[2], "rb") as original:
+    size = original.seek(0, 2)
+    assert mounted.seek(0, 2) == size
+    for _ in range(200):
+        at, length = random.randrange(size), random.choice((1, 16, 4096, 131072, 1 << 20))
+        mounted.seek(at), original.seek(at)
+        assert mounted.read(length) == original.read(length), at
+PY
+}
+check 'fuse: random reads' seeks
+numbers() { find "$mnt" -printf '%i %P\n' | sort -k2; }
+numbers >"$run/inodes"
+by_id() { cmp "$mnt/.ids/$(stat -c %i "$film")" "$film"; }
+check 'fuse: a stable path by id' by_id
+changes() {
+    mv "$mnt/plain-tiny/tiny.bin" "$mnt/moved.bin" && cmp "$mnt/moved.bin" "$run/releases/media/tiny.bin" &&
+        rm "$mnt/moved.bin" && [[ ! -e $mnt/moved.bin ]] && mkdir "$mnt/made" && rmdir "$mnt/made" && ! touch "$mnt/new" 2>/dev/null &&
+        rm -r "$mnt/unsafe-zip" && [[ ! -e $mnt/unsafe-zip ]]
+}
+check 'fuse: move, delete, folders; nothing is written' changes
+numbers >"$run/inodes"
+kill -9 "$server_pid"
+wait "$server_pid" 2>/dev/null
+altmount_up
+check 'fuse: a dead mount is taken over' cmp "$film" "$run/releases/media/feature.mkv"
+same_numbers() { diff "$run/inodes" <(numbers); }
+check 'fuse: inode numbers after a restart' same_numbers
+exec 9<"$film"
+stop "$server_pid" altmount
+exec 9<&-
+unmounted() { ! grep -q " $mnt " /proc/self/mountinfo && rmdir "$mnt"; }
+check 'fuse: the end unmounts, an open file or not' unmounted
+sed -i '/^mount:/,$d' "$run/config.yaml"
+altmount_up
+
 step 'the API against its own description'
 schema() {
     # Event streams do not end, so they are left to the tests in Rust. Without the check ignored_auth: it puts a wrong
@@ -223,7 +271,7 @@ step 'done'
 passed=$(grep -c '^ok ' "$results") failed=$(grep -c '^FAIL ' "$results")
 grep '^FAIL ' "$results"
 # Every part above has written its lines: fewer than this and a part did not run.
-if ((passed + failed < 170)); then
+if ((passed + failed < 180)); then
     echo "FAIL only $((passed + failed)) checks ran"
     failed=$((failed + 1))
 fi

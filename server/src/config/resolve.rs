@@ -9,7 +9,7 @@ use altmount_usenet::ProviderConfig;
 use altmount_vfs::VfsConfig;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
-use std::{collections::BTreeMap, net::SocketAddr, num::NonZeroUsize, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
 
 /// The configuration, as the components take it.
 #[derive(Clone, Debug)]
@@ -24,6 +24,8 @@ pub struct Settings {
     pub vfs: VfsConfig,
     /// WebDAV; `None` where it is off.
     pub webdav: Option<WebdavSettings>,
+    /// The FUSE mount.
+    pub mount: MountSettings,
     /// Importers' configuration, by id.
     pub plugin_config: BTreeMap<String, Value>,
     /// Importers' priorities, by id.
@@ -60,6 +62,23 @@ pub struct WebdavSettings {
     pub password: Option<SecretString>,
 }
 
+/// The FUSE mount's settings.
+#[derive(Clone, Debug)]
+pub struct MountSettings {
+    /// The folder, absolute; `None` where nothing is mounted.
+    pub path: Option<PathBuf>,
+    /// Whether others than the process's user may use it.
+    pub allow_other: bool,
+    /// Whose everything is; the process's user where there is none.
+    pub uid: Option<u32>,
+    /// The group; the process's where there is none.
+    pub gid: Option<u32>,
+    /// How long the kernel keeps names and attributes.
+    pub cache: Duration,
+    /// For one read.
+    pub read_timeout: Duration,
+}
+
 fn seconds(n: u32) -> Duration {
     Duration::from_secs(n.into())
 }
@@ -89,6 +108,7 @@ impl Config {
             import,
             cache,
             webdav,
+            mount,
             plugins,
             http_sources,
             log,
@@ -133,6 +153,7 @@ impl Config {
                 .0
                 .push("'webdav.user' must be a name without ':' and control characters".to_owned());
         }
+        let mount = resolve_mount(mount, &mut faults);
         let Plugins { config, priority } = plugins;
         let mut plugin_config = config;
         if let Some(fault) = nzb_defaults(&mut plugin_config, import_of_nzb) {
@@ -151,6 +172,7 @@ impl Config {
             engine,
             vfs,
             webdav: enabled.then_some(WebdavSettings { user, password }),
+            mount,
             plugin_config,
             plugin_priority: priority,
             log_level: level,
@@ -255,6 +277,32 @@ fn resolve_providers(providers: Vec<Provider>, faults: &mut Faults) -> Vec<Provi
         resolved.push(config);
     }
     resolved
+}
+
+fn resolve_mount(mount: Mount, faults: &mut Faults) -> MountSettings {
+    let Mount {
+        path,
+        allow_other,
+        uid,
+        gid,
+        cache_seconds,
+        read_timeout_seconds,
+    } = mount;
+    let read_timeout = seconds(faults.at_least_one("mount.read_timeout_seconds", read_timeout_seconds));
+    if let Some(path) = path.as_deref().filter(|path| !path.is_absolute()) {
+        let path = path.display();
+        faults.0.push(format!(
+            "'mount.path': '{path}' is not absolute; give the full path"
+        ));
+    }
+    MountSettings {
+        path,
+        allow_other,
+        uid,
+        gid,
+        cache: seconds(cache_seconds),
+        read_timeout,
+    }
 }
 
 /// As many as are tried for an archive, with a few left for those that come with a release.
@@ -384,6 +432,7 @@ mod tests {
             "server.listen" => return vec![json!("127.0.0.1:99")],
             "import.allowed_roots" => return vec![json!(["/srv"])],
             "import.ignore" => return vec![json!(["*.exe"])],
+            "mount.path" => return vec![json!("/mnt/altmount")],
             "import.passwords" => return vec![json!(["secret"])],
             "plugins.config" => return vec![json!({"links": {"a": 1}})],
             "plugins.priority" => return vec![json!({"links": 3})],

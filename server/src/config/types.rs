@@ -19,6 +19,8 @@ pub struct Config {
     pub cache: Cache,
     /// The library as a WebDAV folder, at `/webdav`.
     pub webdav: Webdav,
+    /// The library as a folder of this machine (FUSE).
+    pub mount: Mount,
     /// Importers.
     pub plugins: Plugins,
     /// Files whose bytes lie on web servers (`.strm`, `.url`, link lists).
@@ -308,6 +310,40 @@ impl Default for Webdav {
             enabled: true,
             user: "altmount".to_owned(),
             password: None,
+        }
+    }
+}
+
+/// The library as a folder of this machine (FUSE). Linux only.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Mount {
+    /// The folder, an empty one, which is made where it is not there. Nothing is mounted where it is left out. `altmount
+    /// mount PATH` goes before it.
+    pub path: Option<PathBuf>,
+    /// Whether users other than the server's may use the mount. For a server that is not root, `user_allow_other` must
+    /// be in `/etc/fuse.conf`.
+    pub allow_other: bool,
+    /// Number of the user that everything belongs to; the server's where it is left out.
+    pub uid: Option<u32>,
+    /// Number of the group that everything belongs to; the server's where it is left out.
+    pub gid: Option<u32>,
+    /// How long the kernel keeps names and attributes. It is told of every change at once; this is for the case that it
+    /// cannot be.
+    pub cache_seconds: u32,
+    /// How long a read may take before it fails. A process that waits for a read cannot be killed before.
+    pub read_timeout_seconds: u32,
+}
+
+impl Default for Mount {
+    fn default() -> Self {
+        Self {
+            path: None,
+            allow_other: false,
+            uid: None,
+            gid: None,
+            cache_seconds: 60,
+            read_timeout_seconds: 60,
         }
     }
 }
