@@ -1,7 +1,7 @@
 //! Whether the articles of the listed files exist: some of them, or all.
 
 use crate::Check;
-use crate::fetch::{Laid, STAT_BATCH, Source};
+use crate::fetch::{Laid, STAT_BATCH, Source, UNLISTED};
 use crate::nzb::NzbFile;
 use altmount_sdk::Result;
 use altmount_sdk::usenet::{self, Presence};
@@ -47,12 +47,12 @@ pub(crate) async fn check(
             asked.extend(
                 picked
                     .into_iter()
-                    .filter(|at| !listed.laid.knows(*at))
+                    .filter(|at| listed.laid.asks_for(*at))
                     .map(|at| (no, at)),
             );
         }
     }
-    let mut absent: Vec<Vec<usize>> = files.iter().map(|_| Vec::new()).collect();
+    let mut absent: Vec<Vec<usize>> = files.iter().map(|f| f.laid.unlisted()).collect();
     let mut unknown = vec![0usize; files.len()];
     let mut done = 0;
     for batch in asked.chunks(STAT_BATCH) {
@@ -108,7 +108,7 @@ fn sample(count: usize) -> Vec<usize> {
 /// The articles of a file that were not asked for yet: which are missing, and of how many nothing is known.
 async fn rest(source: Source<'_>, listed: &Listed<'_>, asked: &[usize]) -> Result<(Vec<usize>, usize)> {
     let left: Vec<usize> = (0..listed.laid.articles.len())
-        .filter(|at| !listed.laid.knows(*at) && asked.binary_search(at).is_err())
+        .filter(|at| listed.laid.asks_for(*at) && asked.binary_search(at).is_err())
         .collect();
     let candidates: Vec<u32> = left.iter().map(|at| listed.laid.articles[*at].0).collect();
     let answers = source.presence(listed.file, &candidates).await?;
@@ -141,6 +141,10 @@ async fn replaced(
             .map(|(_, len)| len)
             .sum::<u64>();
         summed = at;
+        if candidate == UNLISTED {
+            left.push(at);
+            continue;
+        }
         let fits = move |info: &usenet::ArticleInfo| info.len == len && info.offset == Some(offset);
         match source.alternate(listed.file, candidate, fits).await? {
             Some((alternate, _)) => {

@@ -379,6 +379,43 @@ fn the_tolerant_policy_declares_the_hole_and_fills_it() {
 }
 
 #[test]
+fn the_tolerant_policy_takes_what_is_not_listed_and_a_missing_first_article() {
+    let data = film(50_001, 1);
+    let whole = Post::new("film.mkv", data.clone(), ARTICLE);
+    let count = whole.segments.len();
+    let tolerant = json!({"damage": "tolerant", "max_hole_permille": 400});
+    for gone in [vec![3], vec![0], vec![0, 1], vec![count - 1], vec![5, 6, 9]] {
+        for listed in [false, true] {
+            let mut post = whole.clone();
+            for at in gone.iter().rev() {
+                if listed {
+                    post.set(*at, MockArticle::Missing);
+                } else {
+                    post.segments.remove(*at);
+                }
+            }
+            let posts = [post];
+            assert_eq!(fails(&posts).kind, ErrorKind::Missing, "{gone:?} {listed}");
+            let cx = host(&posts);
+            import_with(tolerant.clone(), &cx).unwrap_or_else(|e| panic!("{gone:?} {listed}: {e}"));
+            let file = file(&cx, "film.mkv");
+            let mut filled = data.clone();
+            for at in &gone {
+                let end = ((at + 1) * ARTICLE).min(data.len());
+                filled[at * ARTICLE..end].fill(0);
+            }
+            assert!(
+                cx.materialise(&file).expect("reads") == filled,
+                "{gone:?} {listed}"
+            );
+            let holes: u64 = file.attributes.holes.iter().map(|h| h.len()).sum();
+            let lost: usize = gone.iter().map(|at| ARTICLE.min(data.len() - at * ARTICLE)).sum();
+            assert_eq!(holes, lost as u64, "{gone:?} {listed}");
+        }
+    }
+}
+
+#[test]
 fn what_no_listed_file_needs_may_be_missing() {
     let files = vec![
         ("film.mkv", film(60_000, 1)),
