@@ -4,6 +4,7 @@ mod config;
 mod demo;
 mod deps;
 mod harness;
+mod http_access;
 mod http_import;
 mod http_library;
 mod http_queue;
