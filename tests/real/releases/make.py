@@ -22,6 +22,7 @@ import json
 import os
 import random
 import shutil
+import struct
 import subprocess
 import sys
 import zipfile
@@ -451,6 +452,37 @@ def disc(r):
     image = r.dir / "disc.iso"
     run("genisoimage", "-quiet", "-V", "SUITE", "-iso-level", "3", "-J", "-R", "-udf", "-o", image, folder)
     return r.want("disc.iso", image)
+
+
+def playlist(*clips):
+    """A Blu-ray playlist (.mpls) of clips, a minute each: the header, and a PlayList of PlayItems."""
+    items = b""
+    for clip in clips:
+        item = clip.encode() + b"M2TS" + bytes([0, 1, 0]) + struct.pack(">II", 0, 60 * 45000) + bytes(12)
+        items += struct.pack(">H", len(item)) + item
+    body = struct.pack(">HHH", 0, len(clips), 0) + items
+    header = b"MPLS0200" + struct.pack(">III", 40, 40 + 4 + len(body), 0)
+    return header.ljust(40, b"\0") + struct.pack(">I", len(body)) + body
+
+
+@release
+def bluray(r):
+    """A disc whose film is two clips, and a menu: the film is there as one stream as well."""
+    folder, whole = r.dir / "movie", r.dir / "whole.m2ts"
+    clips = [r.m["00000.m2ts"].read_bytes(), r.random.randbytes(3 * MB), r.random.randbytes(1 * MB)]
+    files = {f"BDMV/STREAM/{number:05}.m2ts": data for number, data in enumerate(clips)}
+    files["BDMV/PLAYLIST/00000.mpls"] = playlist("00002")
+    files["BDMV/PLAYLIST/00800.mpls"] = playlist("00001", "00000")
+    for name, data in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+        r.want(f"movie/{name}", path)
+    image = r.dir / "movie.iso"
+    run("genisoimage", "-quiet", "-V", "MOVIE", "-iso-level", "3", "-J", "-R", "-udf", "-o", image, folder)
+    whole.write_bytes(clips[1] + clips[0])
+    r.want("movie.m2ts", whole)
+    r.add(*r.rar([("movie.iso", r.want("movie.iso", image))]))
 
 
 @release
