@@ -6,7 +6,7 @@ use crate::nzb::{Nzb, NzbFile};
 use crate::{content, parse};
 use altmount_archive::sniff::{self, Kind};
 use altmount_sdk::usenet::ArticleAnswer;
-use altmount_sdk::{Bytes, Content, LogLevel, Node, Result, TableNo};
+use altmount_sdk::{Bytes, Content, Handle, LogLevel, Node, Result, TableNo};
 use futures::future::{join_all, try_join_all};
 
 /// How many files are worked on at once: their first articles are asked for in one call, and are still in the host's
@@ -22,6 +22,8 @@ pub(crate) struct Posted<'a> {
     pub(crate) table: TableNo,
     pub(crate) size: u64,
     pub(crate) head: Head,
+    /// As which the host has it open, where it does.
+    pub(crate) handle: Option<Handle>,
 }
 
 /// What the first bytes of a file say.
@@ -111,13 +113,14 @@ async fn take_in<'a>(
         .iter()
         .map(|(file, laid, table, size)| read_head(source, file, laid, *table, *size));
     let heads = join_all(heads).await;
-    for ((file, laid, table, size), head) in defined.into_iter().zip(heads) {
+    for ((file, laid, table, size), (head, handle)) in defined.into_iter().zip(heads) {
         posted.push(Posted {
             file,
             laid,
             table,
             size,
             head,
+            handle,
         });
     }
     Ok(())
@@ -125,13 +128,20 @@ async fn take_in<'a>(
 
 /// What the first bytes say of a file. They come from its first article, which the host has just read; a head that cannot be read
 /// says nothing, and whether the file can be is checked later.
-async fn read_head(source: Source<'_>, file: &NzbFile, laid: &Laid, table: TableNo, size: u64) -> Head {
+async fn read_head(
+    source: Source<'_>,
+    file: &NzbFile,
+    laid: &Laid,
+    table: TableNo,
+    size: u64,
+) -> (Head, Option<Handle>) {
+    let nothing = (Head::default(), None);
     let Some((_, first_len)) = laid.articles.first() else {
-        return Head::default();
+        return nothing;
     };
     let len = sniff::HEAD.min(*first_len).min(size);
     if len == 0 {
-        return Head::default();
+        return nothing;
     }
     let whole = Content::single(Node::Articles {
         table,
@@ -139,22 +149,26 @@ async fn read_head(source: Source<'_>, file: &NzbFile, laid: &Laid, table: Table
         count: laid.articles.len() as u32,
         len: size,
     });
-    let head = async {
+    let head: Result<(Bytes, Handle)> = async {
         let handle = source.cx.open(&whole).await?;
-        source.cx.read(handle, 0, len).await
-    };
-    match head.await {
-        Ok(bytes) => Head {
-            extension: content::extension(&bytes),
-            kind: sniff::detect(&bytes),
-            hash16k: (bytes.len() as u64 >= HASHED.min(size)).then(|| altmount_par2::hash16k(&bytes)),
-            bytes: Bytes::copy_from_slice(&bytes[..bytes.len().min(KEPT_HEAD)]),
-        },
+        Ok((source.cx.read(handle, 0, len).await?, handle))
+    }
+    .await;
+    match head {
+        Ok((bytes, handle)) => {
+            let head = Head {
+                extension: content::extension(&bytes),
+                kind: sniff::detect(&bytes),
+                hash16k: (bytes.len() as u64 >= HASHED.min(size)).then(|| altmount_par2::hash16k(&bytes)),
+                bytes: Bytes::copy_from_slice(&bytes[..bytes.len().min(KEPT_HEAD)]),
+            };
+            (head, Some(handle))
+        }
         Err(e) => {
             let subject = parse::clipped(&file.subject, 120);
             let text = format!("the head of '{subject}' cannot be read: {e}");
             source.cx.log(LogLevel::Warn, &text);
-            Head::default()
+            nothing
         }
     }
 }

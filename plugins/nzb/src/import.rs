@@ -50,6 +50,11 @@ pub(crate) async fn run(config: &Config, request: &ImportRequest, cx: &dyn Impor
         .iter()
         .map(|p| graph.posted(p.table, p.laid.articles.iter().map(|(_, len)| *len)))
         .collect();
+    for (posted, node) in posted.iter().zip(&nodes) {
+        if let Some(handle) = posted.handle {
+            graph.opened(*node, handle);
+        }
+    }
     let names = named(source, request, &graph, &posted, &nodes).await?;
     for (posted, name) in posted.iter().zip(&names) {
         note_replaced(&name.text, posted.laid.replaced, &mut notes);

@@ -2,8 +2,9 @@
 //! part below one node.
 
 use altmount_sdk::model::NodeId;
-use altmount_sdk::{ByteRange, Content, Node, TableNo};
+use altmount_sdk::{ByteRange, Content, Handle, Node, TableNo};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The graph. Nodes refer to earlier ones only.
 #[derive(Debug, Default)]
@@ -12,6 +13,8 @@ pub(crate) struct Graph {
     lens: Vec<u64>,
     /// Offset of the end of each article of a posted file, by its table.
     ends: BTreeMap<TableNo, Vec<u64>>,
+    /// What the host has opened already, by its node.
+    handles: Mutex<BTreeMap<NodeId, Handle>>,
 }
 
 impl Graph {
@@ -52,6 +55,20 @@ impl Graph {
         (self.nodes.len() - 1) as NodeId
     }
 
+    /// The handle of a node that was opened before: opening costs the host a plan, and it holds so many.
+    pub(crate) fn handle(&self, node: NodeId) -> Option<Handle> {
+        self.handles().get(&node).copied()
+    }
+
+    /// Keeps the handle of a node.
+    pub(crate) fn opened(&self, node: NodeId, handle: Handle) {
+        self.handles().insert(node, handle);
+    }
+
+    fn handles(&self) -> MutexGuard<'_, BTreeMap<NodeId, Handle>> {
+        self.handles.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// A posted file has other articles of the same lengths now.
     pub(crate) fn replace(&mut self, old: TableNo, new: TableNo) {
         for node in &mut self.nodes {
@@ -61,6 +78,8 @@ impl Graph {
                 *table = new;
             }
         }
+        // What was opened reads the old ones.
+        self.handles().clear();
         if let Some(ends) = self.ends.remove(&old) {
             self.ends.insert(new, ends);
         }

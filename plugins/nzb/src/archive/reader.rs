@@ -3,8 +3,7 @@
 use super::graph::Graph;
 use altmount_archive::{ReadAt, ReadError};
 use altmount_sdk::model::NodeId;
-use altmount_sdk::{Bytes, Handle, ImportContext, ImportError, Result, async_trait};
-use futures::lock::Mutex;
+use altmount_sdk::{Bytes, ImportContext, ImportError, Result, async_trait};
 
 /// Reads a node through the host; it is opened with the first read. Answers end with the article that they begin in, so that a
 /// header near an article's end does not fetch the next one.
@@ -12,17 +11,11 @@ pub(crate) struct Reader<'a> {
     cx: &'a dyn ImportContext,
     graph: &'a Graph,
     node: NodeId,
-    handle: Mutex<Option<Handle>>,
 }
 
 impl<'a> Reader<'a> {
     pub(crate) fn new(cx: &'a dyn ImportContext, graph: &'a Graph, node: NodeId) -> Self {
-        Self {
-            cx,
-            graph,
-            node,
-            handle: Mutex::new(None),
-        }
+        Self { cx, graph, node }
     }
 
     /// Up to `len` bytes at `offset`, as many as there are.
@@ -41,11 +34,12 @@ impl<'a> Reader<'a> {
     }
 
     async fn some(&self, offset: u64, len: u64) -> Result<Bytes> {
-        let handle = {
-            let mut handle = self.handle.lock().await;
-            match *handle {
-                Some(handle) => handle,
-                None => *handle.insert(self.cx.open(&self.graph.content(self.node)).await?),
+        let handle = match self.graph.handle(self.node) {
+            Some(handle) => handle,
+            None => {
+                let handle = self.cx.open(&self.graph.content(self.node)).await?;
+                self.graph.opened(self.node, handle);
+                handle
             }
         };
         let len = len.min(self.graph.run(self.node, offset));
