@@ -8,5 +8,6 @@ mod http_import;
 mod http_queue;
 mod http_stream;
 mod kills;
+mod mount;
 mod shutdown;
 mod webdav;

@@ -166,6 +166,9 @@ check 'a .strm file is read from its web server' linked
 step 'changes over WebDAV'
 "$here/changes.sh" "$base/webdav" Over.Tls over-tls.bin "$run/corpus/sources/over-tls.bin" | record
 
+step 'the FUSE mount'
+"$here/mount.sh" "$ALTMOUNT_BIN" "${NEWSD_BIN:-$(dirname "$ALTMOUNT_BIN")/altmount-newsd}" | record
+
 step 'WebDAV conformance'
 "$here/litmus.sh" "$base/webdav/" "$run/litmus.log" | record
 rclone purge dav:litmus >/dev/null 2>&1
