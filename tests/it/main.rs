@@ -8,6 +8,7 @@ mod http_import;
 mod http_queue;
 mod http_stream;
 mod kills;
+#[cfg(target_os = "linux")]
 mod mount;
 mod shutdown;
 mod webdav;
