@@ -10,5 +10,7 @@ mod http_library;
 mod http_queue;
 mod http_stream;
 mod kills;
+#[cfg(target_os = "linux")]
+mod mount;
 mod shutdown;
 mod webdav;

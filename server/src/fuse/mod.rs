@@ -32,6 +32,9 @@ use tree::Tree;
 /// How long the session's thread may take to see that its connection is gone.
 const JOIN: Duration = Duration::from_secs(5);
 
+/// What the mount is called in the table of mounts.
+const NAME: &str = "altmount";
+
 /// The library, mounted. It is to be ended with [`Mount::stop`].
 #[derive(Debug)]
 pub struct Mount {
@@ -65,8 +68,8 @@ impl Mount {
         let kernel = Kernel::new(Arc::clone(&tree), settings, stop.clone());
         let mut config = Config::default();
         config.mount_options = vec![
-            MountOption::FSName("altmount".to_owned()),
-            MountOption::Subtype("altmount".to_owned()),
+            MountOption::FSName(NAME.to_owned()),
+            MountOption::Subtype(NAME.to_owned()),
             MountOption::DefaultPermissions,
             MountOption::NoAtime,
             MountOption::NoExec,

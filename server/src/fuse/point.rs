@@ -19,7 +19,11 @@ const NOT_CONNECTED: i32 = 107;
 /// Makes the folder where it is not there, and takes away what a process that died has left on it.
 pub(super) fn prepare(path: &Path) -> Result<()> {
     for _ in 0..LAYERS {
-        match fs::metadata(path) {
+        // The kernel may still know the attributes of a dead mount; only a request shows that nobody answers.
+        match fs::metadata(path).and_then(|found| match found.is_dir() {
+            true => fs::read_dir(path).map(|_| found),
+            false => Ok(found),
+        }) {
             Err(error) if error.raw_os_error() == Some(NOT_CONNECTED) => {
                 tracing::warn!(mount.path = %path.display(), "a dead mount is there: it is taken over");
                 detach(path)?;
@@ -49,8 +53,8 @@ fn check_free(path: &Path) -> Result<()> {
         .with_context(|| format!("the mount point {shown} cannot be used"))?;
     if let Some(mounted) = mounted(&real).filter(|mounted| mounted.kind.starts_with("fuse")) {
         bail!(
-            "a running process has {} mounted at {shown}; stop it, or choose another 'mount.path'",
-            mounted.kind
+            "a running process has '{}' mounted at {shown}; stop it, or choose another 'mount.path'",
+            mounted.source
         );
     }
     let mut entries =
@@ -67,7 +71,7 @@ pub(super) fn release(path: &Path) {
         .canonicalize()
         .ok()
         .and_then(|real| mounted(&real))
-        .filter(|mounted| mounted.kind == "fuse.altmount")
+        .filter(Mounted::is_ours)
         .map(|mounted| PathBuf::from(format!("/sys/fs/fuse/connections/{}/abort", mounted.minor)));
     if connection.is_none() {
         // Somebody else has unmounted it. What may be there now is not ours.
@@ -115,6 +119,15 @@ struct Mounted {
     minor: u32,
     /// Its type.
     kind: String,
+    /// What its process calls it.
+    source: String,
+}
+
+impl Mounted {
+    /// Mounted by the kernel itself it is a plain `fuse`, by fusermount3 a `fuse.altmount`.
+    fn is_ours(&self) -> bool {
+        self.kind.starts_with("fuse") && self.source == super::NAME
+    }
 }
 
 fn mounted(path: &Path) -> Option<Mounted> {
@@ -129,9 +142,14 @@ fn find(table: &str, path: &Path) -> Option<Mounted> {
         let mut head = head.split(' ').skip(2);
         let (_, minor) = head.next()?.split_once(':')?;
         let point = head.nth(1)?;
-        (unescaped(point) == path).then_some(Mounted {
+        let mut tail = tail.split(' ').map(str::to_owned);
+        if unescaped(point) != path {
+            return None;
+        }
+        Some(Mounted {
             minor: minor.parse().ok()?,
-            kind: tail.split(' ').next()?.to_owned(),
+            kind: tail.next()?,
+            source: tail.next()?,
         })
     })
 }
@@ -152,11 +170,15 @@ mod tests {
     fn the_topmost_mount_at_a_path_is_found() {
         let table = "22 1 8:1 / / rw - ext4 /dev/a rw\n\
             40 22 0:51 / /mnt/my\\040files rw,nosuid shared:7 - fuse.altmount altmount rw\n\
-            41 22 0:52 / /mnt/my rw - fuse.other x rw\n\
+            41 22 0:52 / /mnt/my rw - fuse altmount rw\n\
             42 40 0:53 / /mnt/my\\040files rw - tmpfs t rw\n";
-        let found = |path: &str| find(table, Path::new(path)).map(|m| (m.minor, m.kind));
-        assert_eq!(found("/mnt/my files"), Some((53, "tmpfs".to_owned())));
-        assert_eq!(found("/mnt/my"), Some((52, "fuse.other".to_owned())));
+        let found = |path: &str| find(table, Path::new(path)).map(|m| (m.minor, m.is_ours()));
+        assert_eq!(
+            found("/mnt/my files"),
+            Some((53, false)),
+            "something lies over ours"
+        );
+        assert_eq!(found("/mnt/my"), Some((52, true)));
         assert_eq!(found("/mnt"), None);
         assert_eq!(find("garbage\n- -\n1 2 3\n", Path::new("/")), None);
     }

@@ -207,6 +207,9 @@ impl Tree {
     /// [`Fault::Denied`] for what may not be read, [`Fault::Io`] for all else, and where it takes longer than the setting.
     pub async fn read(&self, file: &OpenFile, offset: u64, len: u32) -> Result<Bytes, Fault> {
         let len = u64::from(len).min(file.reader.len().saturating_sub(offset));
+        if len == 0 {
+            return Ok(Bytes::new());
+        }
         let read = tokio::time::timeout(self.read_timeout, file.reader.read_exact_at(offset, len));
         let fault = |why: &dyn std::fmt::Display| {
             tracing::warn!(
