@@ -67,7 +67,7 @@ step 'tools'
 
 step 'altmount'
 if [[ -z ${ALTMOUNT_BIN:-} ]]; then
-    (cd "$root" && cargo build --release --locked --bin altmount --bin altmount-newsd) || die 'altmount could not be built'
+    (cd "$root" && cargo build --release --locked -p altmount -p altmount-newsd --bin altmount --bin altmount-newsd) || die 'altmount could not be built'
     ALTMOUNT_BIN=${CARGO_TARGET_DIR:-$root/target}/release/altmount
 fi
 [[ -x $ALTMOUNT_BIN ]] || die "there is no program at $ALTMOUNT_BIN"
