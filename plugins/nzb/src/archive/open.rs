@@ -6,7 +6,7 @@ use super::reader::{Reader, failed};
 use super::stream::Stream;
 use super::{Found, Opened, rars};
 use altmount_archive::sniff::Kind;
-use altmount_archive::{Member, Passwords, ReadAt, bluray, image, sevenz, split, volume_name, zip};
+use altmount_archive::{Member, Passwords, ReadAt, bluray, image, rar, sevenz, split, volume_name, zip};
 use altmount_sdk::model::NodeId;
 use altmount_sdk::{ErrorKind, ImportContext, ImportError, Node, Result};
 use std::collections::BTreeMap;
@@ -128,6 +128,16 @@ impl Level<'_> {
             let volumes: Vec<Stream> = volumes.into_iter().map(|i| streams[i].clone()).collect();
             self.opened.notes.extend(set.damage.iter().cloned());
             let folder = volumes[0].folder().to_owned();
+            // A guess could be other bytes than were posted.
+            if set.proof == rar::Proof::Given && set.volumes.len() > 1 {
+                let text = format!(
+                    "archive '{}': neither headers nor checksums nor names tell the order of its {} volumes",
+                    volumes[0].name(),
+                    volumes.len()
+                );
+                self.refuse(volumes, ImportError::new(ErrorKind::Invalid, text));
+                continue;
+            }
             if set.members.is_empty() && set.missing_volumes {
                 let text = format!("archive '{}': volumes of it are missing", volumes[0].name());
                 self.refuse(volumes, ImportError::new(ErrorKind::Missing, text));
@@ -182,6 +192,15 @@ impl Level<'_> {
                     set.len
                 );
                 self.refuse(parts, ImportError::new(ErrorKind::Missing, text));
+                continue;
+            }
+            if set.proof == split::Proof::Given {
+                let text = format!(
+                    "split file '{}': neither names nor lengths tell the order of its {} pieces",
+                    first.name(),
+                    parts.len()
+                );
+                self.refuse(parts, ImportError::new(ErrorKind::Invalid, text));
                 continue;
             }
             let node = graph.push(Node::Concat {

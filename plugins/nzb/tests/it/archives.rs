@@ -334,6 +334,22 @@ fn a_missing_volume_is_missing() {
     assert_eq!(error.kind, ErrorKind::Missing, "{error}");
 }
 
+#[test]
+fn an_order_that_nothing_tells_is_not_guessed() {
+    let random = |n: usize| format!("{:032x}", 0x9e37_79b9_7f4a_7c15_u128 * (n as u128 + 5));
+    let seven = pieces(&sevenz(&three(), false, None), 15_000);
+    assert!(seven.len() > 4);
+    // Encrypted: the checksums of the parts prove nothing.
+    let film = [("film.mkv", film(90_000, 1))];
+    let unnumbered = rar(ArchiveVersion::Rar40, &film, 20_000, locked("secret", false));
+    assert!(unnumbered.len() > 4);
+    for volumes in [seven, unnumbered] {
+        let error = fails(&posts(&volumes, random));
+        assert_eq!(error.kind, ErrorKind::Invalid, "{error}");
+        assert!(error.message.contains("tell the order of its"), "{error}");
+    }
+}
+
 /// A set of which an article in the middle of a volume is missing.
 fn holed() -> (Vec<Post>, Vec<u8>) {
     let data = film(90_000, 1);
