@@ -66,8 +66,10 @@ class File:
     wrong_size: frozenset = frozenset()  # parts whose =ybegin and =yend state another length
     wrong_crc: frozenset = frozenset()  # parts with right bytes under a wrong checksum
     unlisted: frozenset = frozenset()  # parts that are posted and not in the NZB
+    cut_short: frozenset = frozenset()  # parts that end half way, without =yend
     part_size: int = ARTICLE  # bytes of each part but the last
     uu: bool = False  # uuencode instead of yEnc
+    server: object = None  # callable(part) -> Server, where the parts lie on several; the release's where left out
 
     def parts(self):
         """[(offset, length)]"""
@@ -78,7 +80,15 @@ class File:
         offsets = [sum(sizes[:i]) for i in range(len(sizes))]
         return list(zip(offsets, sizes))
 
-    def article(self, number, parts):
+    def checksum(self):
+        """CRC-32 of the whole file, which goes into the last of its parts."""
+        crc = 0
+        with open(self.path, "rb") as file:
+            while piece := file.read(1 << 20):
+                crc = zlib.crc32(piece, crc)
+        return crc
+
+    def article(self, number, parts, checksum):
         """The body of one part, in wire form without the last dot line."""
         (offset, length), total = parts[number - 1], self.path.stat().st_size
         with open(self.path, "rb") as file:
@@ -99,8 +109,10 @@ class File:
         else:
             head = b"=ybegin part=%d total=%d line=128 size=%d name=%s\r\n" % (number, len(parts), total, name)
             head += b"=ypart begin=%d end=%d\r\n" % (offset + 1, offset + len(data))
-            tail = b"=yend size=%d part=%d pcrc32=%08x\r\n" % (length, number, crc)
-        return head + yenc(data) + tail
+            whole = b" crc32=%08x" % checksum if number == len(parts) else b""
+            tail = b"=yend size=%d part=%d pcrc32=%08x%s\r\n" % (length, number, crc, whole)
+        body = head + yenc(data) + tail
+        return body[: body.rfind(b"\r\n", 0, len(body) // 2) + 2] if number in self.cut_short else body
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,24 +169,30 @@ def post(server, files, nzb, meta=(), shuffle=False, encoding="utf-8", connectio
         parts = file.parts()
         segments = [[f"{random.randbytes(12).hex()}.{n + 1}@altmount.test", 0] for n in range(len(parts))]
         plan.append((file, parts, segments))
+        checksum = file.checksum()
         for number in range(1, len(parts) + 1):
-            work.put((file, number, parts, segments[number - 1]))
+            work.put((file, number, parts, checksum, segments[number - 1]))
 
     def run():
-        connection = server.connect()
+        opened = {}
         try:
             while not failures:
-                file, number, parts, segment = work.get_nowait()
-                body = file.article(number, parts)
+                file, number, parts, checksum, segment = work.get_nowait()
+                body = file.article(number, parts, checksum)
                 segment[1] = len(body)
-                if number not in file.missing:
-                    connection.post(segment[0], f"{segment[0].split('@')[0]} ({number}/{len(parts)})", body)
+                if number in file.missing:
+                    continue
+                to = file.server(number) if file.server else server
+                if to not in opened:
+                    opened[to] = to.connect()
+                opened[to].post(segment[0], f"{segment[0].split('@')[0]} ({number}/{len(parts)})", body)
         except queue.Empty:
             pass
         except Exception as failure:  # told by the thread that waits
             failures.append(failure)
         finally:
-            connection.close()
+            for connection in opened.values():
+                connection.close()
 
     threads = [threading.Thread(target=run) for _ in range(connections)]
     for thread in threads:

@@ -21,6 +21,7 @@ results=$run/results
 started=$SECONDS
 # INN runs as another user and keeps a Unix socket: a short path that everybody can reach.
 inn=$(mktemp -d /tmp/altmount-inn.XXXXXX)
+second=$(mktemp -d /tmp/altmount-inn.XXXXXX)
 server_pid='' web_pid=''
 
 die() { echo "run: $*" >&2; exit 1; }
@@ -42,7 +43,9 @@ clean() {
     stop "$web_pid" 'the web server'
     "$here/inn-down.sh" "$inn" >>"$run/inn.log" 2>&1
     cp -r "$inn/log" "$run/inn-log" 2>/dev/null
-    rm -rf "$inn"
+    # The second one is only there once its part began.
+    [[ ! -s $second/etc/inn.conf ]] || "$here/inn-down.sh" "$second" >>"$run/inn.log" 2>&1
+    rm -rf "$inn" "$second"
     exit $status
 }
 trap clean EXIT
@@ -74,7 +77,7 @@ fi
 
 mapfile -t ports < <(python3 - <<'PY'
 import socket
-held = [socket.create_server(("127.0.0.1", 0)) for _ in range(5)]
+held = [socket.create_server(("127.0.0.1", 0)) for _ in range(8)]
 print(*(s.getsockname()[1] for s in held), sep="\n")
 PY
 )
@@ -91,17 +94,22 @@ chmod 755 "$inn"
 python3 "$here/corpus.py" "$run/corpus" --port "$NNTP_PORT" --tls-port "$NNTPS_PORT" --user "$NNTP_USER" ||
     die 'the corpus could not be posted'
 
-config() { # PORT TLS: the server's configuration, with INN's plain or its TLS port
-    cat >"$run/config.yaml" <<EOF
-providers:
-  - name: inn
+config() { # PORT TLS [PORT]: the server's configuration, with INN's plain or its TLS port, and the second INN's
+    echo 'providers:' >"$run/config.yaml"
+    local port
+    for port in "$1" ${3:+"$3"}; do
+        cat >>"$run/config.yaml" <<EOF
+  - name: inn-$port
     host: 127.0.0.1
-    port: $1
+    port: $port
     tls: $2
     tls_insecure: $2
     username: $NNTP_USER
     password: $NNTP_PASSWORD
     max_connections: 8
+EOF
+    done
+    cat >>"$run/config.yaml" <<EOF
 webdav:
   user: $DAV_USER
   password: $DAV_PASSWORD
@@ -188,9 +196,14 @@ check 'INN takes an article down' env INNCONF="$inn/etc/inn.conf" setpriv --reui
 altmount_up
 python3 "$here/drive.py" takedown "$run/corpus" 2>&1 | record
 
-step 'releases as they are posted'
-"$work/venv/bin/python" "$here/releases/make.py" "$run/releases" --port "$NNTP_PORT" --user "$NNTP_USER" ||
+step 'releases as they are posted, over TLS, one of them on two servers'
+chmod 755 "$second"
+NNTP_PORT=${ports[5]} NNTPS_PORT=${ports[6]} INND_PORT=${ports[7]} "$here/inn-up.sh" "$second" || die 'the second INN did not start'
+"$work/venv/bin/python" "$here/releases/make.py" "$run/releases" --port "$NNTP_PORT" --second-port "${ports[5]}" --user "$NNTP_USER" ||
     die 'the releases could not be posted'
+stop "$server_pid" altmount
+config "$NNTPS_PORT" true "${ports[6]}"
+altmount_up
 python3 "$here/releases/drive.py" "$run/releases" 2>&1 | record
 inspected() { # NAME TEXT...: `altmount inspect` tells each text of a release
     local name=$1
@@ -255,7 +268,7 @@ step 'done'
 passed=$(grep -c '^ok ' "$results") failed=$(grep -c '^FAIL ' "$results")
 grep '^FAIL ' "$results"
 # Every part above has written its lines: fewer than this and a part did not run.
-if ((passed + failed < 185)); then
+if ((passed + failed < 285)); then
     echo "FAIL only $((passed + failed)) checks ran"
     failed=$((failed + 1))
 fi

@@ -5,7 +5,7 @@
 
 Server from the environment, as for ../drive.py. Every listed file is read whole by WebDAV and compared by its SHA-256; N random
 ranges (default 10,000) over all listed files are read on four kept connections and compared. A line of `ok` or `FAIL` for
-each release, and one for the ranges.
+each release, one for its shuffled NZB, one for what lies outside of the releases' folders, and one for the ranges.
 """
 import argparse
 import fnmatch
@@ -49,7 +49,12 @@ def judge(server, release, job, readable):
         kind = job["failure"]["kind"]
         if walk(server, job["destination"]):
             return "it failed and is in the library", 0
-        return (None if kind in kinds else f"it failed: {kind}: {job['failure']['message']}"), 0
+        message = job["failure"]["message"]
+        if kind not in kinds:
+            return f"it failed: {kind}: {message}", 0
+        if release["says"] and release["says"].lower() not in message.lower():
+            return f"it says nothing of {release['says']}: {message}", 0
+        return None, 0
     if job["state"] != "completed":
         return job["state"], 0
     if kinds and not release["refuses"]:
@@ -108,6 +113,40 @@ def ranges(server, root, readable, count):
     return wrong
 
 
+def top(server):
+    """Names in the library's top folder, files and folders alike."""
+    status, _, text, _ = server.dav("PROPFIND", "/", Depth="1")
+    if status != 207:
+        raise RuntimeError(f"PROPFIND /: {status}")
+    hrefs = [urllib.parse.unquote(entry.findtext("{DAV:}href")).rstrip("/") for entry in ET.fromstring(text).iter("{DAV:}response")]
+    return {href.rsplit("/", 1)[1] for href in hrefs if href != "/webdav"}
+
+
+def submit(server, release, nzb, below):
+    """The job's number, or the refusal's words. `below` is cut from the destination."""
+    body = {"file_path": str(nzb)}
+    if below:
+        body["relative_path"] = str(below)
+    if release["password"]:
+        body["password"] = release["password"]
+    status, answer = server.api("POST", "/api/import/file", body)
+    if status == 200:
+        return answer["data"]["queue_id"]
+    return f"{status}: {answer['error']['message']}: {answer['error']['details']}"
+
+
+def outcome(server, release, job, readable):
+    """What is wrong, or nothing; how many files are right; and what became of it in words."""
+    if isinstance(job, str):  # refused at once, with a reason
+        right = "refused" in release["kinds"] and job.startswith("400: ")
+        return (None if right else f"it was refused with {job}"), 0, "refused"
+    problem, right = judge(server, release, job, readable)
+    secret = release["password"]
+    if secret and secret in json.dumps(job):
+        problem = "the job shows its password"
+    return problem, right, f"{job['state']} {(job['failure'] or {}).get('kind', '')}".strip()
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dir", type=Path)
@@ -117,21 +156,29 @@ def main():
     root, server = given.dir.absolute(), Server()
     releases = json.loads((root / "manifest.json").read_text())
     releases = [r for r in releases if fnmatch.fnmatch(r["name"], given.only)]
-    started, jobs, readable, failed = time.monotonic(), [], [], False
-    for release in releases:
-        jobs.append(server.submit({"name": release["name"], "nzb": str(root / release["nzb"]), "relative_path": None}))
-    for release, number in zip(releases, jobs):
+    started, readable, failed = time.monotonic(), [], False
+    before = top(server)
+    jobs = [(release, "", submit(server, release, root / release["nzb"], None)) for release in releases]
+    # Named from the folder above, so that they land in a folder of their own.
+    jobs += [(release, " shuffled", submit(server, release, root / release["shuffled"], root / "nzb"))
+             for release in releases if release["shuffled"]]
+    destinations = set()
+    for release, which, number in jobs:
         try:
-            job = server.finished(number)
-            problem, right = judge(server, release, job, readable)
+            job = number if isinstance(number, str) else server.finished(number)
+            problem, right, state = outcome(server, release, job, readable)
+            if not isinstance(job, str):
+                destinations.add(job["destination"].lstrip("/").split("/")[0])
         except Exception as error:
-            problem, right, job = f"{type(error).__name__}: {error}", 0, {"state": "?", "failure": None}
-        kind = (job["failure"] or {}).get("kind", "")
+            problem, right, state = f"{type(error).__name__}: {error}", 0, "?"
         wanted = "/".join(release["kinds"]) or "files"
-        row = f"release {release['name']:<22} wanted {wanted:<18} got {job['state']} {kind:<18} files {right}/{len(release['files'])}"
+        row = f"release {release['name'] + which:<31} wanted {wanted:<18} got {state:<24} files {right}/{len(release['files'])}"
         print(f"FAIL {row}: {problem}" if problem else f"ok   {row}", flush=True)
         failed = failed or bool(problem)
-    print(f"releases: {len(releases)} in {time.monotonic() - started:.0f} s")
+    stray = top(server) - before - destinations
+    print(f"FAIL releases: outside of their folders there is {sorted(stray)}" if stray else "ok   releases: nothing outside of their folders")
+    failed = failed or bool(stray)
+    print(f"releases: {len(jobs)} imports in {time.monotonic() - started:.0f} s")
     started = time.monotonic()
     if readable:
         wrong = ranges(server, root, readable, given.ranges)

@@ -13,6 +13,11 @@ DIR gets media/ (the originals), nzb/ (what is queued) and manifest.json, a list
     kinds       the kinds of failure that are right; empty where the import must succeed
     only        true where nothing else may be listed
     refuses     a failure or a read that fails; never other bytes
+    says        what the failure's message must have in it (a method's name), in any case of letters
+    password    what the request gives, or null
+    shuffled    a second NZB below DIR of the same articles, its files and their segments in random order, or null
+
+With --second-port a second news server is there, and a release lies on both, each of its articles on one alone.
 """
 import argparse
 import fnmatch
@@ -21,6 +26,7 @@ import hashlib
 import json
 import os
 import random
+import re
 import shutil
 import struct
 import subprocess
@@ -107,13 +113,14 @@ class Media:
 class Release:
     """One in the making."""
 
-    def __init__(self, name, media, folder):
-        self.name, self.m, self.dir = name, media, folder
+    def __init__(self, name, media, folder, servers):
+        self.name, self.m, self.dir, self.servers = name, media, folder, servers
         folder.mkdir(parents=True)
         self.random = random.Random(name)
         self.items, self.files, self.meta, self.post = [], [], [], {}
         self.nzb_name, self.raw, self.wrap = name + ".nzb", None, None
         self.kinds, self.only, self.refuses = [], True, False
+        self.says, self.password = None, None
 
     def want(self, path, source):
         source = Path(source)
@@ -128,8 +135,8 @@ class Release:
     def find(self, glob):
         return next(i for i in self.items if fnmatch.fnmatch(i.path.name, glob))
 
-    def fails(self, *kinds):
-        self.kinds = list(kinds)
+    def fails(self, *kinds, says=None):
+        self.kinds, self.says = list(kinds), says
 
     def alias(self):
         return "".join(self.random.choice("0123456789abcdefghijklmnopqrstuvwxyz") for _ in range(32))
@@ -301,6 +308,15 @@ def rar_two_sets(r):
 
 
 @release
+def rar_sfx(r):
+    # A self-extracting set: its first volume is behind a program. (A program alone stays one: it may be what is wanted.)
+    first, *others = r.rar([("clip.mp4", r.want("clip.mp4", r.m["clip.mp4"]))])
+    program = r.dir / "rel.part01.exe"
+    program.write_bytes(Path("/bin/bash").read_bytes()[: 150 * KB] + first.read_bytes())
+    r.add(program, *others)
+
+
+@release
 def rar_nested(r):
     inner = r.rar([("clip.mp4", r.want("clip.mp4", r.m["clip.mp4"]))], "inner", volume=3 * MB, four=True)
     r.add(*r.rar([(p.name, p) for p in inner], "outer", volume=4 * MB))
@@ -341,6 +357,12 @@ RELEASES["rar4-enc"] = encrypted("rar40")
 def rar5_enc_name(r):
     encrypted("rar50", encrypt_headers=True)(r)
     r.meta, r.nzb_name = [], r.name + "{{" + PASSWORD + "}}.nzb"
+
+
+@release
+def rar5_enc_request(r):
+    encrypted("rar50")(r)
+    r.meta, r.password = [], PASSWORD
 
 
 @release
@@ -395,16 +417,16 @@ RELEASES["7z-enc"] = seven("-mx0", f"-p{PASSWORD}", password=PASSWORD)
 RELEASES["7z-enc-headers"] = seven("-mx0", f"-p{PASSWORD}", "-mhe=on", password=PASSWORD)
 
 
-def seven_packed(*options):
+def seven_packed(*options, says):
     def make(r):
         r.add(*r.sevenz(r.three() + [("readme.txt", r.want("readme.txt", r.m["readme.txt"]))], *options))
-        r.fails("compressed")
+        r.fails("compressed", says=says)
     return make
 
 
 for method in ("lzma2", "lzma", "ppmd", "bzip2", "deflate"):
-    RELEASES[f"7z-{method}"] = seven_packed("-mx1", f"-m0={method}")
-RELEASES["7z-lzma-split"] = seven_packed("-mx1", "-m0=lzma", "-v1m")
+    RELEASES[f"7z-{method}"] = seven_packed("-mx1", f"-m0={method}", says=method)
+RELEASES["7z-lzma-split"] = seven_packed("-mx1", "-m0=lzma", "-v1m", says="lzma")
 
 
 def zipped(*options, password=None):
@@ -439,7 +461,16 @@ def zip_spanned(r):
 def zip_deflate(r):
     entries = [(n, r.want(n, r.m[n])) for n in ("readme.txt", "clip.mp4")]
     r.add(*r.sevenz(entries, "-tzip", "-mx5", ending="zip"))
-    r.fails("compressed")
+    r.fails("compressed", says="deflate")
+
+
+@release
+def zip_streamed(r):
+    # Info-ZIP writes into a pipe: the sizes stand behind the data, in the form of ZIP64.
+    source = r.want("-", r.m["clip.mp4"])
+    with open(source, "rb") as film, open(r.dir / "rel.zip", "wb") as out:
+        subprocess.run(["zip", "-q", "-0", "-fz", "-", "-"], stdin=film, stdout=out, check=True)
+    r.add(r.dir / "rel.zip")
 
 
 def disc(r):
@@ -488,6 +519,19 @@ def bluray(r):
 @release
 def iso_plain(r):
     r.add(disc(r))
+
+
+@release
+def iso_joliet(r):
+    # ISO 9660 with Joliet's names, and no UDF.
+    folder = r.dir / "disc"
+    for name, source in (("Ünï – 日本, a long name of a film.mp4", "clip.mp4"), ("Extras/notes.txt", "readme.txt")):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(r.want(f"disc/{name}", r.m[source]), path)
+    image = r.dir / "disc.iso"
+    run("genisoimage", "-quiet", "-V", "SUITE", "-J", "-joliet-long", "-input-charset", "utf-8", "-o", image, folder)
+    r.add(r.want("disc.iso", image))
 
 
 @release
@@ -573,6 +617,7 @@ RELEASES["unlisted-last"] = broken("unlisted", part="last", kinds=["missing"])
 RELEASES["corrupt-plain"] = broken("corrupt", kinds=["corrupt"], refuses=True)
 RELEASES["corrupt-first"] = broken("corrupt", part=1, kinds=["corrupt"])
 RELEASES["corrupt-rar-par2"] = broken("corrupt", "*.part*2.rar", par2=True, kinds=["corrupt"], refuses=True)
+RELEASES["cut-short-plain"] = broken("cut_short", kinds=["corrupt"], refuses=True)
 RELEASES["wrong-crc-plain"] = broken("wrong_crc", kinds=["corrupt"], refuses=True)
 RELEASES["wrong-size-plain"] = broken("wrong_size", kinds=["corrupt", "invalid"], refuses=True)
 
@@ -652,6 +697,28 @@ def bad_nzb_truncated(r):
     r.fails("invalid")
 
 
+# What is not taken yet: several NZBs in one file. The request itself is refused, in words.
+
+
+@release
+def zip_of_nzbs(r):
+    inner = r.dir / "inner.zip"
+    with zipfile.ZipFile(inner, "w") as archive:
+        archive.writestr("a.nzb", HEAD + NZB + b"</nzb>")
+        archive.writestr("b.nzb", HEAD + NZB + b"</nzb>")
+    r.nzb_name, r.raw = "zip-of-nzbs.zip", inner.read_bytes()
+    r.fails("refused")
+
+
+# Two servers.
+
+
+@release
+def fill_two_servers(r):
+    item = r.add(r.want("clip.mp4", r.m["clip.mp4"]), part_size=100 * KB)
+    item.server = lambda part: r.servers[part % 2]
+
+
 # Names that lead out of the release.
 
 
@@ -679,20 +746,41 @@ def unsafe_zip(r):
     r.add(path)
 
 
-def build(root, media, server, name):
-    r = Release(name, media, root / "tmp" / name)
+def shuffled(data, seed):
+    """The NZB with its files, and the segments of each, in random order."""
+    order = random.Random(seed)
+
+    def mixed(pattern, text):
+        pieces = re.findall(pattern, text, re.DOTALL)
+        order.shuffle(pieces)
+        left = iter(pieces)
+        return re.sub(pattern, lambda _: next(left), text, flags=re.DOTALL)
+
+    def segments(found):
+        return mixed(rb"<segment .*?</segment>", found[0])
+
+    return mixed(rb"<file .*?</file>", re.sub(rb"<segments>.*?</segments>", segments, data, flags=re.DOTALL))
+
+
+def build(root, media, servers, name):
+    r = Release(name, media, root / "tmp" / name, servers)
     RELEASES[name](r)
     nzb = root / "nzb" / r.nzb_name
     if r.raw is not None:
         nzb.write_bytes(r.raw)
     else:
-        post(server, r.items, nzb, meta=r.meta, **r.post)
+        post(servers[0], r.items, nzb, meta=r.meta, **r.post)
     if r.wrap:
         data = nzb.read_bytes()
         nzb.write_bytes(gzip.compress(r.wrap(gzip.decompress(data))) if nzb.suffix == ".gz" else r.wrap(data))
+    second = None
+    if r.items and not r.wrap and nzb.suffix == ".nzb":
+        second = root / "nzb" / "shuffled" / nzb.name
+        second.write_bytes(shuffled(nzb.read_bytes(), name))
     articles = sum(len(i.parts()) for i in r.items)
     shutil.rmtree(r.dir)
     entry = {"name": name, "nzb": f"nzb/{nzb.name}", "files": r.files, "kinds": r.kinds, "only": r.only, "refuses": r.refuses}
+    entry |= {"says": r.says, "password": r.password, "shuffled": second and f"nzb/shuffled/{second.name}"}
     return entry, articles
 
 
@@ -700,17 +788,21 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dir", type=Path)
     parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--second-port", type=int, help="of a second news server; the same login")
     parser.add_argument("--user", required=True)
     parser.add_argument("--only", default="*")
     given = parser.parse_args()
     root = given.dir.absolute()
-    (root / "nzb").mkdir(parents=True)
+    (root / "nzb" / "shuffled").mkdir(parents=True)
     media = Media(root / "media")
-    server = Server(given.port, given.user, os.environ["NNTP_PASSWORD"])
+    ports = [port for port in (given.port, given.second_port) if port]
+    servers = [Server(port, given.user, os.environ["NNTP_PASSWORD"]) for port in ports]
+    if len(servers) < 2:
+        del RELEASES["fill-two-servers"]
     entries, articles = [], 0
     for name in RELEASES:
         if fnmatch.fnmatch(name, given.only):
-            entry, count = build(root, media, server, name)
+            entry, count = build(root, media, servers, name)
             entries.append(entry)
             articles += count
     (root / "manifest.json").write_text(json.dumps(entries, ensure_ascii=False, indent=1) + "\n")
