@@ -1,9 +1,10 @@
 //! The composition root: the components are made and put together here, and taken apart again in order.
 
 use crate::{
-    config::{ServerSettings, Settings},
+    config::{MountSettings, ServerSettings, Settings},
     data::DataDir,
-    http::{Api, ApiKey, Limits, service},
+    files::Streams,
+    http::{Api, ApiKey, Limits, Public, service},
     net,
     webdav::{self, WebDav},
 };
@@ -13,7 +14,11 @@ use altmount_usenet::Pool;
 use altmount_vfs::{ArticleSource, Vfs};
 use anyhow::{Context, Result, bail};
 use axum::{Router, response::Html, routing::get};
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -71,9 +76,45 @@ pub fn install_crypto() {
 #[derive(Debug)]
 pub struct App {
     core: Core,
+    api: Api,
+    mount: Mounted,
     router: Router,
     server: ServerSettings,
     stopping: CancellationToken,
+}
+
+/// The mount, where there is one.
+#[cfg(all(target_os = "linux", feature = "fuse"))]
+type Mounted = Option<crate::fuse::Mount>;
+#[cfg(not(all(target_os = "linux", feature = "fuse")))]
+type Mounted = Option<std::convert::Infallible>;
+
+#[cfg(all(target_os = "linux", feature = "fuse"))]
+async fn mount(engine: &Arc<Engine>, settings: &MountSettings) -> Result<Mounted> {
+    match settings.path.clone() {
+        Some(path) => Ok(Some(crate::fuse::Mount::start(engine, path, settings).await?)),
+        None => Ok(None),
+    }
+}
+
+#[cfg(not(all(target_os = "linux", feature = "fuse")))]
+async fn mount(_engine: &Arc<Engine>, settings: &MountSettings) -> Result<Mounted> {
+    match &settings.path {
+        Some(path) => bail!(
+            "this build cannot mount {}: it was made without the feature 'fuse', or not for Linux",
+            path.display()
+        ),
+        None => Ok(None),
+    }
+}
+
+async fn unmount(mounted: Mounted) {
+    #[cfg(all(target_os = "linux", feature = "fuse"))]
+    if let Some(mounted) = mounted {
+        mounted.stop().await;
+    }
+    #[cfg(not(all(target_os = "linux", feature = "fuse")))]
+    let _ = mounted;
 }
 
 impl App {
@@ -89,10 +130,23 @@ impl App {
             Some(None) => Some(data.make_webdav_password()?),
         };
         let core = Core::start(&settings, data.path()).await?;
+        let mount = match mount(&core.engine, &settings.mount).await {
+            Ok(mount) => mount,
+            Err(error) => {
+                core.shutdown(settings.server.shutdown).await;
+                return Err(error);
+            }
+        };
         let stopping = CancellationToken::new();
+        let streams = Streams::default();
         let api = Api {
             engine: Arc::clone(&core.engine),
             key,
+            pool: Arc::clone(&core.pool),
+            streams: streams.clone(),
+            public: Public::new(settings.webdav.as_ref().map(|_| webdav::PREFIX)),
+            trials: Arc::default(),
+            started: Instant::now(),
             limits: Limits {
                 max_body: settings.server.max_body,
                 receive_timeout: settings.server.receive_timeout,
@@ -102,12 +156,20 @@ impl App {
         let mut others = Router::new().route("/", get(|| async { Html(PAGE) }));
         if let (Some(webdav), Some(password)) = (&settings.webdav, password) {
             let engine = Arc::clone(&core.engine);
-            let webdav = WebDav::new(engine, &webdav.user, password, settings.server.receive_timeout);
+            let webdav = WebDav::new(
+                engine,
+                &webdav.user,
+                password,
+                settings.server.receive_timeout,
+                streams,
+            );
             others = others.merge(webdav.router());
         }
         Ok(Self {
             core,
-            router: service(api, others),
+            router: service(api.clone(), others),
+            api,
+            mount,
             server: settings.server,
             stopping,
         })
@@ -116,6 +178,11 @@ impl App {
     /// The whole service, for tests that need no socket.
     pub fn router(&self) -> Router {
         self.router.clone()
+    }
+
+    /// What the API's handlers work with, for tests that put other routes beside them.
+    pub fn api(&self) -> &Api {
+        &self.api
     }
 
     /// The engine.
@@ -137,15 +204,21 @@ impl App {
     pub async fn serve(self, listener: TcpListener, stop: CancellationToken) {
         let Self {
             core,
+            api,
+            mount,
             router,
             server,
             stopping,
         } = self;
+        // What it refers to is taken apart below.
+        drop(api);
         let serving = net::serve(listener, router, &server, &stop);
         let told = async {
             stop.cancelled().await;
             // Event streams have no end of their own, and would hold everything up to the deadline.
             stopping.cancel();
+            // Not behind the streams: whoever has the mount open waits for nothing.
+            unmount(mount).await;
         };
         tokio::join!(serving, told);
         core.shutdown(server.shutdown).await;
@@ -154,6 +227,7 @@ impl App {
     /// Ends what was started, where nothing was served.
     pub async fn shutdown(self) {
         self.stopping.cancel();
+        unmount(self.mount).await;
         self.core.shutdown(self.server.shutdown).await;
     }
 }

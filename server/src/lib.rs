@@ -1,7 +1,7 @@
 //! The AltMount server: adapters around the engine, and the command line.
 //!
 //! This crate decides nothing about files. It reads the configuration, puts the components together ([`app`]), and
-//! translates: HTTP requests ([`http`]) and WebDAV ([`webdav`]) into calls of the engine, and what comes back into
+//! translates: HTTP requests ([`http`]), WebDAV ([`webdav`]) and file system calls (`fuse`) into calls of the engine, and what comes back into
 //! statuses and bodies. The adapters do not know one another; what two of them need, such as a file as an answer with
 //! ranges and conditions, is a module of its own ([`files`]). It is a library so that tests drive the same router that the
 //! binary serves.
@@ -11,6 +11,8 @@ pub mod cli;
 pub mod config;
 pub mod data;
 pub mod files;
+#[cfg(all(target_os = "linux", feature = "fuse"))]
+pub mod fuse;
 pub mod http;
 pub mod net;
 pub mod webdav;

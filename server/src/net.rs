@@ -3,7 +3,7 @@
 //! axum's own loop has neither a limit of connections nor a deadline for a request's head nor an idle timeout, and all three
 //! are what keeps a slow or hostile client from holding on for ever. A stream that moves is never cut.
 
-use crate::config::ServerSettings;
+use crate::{config::ServerSettings, files::Peer};
 use axum::{Router, body::Body};
 use hyper::{body::Incoming, server::conn::http1};
 use hyper_util::{
@@ -60,8 +60,8 @@ pub async fn serve(
             Some(next) = next => next,
             else => break,
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!("a connection could not be accepted: {error}");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -74,7 +74,10 @@ pub async fn serve(
         let io = TokioIo::new(IdleStream::new(stream, settings.idle_timeout));
         let service = router
             .clone()
-            .map_request(|request: http::Request<Incoming>| request.map(Body::new));
+            .map_request(move |mut request: http::Request<Incoming>| {
+                request.extensions_mut().insert(Peer(peer));
+                request.map(Body::new)
+            });
         let connection = server.serve_connection(io, TowerToHyperService::new(service));
         let connection = graceful.watch(connection);
         connections.spawn(async move {

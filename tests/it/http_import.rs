@@ -1,13 +1,11 @@
 //! `POST /api/import/file`: every status and body of the contract, through the real router.
 
 use crate::harness::{KEY, Server, read};
-use altmount::http::{Api, ApiKey, Limits, service};
+use altmount::http::service;
 use altmount_newsd::{Fault, Gate, Release, Rule};
 use axum::{Router, body::Body, routing::get};
 use http::Request;
 use serde_json::{Value, json};
-use std::{sync::Arc, time::Duration};
-use tokio_util::sync::CancellationToken;
 
 const IMPORT: &str = "/api/import/file";
 
@@ -68,6 +66,18 @@ async fn malformed_requests_are_400() {
         (
             json!({"file_path": path, "relative_path": 7}),
             "The request body is malformed",
+        ),
+        (
+            json!({"file_path": path, "password": 7}),
+            "The request body is malformed",
+        ),
+        (
+            json!({"file_path": path, "password": ""}),
+            "password cannot be used",
+        ),
+        (
+            json!({"file_path": path, "password": "x".repeat(513)}),
+            "password cannot be used",
         ),
         (json!({"file_path": ""}), "file_path is empty"),
         (
@@ -254,15 +264,7 @@ async fn what_is_our_fault_is_500_with_an_id() {
 #[tokio::test]
 async fn a_handler_that_panics_is_500_with_an_id() {
     let server = Server::start().await;
-    let api = Api {
-        engine: Arc::clone(server.app.engine()),
-        key: ApiKey::new(KEY.into()),
-        limits: Limits {
-            max_body: 1000,
-            receive_timeout: Duration::from_secs(5),
-        },
-        stopping: CancellationToken::new(),
-    };
+    let api = server.app.api().clone();
     let broken = Router::new().route(
         "/api/broken",
         get(|| async { panic!("a secret {}", 7) as &'static str }),

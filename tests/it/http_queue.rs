@@ -272,14 +272,23 @@ async fn the_description_is_complete() {
         }
     }
     let expected = [
+        "delete /api/files/{id}",
         "delete /api/queue/{id}",
+        "get /api/files/{id}",
+        "get /api/health/summary",
         "get /api/importers",
+        "get /api/library",
         "get /api/openapi.json",
+        "get /api/providers",
         "get /api/queue",
         "get /api/queue/events",
         "get /api/queue/{id}",
+        "get /api/releases/{id}",
+        "get /api/releases/{id}/source",
         "get /api/stream/{file_id}",
+        "get /api/streams",
         "post /api/import/file",
+        "post /api/providers/test",
         "post /api/queue/{id}/retry",
     ];
     assert_eq!(

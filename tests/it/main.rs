@@ -4,9 +4,13 @@ mod config;
 mod demo;
 mod deps;
 mod harness;
+mod http_access;
 mod http_import;
+mod http_library;
 mod http_queue;
 mod http_stream;
 mod kills;
+#[cfg(target_os = "linux")]
+mod mount;
 mod shutdown;
 mod webdav;

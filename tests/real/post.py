@@ -6,6 +6,7 @@
 As a module: `File` is one file to post, `post` posts a release.
 """
 import argparse
+import binascii
 import dataclasses
 import gzip
 import os
@@ -41,6 +42,17 @@ def yenc(data, line=128):
     return b"".join(piece + b"\r\n" for piece in lines)
 
 
+def uuencode(name, data, part, total):
+    """uuencoded lines of one part, ended by CRLF and dot-stuffed for NNTP; `data` is whole lines of 45 bytes but for the last."""
+    lines = [b"begin 644 " + name] if part == 1 else []
+    for at in range(0, len(data), 45):
+        line = binascii.b2a_uu(data[at : at + 45], backtick=True).rstrip(b"\n")
+        lines.append(b"." + line if line.startswith(b".") else line)
+    if part == total:
+        lines += [b"`", b"end"]
+    return b"".join(line + b"\r\n" for line in lines)
+
+
 @dataclasses.dataclass
 class File:
     """One file to post."""
@@ -51,35 +63,56 @@ class File:
     sizes: "list[int] | None" = None  # of the parts, in full; equal ones where left out
     missing: frozenset = frozenset()  # parts, from 1, that the NZB lists and nobody posts
     corrupt: frozenset = frozenset()  # parts with one wrong byte under right checksums
+    wrong_size: frozenset = frozenset()  # parts whose =ybegin and =yend state another length
+    wrong_crc: frozenset = frozenset()  # parts with right bytes under a wrong checksum
+    unlisted: frozenset = frozenset()  # parts that are posted and not in the NZB
+    cut_short: frozenset = frozenset()  # parts that end half way, without =yend
+    part_size: int = ARTICLE  # bytes of each part but the last
+    uu: bool = False  # uuencode instead of yEnc
+    server: object = None  # callable(part) -> Server, where the parts lie on several; the release's where left out
 
     def parts(self):
         """[(offset, length)]"""
         total = self.path.stat().st_size
-        sizes = self.sizes or [min(ARTICLE, total - at) for at in range(0, total, ARTICLE)] or [0]
+        sizes = self.sizes or [min(self.part_size, total - at) for at in range(0, total, self.part_size)] or [0]
         if sum(sizes) != total:
             raise ValueError(f"the parts of {self.path} have {sum(sizes)} bytes, the file {total}")
         offsets = [sum(sizes[:i]) for i in range(len(sizes))]
         return list(zip(offsets, sizes))
 
-    def article(self, number, parts):
+    def checksum(self):
+        """CRC-32 of the whole file, which goes into the last of its parts."""
+        crc = 0
+        with open(self.path, "rb") as file:
+            while piece := file.read(1 << 20):
+                crc = zlib.crc32(piece, crc)
+        return crc
+
+    def article(self, number, parts, checksum):
         """The body of one part, in wire form without the last dot line."""
         (offset, length), total = parts[number - 1], self.path.stat().st_size
         with open(self.path, "rb") as file:
             file.seek(offset)
             data = file.read(length)
-        crc = zlib.crc32(data)
+        crc = zlib.crc32(data) ^ (number in self.wrong_crc)
         if number in self.corrupt:
             middle = length // 2
             data = data[:middle] + bytes([data[middle] ^ 0x55]) + data[middle + 1 :]
         name = self.name if self.name is not None else self.path.name.encode()
+        if self.uu:
+            return uuencode(name, data, number, len(parts))
+        if number in self.wrong_size:
+            total, length = total + 1000, length + 1000
         if len(parts) == 1:
             head = b"=ybegin line=128 size=%d name=%s\r\n" % (total, name)
             tail = b"=yend size=%d crc32=%08x\r\n" % (length, crc)
         else:
             head = b"=ybegin part=%d total=%d line=128 size=%d name=%s\r\n" % (number, len(parts), total, name)
-            head += b"=ypart begin=%d end=%d\r\n" % (offset + 1, offset + length)
-            tail = b"=yend size=%d part=%d pcrc32=%08x\r\n" % (length, number, crc)
-        return head + yenc(data) + tail
+            head += b"=ypart begin=%d end=%d\r\n" % (offset + 1, offset + len(data))
+            whole = b" crc32=%08x" % checksum if number == len(parts) else b""
+            tail = b"=yend size=%d part=%d pcrc32=%08x%s\r\n" % (length, number, crc, whole)
+        body = head + yenc(data) + tail
+        return body[: body.rfind(b"\r\n", 0, len(body) // 2) + 2] if number in self.cut_short else body
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,24 +169,30 @@ def post(server, files, nzb, meta=(), shuffle=False, encoding="utf-8", connectio
         parts = file.parts()
         segments = [[f"{random.randbytes(12).hex()}.{n + 1}@altmount.test", 0] for n in range(len(parts))]
         plan.append((file, parts, segments))
+        checksum = file.checksum()
         for number in range(1, len(parts) + 1):
-            work.put((file, number, parts, segments[number - 1]))
+            work.put((file, number, parts, checksum, segments[number - 1]))
 
     def run():
-        connection = server.connect()
+        opened = {}
         try:
             while not failures:
-                file, number, parts, segment = work.get_nowait()
-                body = file.article(number, parts)
+                file, number, parts, checksum, segment = work.get_nowait()
+                body = file.article(number, parts, checksum)
                 segment[1] = len(body)
-                if number not in file.missing:
-                    connection.post(segment[0], f"{segment[0].split('@')[0]} ({number}/{len(parts)})", body)
+                if number in file.missing:
+                    continue
+                to = file.server(number) if file.server else server
+                if to not in opened:
+                    opened[to] = to.connect()
+                opened[to].post(segment[0], f"{segment[0].split('@')[0]} ({number}/{len(parts)})", body)
         except queue.Empty:
             pass
         except Exception as failure:  # told by the thread that waits
             failures.append(failure)
         finally:
-            connection.close()
+            for connection in opened.values():
+                connection.close()
 
     threads = [threading.Thread(target=run) for _ in range(connections)]
     for thread in threads:
@@ -179,11 +218,11 @@ def document(plan, meta, shuffle, encoding):
     for index, (file, parts, segments) in enumerate(plan, 1):
         subject = file.subject
         if subject is None:
-            name = (file.name or file.path.name.encode()).decode("utf-8", "replace")
+            name = (file.name or file.path.name.encode()).decode(encoding if encoding != "utf-16" else "utf-8", "replace")
             subject = f'[{index}/{len(plan)}] - "{name}" yEnc (1/{len(parts)}) {file.path.stat().st_size}'
         lines.append(f'<file poster={quoteattr(POSTER)} date="1767225600" subject={quoteattr(subject)}>')
         lines.append(f"<groups><group>{GROUP}</group></groups><segments>")
-        numbered = list(enumerate(segments, 1))
+        numbered = [(i, s) for i, s in enumerate(segments, 1) if i not in file.unlisted]
         if shuffle:
             random.shuffle(numbered)
         lines += [f'<segment bytes="{n}" number="{i}">{escape(m)}</segment>' for i, (m, n) in numbered]

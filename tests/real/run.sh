@@ -21,6 +21,7 @@ results=$run/results
 started=$SECONDS
 # INN runs as another user and keeps a Unix socket: a short path that everybody can reach.
 inn=$(mktemp -d /tmp/altmount-inn.XXXXXX)
+second=$(mktemp -d /tmp/altmount-inn.XXXXXX)
 server_pid='' web_pid=''
 
 die() { echo "run: $*" >&2; exit 1; }
@@ -42,7 +43,9 @@ clean() {
     stop "$web_pid" 'the web server'
     "$here/inn-down.sh" "$inn" >>"$run/inn.log" 2>&1
     cp -r "$inn/log" "$run/inn-log" 2>/dev/null
-    rm -rf "$inn"
+    # The second one is only there once its part began.
+    [[ ! -s $second/etc/inn.conf ]] || "$here/inn-down.sh" "$second" >>"$run/inn.log" 2>&1
+    rm -rf "$inn" "$second"
     exit $status
 }
 trap clean EXIT
@@ -67,14 +70,14 @@ step 'tools'
 
 step 'altmount'
 if [[ -z ${ALTMOUNT_BIN:-} ]]; then
-    (cd "$root" && cargo build --release --locked --bin altmount) || die 'altmount could not be built'
+    (cd "$root" && cargo build --release --locked -p altmount -p altmount-newsd --bin altmount --bin altmount-newsd) || die 'altmount could not be built'
     ALTMOUNT_BIN=${CARGO_TARGET_DIR:-$root/target}/release/altmount
 fi
 [[ -x $ALTMOUNT_BIN ]] || die "there is no program at $ALTMOUNT_BIN"
 
 mapfile -t ports < <(python3 - <<'PY'
 import socket
-held = [socket.create_server(("127.0.0.1", 0)) for _ in range(5)]
+held = [socket.create_server(("127.0.0.1", 0)) for _ in range(8)]
 print(*(s.getsockname()[1] for s in held), sep="\n")
 PY
 )
@@ -91,17 +94,22 @@ chmod 755 "$inn"
 python3 "$here/corpus.py" "$run/corpus" --port "$NNTP_PORT" --tls-port "$NNTPS_PORT" --user "$NNTP_USER" ||
     die 'the corpus could not be posted'
 
-config() { # PORT TLS: the server's configuration, with INN's plain or its TLS port
-    cat >"$run/config.yaml" <<EOF
-providers:
-  - name: inn
+config() { # PORT TLS [PORT]: the server's configuration, with INN's plain or its TLS port, and the second INN's
+    echo 'providers:' >"$run/config.yaml"
+    local port
+    for port in "$1" ${3:+"$3"}; do
+        cat >>"$run/config.yaml" <<EOF
+  - name: inn-$port
     host: 127.0.0.1
-    port: $1
+    port: $port
     tls: $2
     tls_insecure: $2
     username: $NNTP_USER
     password: $NNTP_PASSWORD
     max_connections: 8
+EOF
+    done
+    cat >>"$run/config.yaml" <<EOF
 webdav:
   user: $DAV_USER
   password: $DAV_PASSWORD
@@ -166,6 +174,9 @@ check 'a .strm file is read from its web server' linked
 step 'changes over WebDAV'
 "$here/changes.sh" "$base/webdav" Over.Tls over-tls.bin "$run/corpus/sources/over-tls.bin" | record
 
+step 'the FUSE mount'
+"$here/mount.sh" "$ALTMOUNT_BIN" "${NEWSD_BIN:-$(dirname "$ALTMOUNT_BIN")/altmount-newsd}" | record
+
 step 'WebDAV conformance'
 "$here/litmus.sh" "$base/webdav/" "$run/litmus.log" | record
 rclone purge dav:litmus >/dev/null 2>&1
@@ -184,6 +195,57 @@ check 'INN takes an article down' env INNCONF="$inn/etc/inn.conf" setpriv --reui
     /usr/lib/news/bin/ctlinnd cancel "<$taken>"
 altmount_up
 python3 "$here/drive.py" takedown "$run/corpus" 2>&1 | record
+
+step 'releases as they are posted, over TLS, one of them on two servers'
+chmod 755 "$second"
+NNTP_PORT=${ports[5]} NNTPS_PORT=${ports[6]} INND_PORT=${ports[7]} "$here/inn-up.sh" "$second" || die 'the second INN did not start'
+"$work/venv/bin/python" "$here/releases/make.py" "$run/releases" --port "$NNTP_PORT" --second-port "${ports[5]}" --user "$NNTP_USER" ||
+    die 'the releases could not be posted'
+stop "$server_pid" altmount
+config "$NNTPS_PORT" true "${ports[6]}"
+altmount_up
+python3 "$here/releases/drive.py" "$run/releases" 2>&1 | record
+inspected() { # NAME TEXT...: `altmount inspect` tells each text of a release
+    local name=$1
+    shift
+    "$ALTMOUNT_BIN" inspect "$run/releases/nzb/$name.nzb" --config "$run/config.yaml" --data-dir "$run/inspect" >"$run/inspected" || return 1
+    local text
+    for text in "$@"; do
+        grep -qF -- "$text" "$run/inspected" || { echo "no '$text' in:"; cat "$run/inspected"; return 1; }
+    done
+}
+check 'inspect: archives in archives, methods, name sources' inspected rar-nested 'clip.mp4' 'outer.part01.rar/inner.' '(stored)' 'named by path in'
+check 'inspect: names by PAR2' inspected obf-plain-par2 'Real.Title.2026.mp4' 'named by par2'
+check 'inspect: encryption' inspected 7z-enc '(stored, AES-256)'
+
+step 'releases through the FUSE mount'
+mnt=$(mktemp -d /tmp/altmount-mnt.XXXXXX)
+film=$mnt/rar5-store/feature.mkv
+stop "$server_pid" altmount
+printf 'mount:\n  path: %s\n' "$mnt" >>"$run/config.yaml"
+altmount_up
+check 'fuse: cmp, a member of RAR volumes' cmp "$film" "$run/releases/media/feature.mkv"
+check 'fuse: cmp, an encrypted member of a 7z' cmp "$mnt/7z-enc/clip.mp4" "$run/releases/media/clip.mp4"
+check 'fuse: ffprobe' ffprobe -v error -show_entries format=duration "$film"
+check 'fuse: ffmpeg seeks' ffmpeg -v error -ss 20 -i "$film" -frames:v 5 -f null -
+seeks() { # the same bytes at 200 random places
+    python3 - "$film" "$run/releases/media/feature.mkv" <<'PY'
+import random, sys
+with open(sys.argv[1], "rb") as mounted, open(sys.argv[2], "rb") as original:
+    size = original.seek(0, 2)
+    assert mounted.seek(0, 2) == size
+    for _ in range(200):
+        at, length = random.randrange(size), random.choice((1, 16, 4096, 131072, 1 << 20))
+        mounted.seek(at), original.seek(at)
+        assert mounted.read(length) == original.read(length), at
+PY
+}
+check 'fuse: random reads' seeks
+stop "$server_pid" altmount
+unmounted() { ! grep -q " $mnt " /proc/self/mountinfo && rmdir "$mnt"; }
+check 'fuse: the end unmounts' unmounted
+sed -i '/^mount:/,$d' "$run/config.yaml"
+altmount_up
 
 step 'the API against its own description'
 schema() {
@@ -206,7 +268,7 @@ step 'done'
 passed=$(grep -c '^ok ' "$results") failed=$(grep -c '^FAIL ' "$results")
 grep '^FAIL ' "$results"
 # Every part above has written its lines: fewer than this and a part did not run.
-if ((passed + failed < 80)); then
+if ((passed + failed < 285)); then
     echo "FAIL only $((passed + failed)) checks ran"
     failed=$((failed + 1))
 fi

@@ -8,8 +8,9 @@ work=${1:-$here/../../target/real}
 mkdir -p "$work"
 work=$(cd "$work" && pwd)
 
-packages=(rclone litmus cadaver davfs2 fuse3 ffmpeg par2 p7zip-full curl python3 python3-venv openssl perl procps util-linux)
+packages=(rclone litmus cadaver davfs2 fuse3 ffmpeg par2 p7zip-full zip genisoimage curl python3 python3-venv openssl perl procps util-linux)
 schemathesis=4.32.5
+rars=0.12.3
 
 missing=()
 for package in inn2 "${packages[@]}"; do
@@ -45,8 +46,8 @@ if ((${#missing[@]})); then
     get "${missing[@]}"
 fi
 
-if [[ ! -x $work/venv/bin/schemathesis && ! -x $work/venv/bin/st ]]; then
+if [[ ! -x $work/venv/bin/schemathesis ]] || ! "$work/venv/bin/python" -c 'import rars' 2>/dev/null; then
     python3 -m venv "$work/venv"
-    "$work/venv/bin/pip" -q install --disable-pip-version-check "schemathesis==$schemathesis"
+    "$work/venv/bin/pip" -q install --disable-pip-version-check "schemathesis==$schemathesis" "rars==$rars"
 fi
 echo "setup: the suite's tools are in place ($work)"

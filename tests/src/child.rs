@@ -39,13 +39,18 @@ pub struct ChildServer {
 impl ChildServer {
     /// A server with one provider, in folders below `folder`. Not started.
     pub fn new(folder: &Path, newsd: &Newsd) -> Self {
+        Self::with(folder, newsd, 4, 16 << 20)
+    }
+
+    /// The same with so many connections to the news server, and so many bytes of article cache.
+    pub fn with(folder: &Path, newsd: &Newsd, connections: usize, memory_bytes: u64) -> Self {
         let data = folder.join("data");
         std::fs::create_dir_all(&data).expect("the data directory is made");
         std::fs::write(data.join("api.key"), KEY).expect("the key is written");
         let config = folder.join("config.yaml");
         let text = format!(
-            "providers:\n  - name: newsd\n    host: {}\n    port: {}\n    tls: false\n    max_connections: 4\n\
-             cache:\n  memory_bytes: 16777216\nwebdav:\n  user: test\n  password: {PASSWORD}\nlog:\n  level: error\n",
+            "providers:\n  - name: newsd\n    host: {}\n    port: {}\n    tls: false\n    max_connections: {connections}\n\
+             cache:\n  memory_bytes: {memory_bytes}\nwebdav:\n  user: test\n  password: {PASSWORD}\nlog:\n  level: error\n",
             newsd.host(),
             newsd.port()
         );

@@ -1,4 +1,4 @@
-use crate::{Error, Extent, Map, Result};
+use crate::{Error, Extent, Map, Mode, Result};
 use altmount_model::{Content, Node, NodeId};
 
 /// Adds the nodes of `map` to `content` and returns the one that is the member. `volumes[i]` is the node of volume `i`.
@@ -32,13 +32,19 @@ pub fn to_content(map: &Map, volumes: &[NodeId], content: &mut Content) -> Resul
         _ => (content.push(Node::Concat { parts }), kept),
     };
     if let Some(cipher) = &map.cipher {
-        node = content.push(Node::AesCbc {
-            of: node,
-            key: cipher.key.clone(),
-            iv: cipher.iv,
-            len: cipher.len,
-        });
-        len = cipher.len;
+        let key = cipher.key.clone();
+        match cipher.mode {
+            Mode::Cbc { iv } => {
+                node = content.push(Node::AesCbc {
+                    of: node,
+                    key,
+                    iv,
+                    len: cipher.len,
+                });
+                len = cipher.len;
+            }
+            Mode::Counter => node = content.push(Node::AesCtr { of: node, key }),
+        }
     }
     if map.offset != 0 || map.len != len {
         node = content.push(Node::Slice {
@@ -110,7 +116,7 @@ mod tests {
             extents: vec![data(0, 10, 16), Extent::Zero { len: 16 }, data(1, 84, 16)],
             cipher: Some(Cipher {
                 key: AesKey::new(vec![1; 16]).expect("16"),
-                iv: [0; 16],
+                mode: Mode::Cbc { iv: [0; 16] },
                 len: 45,
                 confirmed: true,
             }),

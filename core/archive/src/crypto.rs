@@ -87,6 +87,14 @@ pub(crate) async fn rar5_keys(password: &str, salt: &[u8; 16], log2: u8) -> Resu
     Ok(results)
 }
 
+/// WinZip's AES (AE-1, AE-2): PBKDF2-HMAC-SHA1 with 1000 rounds, about a millisecond. Returns the key, the key of the
+/// authentication code, each twice as long as the salt, and the check value (2).
+pub(crate) fn winzip_keys(password: &str, salt: &[u8]) -> Vec<u8> {
+    let mut keys = vec![0; 4 * salt.len() + 2];
+    pbkdf2::pbkdf2_hmac::<Sha1>(password.as_bytes(), salt, 1000, &mut keys);
+    keys
+}
+
 /// RAR 3 and 4: the AES-128 key (16 bytes) and the initialisation vector (16).
 pub(crate) async fn rar3_key_iv(password: &str, salt: Option<&[u8; 8]>) -> Vec<u8> {
     const ROUNDS: u32 = 1 << 18;

@@ -1,6 +1,6 @@
 //! Archive headers to member maps: where in which volume each byte of each archive member lies.
 //!
-//! A stored (uncompressed) archive member is a list of byte ranges of the archive's volumes, at most with one AES-CBC
+//! A stored (uncompressed) archive member is a list of byte ranges of the archive's volumes, at most with one AES
 //! layer over their concatenation. This crate reads just the headers that say so, through [`ReadAt`], and never the
 //! data: headers are walked by offset, tails are looked at only where a format keeps its directory there. The result
 //! of every format is the same [`Member`]; [`plan`] alone decides between 'map' and 'needs unpacking', and
@@ -35,6 +35,7 @@ pub mod zip;
 
 pub use content::{map_to_volumes, to_content};
 pub use error::{Error, ErrorKind, ReadError, Result};
-pub use member::{Check, Cipher, Encryption, Extent, Map, Member, MemberKind, Method, Plan, plan};
+pub use member::{Check, Cipher, Encryption, Extent, Map, Member, MemberKind, Method, Mode, Plan, plan};
+pub use names::volume_name;
 pub use password::Passwords;
 pub use read::{Joined, ReadAt, read_exact};

@@ -61,14 +61,26 @@ pub enum Method {
     Packed(Cow<'static, str>),
 }
 
-/// AES-CBC over the concatenation of a member's extents.
+/// How the blocks of a cipher hang together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Cipher block chaining; the cipher text is whole blocks.
+    Cbc {
+        /// Initialisation vector of the first block.
+        iv: [u8; 16],
+    },
+    /// WinZip's counter mode: a little-endian counter, 1 for the first block. The plain text is as long as the cipher text.
+    Counter,
+}
+
+/// AES over the concatenation of a member's extents.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cipher {
     /// The key.
     pub key: AesKey,
-    /// Initialisation vector of the first block.
-    pub iv: [u8; 16],
-    /// Length of the plain text in bytes; the cipher text is whole blocks.
+    /// How the blocks hang together.
+    pub mode: Mode,
+    /// Length of the plain text in bytes.
     pub len: u64,
     /// Whether something in the archive (a check value, a decrypted header, the first block) confirmed the password.
     /// Where not, only the member's [`Check`] can.
@@ -219,7 +231,11 @@ pub fn plan(member: &Member) -> Result<Plan> {
     let plain = match &cipher {
         None => kept,
         Some(cipher) => {
-            if cipher.len.checked_next_multiple_of(16).is_none_or(|n| n > kept) {
+            let needed = match cipher.mode {
+                Mode::Cbc { .. } => cipher.len.checked_next_multiple_of(16),
+                Mode::Counter => Some(cipher.len),
+            };
+            if needed.is_none_or(|n| n > kept) {
                 return Err(Error::invalid(format!(
                     "`{path}` has {kept} encrypted bytes where its {} bytes need more",
                     cipher.len

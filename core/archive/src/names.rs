@@ -83,7 +83,7 @@ pub(crate) fn file_time(value: u64) -> Option<i64> {
 /// What a volume's name says about its place: the name without the number, and the number.
 ///
 /// `x.part03.rar` -> 3, `x.rar` -> 0, `x.r00` -> 1 (`x.s00` -> 101), `x.7z.002` and `x.002` -> 2, `x.z01` -> 1.
-pub(crate) fn volume_name(name: &str) -> (String, Option<u64>) {
+pub fn volume_name(name: &str) -> (String, Option<u64>) {
     let lower = name.to_lowercase();
     let Some((stem, ext)) = lower.rsplit_once('.') else {
         return (lower, None);

@@ -35,6 +35,8 @@ pub(crate) enum Derivation {
     Rar3(Option<[u8; 8]>),
     /// 7z: the salt, and the base two logarithm of the rounds.
     SevenZ(Vec<u8>, u8),
+    /// WinZip's AES: the salt, half as long as the key.
+    WinZip(Vec<u8>),
 }
 
 impl Derivation {
@@ -48,6 +50,8 @@ impl Derivation {
             Self::Rar5(_, log2) => 2 << (*log2).min(Self::MAX_LOG2),
             Self::Rar3(_) => 1 << 18,
             Self::SevenZ(_, log2) => 1 << (*log2).min(Self::MAX_LOG2),
+            // 1000 rounds for each of the four blocks of SHA-1 that the longest key takes.
+            Self::WinZip(_) => 4 * 2 * 1000,
         }
     }
 }
@@ -133,6 +137,7 @@ impl Passwords {
         let key: Arc<[u8]> = match derivation {
             Derivation::Rar5(salt, log2) => crate::crypto::rar5_keys(password, salt, *log2).await?.into(),
             Derivation::Rar3(salt) => crate::crypto::rar3_key_iv(password, salt.as_ref()).await.into(),
+            Derivation::WinZip(salt) => crate::crypto::winzip_keys(password, salt).into(),
             Derivation::SevenZ(salt, log2) => crate::crypto::sevenz_key(password, salt, *log2).await?.into(),
         };
         memory.keys.insert(wanted, key.clone());

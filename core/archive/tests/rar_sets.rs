@@ -457,3 +457,27 @@ proptest! {
         prop_assert!(proofs.iter().all(|p| *p <= rar::Proof::Checksums), "{proofs:?}");
     }
 }
+
+/// Where end blocks of some volumes are read and of others not, those have their places and names decide the rest.
+#[test]
+fn numbers_of_some_volumes_do_not_move_the_others() {
+    let files = [("The.Film.2024.mkv", film(160_001, 11))];
+    let volumes = with_end_blocks(build(ArchiveVersion::Rar40, &files, split(20_000)));
+    let names = names(volumes.len());
+    for read in [
+        vec![1],
+        vec![volumes.len() - 1],
+        vec![1, 3],
+        vec![2, volumes.len() - 1],
+    ] {
+        let mut scanned = scan(&volumes, &Passwords::none(), false);
+        for i in read {
+            block_on(rar::read_end(&volumes[i], &mut scanned[i], &Passwords::none())).expect("reads");
+            assert_eq!(scanned[i].number, Some(i as u64));
+        }
+        let sets = assemble(&names, &scanned);
+        assert_eq!(sets.len(), 1);
+        assert_eq!(sets[0].volumes, (0..volumes.len()).collect::<Vec<_>>());
+        assert_eq!(sets[0].proof, rar::Proof::Names);
+    }
+}

@@ -195,14 +195,16 @@ fn split_7z_opens_over_its_volumes_and_reads_head_and_tail_only() {
     assert_eq!(error.kind(), ErrorKind::Truncated);
 }
 
-fn write_zip(method: zip_writer::CompressionMethod, password: Option<&str>, large: bool) -> Bytes {
+type Secret<'a> = Option<(zip_writer::AesMode, &'a str)>;
+
+fn write_zip(method: zip_writer::CompressionMethod, secret: Secret<'_>, large: bool) -> Bytes {
     let mut writer = zip_writer::ZipWriter::new(Cursor::new(Vec::new()));
     for (name, data) in files() {
         let mut options = zip_writer::write::SimpleFileOptions::default()
             .compression_method(method)
             .large_file(large);
-        if let Some(password) = password {
-            options = options.with_aes_encryption(zip_writer::AesMode::Aes256, password);
+        if let Some((mode, password)) = secret {
+            options = options.with_aes_encryption(mode, password);
         }
         writer.start_file(name, options).expect("writes");
         writer.write_all(&data).expect("writes");
@@ -244,16 +246,43 @@ fn packed_and_encrypted_zip_say_what_they_are() {
             method: "Deflate".to_owned()
         })
     );
-    let secret = write_zip(zip_writer::CompressionMethod::Stored, Some("secret"), false);
-    let required = film(&secret, &Passwords::none()).expect_err("encrypted");
+    let secret = Some((zip_writer::AesMode::Aes256, "secret"));
+    let stored = write_zip(zip_writer::CompressionMethod::Stored, secret, false);
+    let required = film(&stored, &Passwords::none()).expect_err("encrypted");
     assert_eq!(required.0, ErrorKind::PasswordRequired);
-    let unsupported = film(&secret, &Passwords::new(["secret"])).expect_err("encrypted");
-    assert_eq!(unsupported.0, ErrorKind::UnsupportedEncryption);
-    assert!(
-        unsupported.1.contains("WinZip AE-") && unsupported.1.contains("AES-256"),
-        "{}",
-        unsupported.1
+    let wrong = film(&stored, &Passwords::new(["Secret"])).expect_err("encrypted");
+    assert_eq!(wrong.0, ErrorKind::WrongPassword);
+    // A password comes before the method: without it nothing else counts.
+    let packed = write_zip(zip_writer::CompressionMethod::Deflated, secret, false);
+    let wrong = film(&packed, &Passwords::new(["Secret"])).expect_err("encrypted");
+    assert_eq!(wrong.0, ErrorKind::WrongPassword);
+    assert_eq!(
+        film(&packed, &Passwords::new(["secret"])),
+        Ok(Plan::Unpack {
+            method: "Deflate".to_owned()
+        })
     );
+}
+
+#[test]
+fn stored_zip_with_aes_maps_whatever_the_key_length() {
+    use zip_writer::AesMode::{Aes128, Aes192, Aes256};
+    for mode in [Aes128, Aes192, Aes256] {
+        let secret = Some((mode, "pässword"));
+        let bytes = write_zip(zip_writer::CompressionMethod::Stored, secret, false);
+        let passwords = Passwords::new(["wrong", "pässword"]);
+        let archive = block_on(zip::open(&[&bytes], &passwords)).expect("opens");
+        check(&archive.members, std::slice::from_ref(&bytes));
+        assert_eq!(passwords.fitting(), Some("pässword"));
+        // Cut anywhere, the head of a member's data too.
+        for piece in [1000, 4096] {
+            let volumes: Vec<Bytes> = bytes.chunks(piece).map(Bytes::copy_from_slice).collect();
+            let readers: Vec<&dyn ReadAt> = volumes.iter().map(|v| v as &dyn ReadAt).collect();
+            let joined = Joined::new(readers.iter().copied()).expect("joins");
+            let archive = block_on(zip::open(&[&joined], &passwords)).expect("opens");
+            check(&archive.members, std::slice::from_ref(&bytes));
+        }
+    }
 }
 
 /// A spanned archive as WinZip writes it: the stored one cut up, offsets counted per disk.

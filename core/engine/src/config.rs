@@ -1,3 +1,4 @@
+use altmount_store::Passwords;
 use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
 /// How the engine works. Every field has a usable default.
@@ -23,6 +24,8 @@ pub struct EngineConfig {
     pub submit_memory_bytes: u64,
     /// Whether repair data, checksums and the like are listed beside the files that people want.
     pub list_sidecars: bool,
+    /// Passwords that are tried for every release, after its own.
+    pub passwords: Passwords,
     /// What one import may use.
     pub limits: ImportLimits,
     /// Memory for article tables of open files, in bytes.
@@ -75,6 +78,7 @@ impl Default for EngineConfig {
             max_source_bytes: 256 << 20,
             submit_memory_bytes: 128 << 20,
             list_sidecars: false,
+            passwords: Passwords::default(),
             limits: ImportLimits::default(),
             table_cache_bytes: 64 << 20,
             event_capacity: const { NonZeroUsize::new(1024).expect("not zero") },
@@ -94,7 +98,7 @@ impl Default for ImportLimits {
             max_staged_bytes: 512 << 20,
             max_bytes_read: 16 << 30,
             max_read: 16 << 20,
-            max_open: 16_384,
+            max_open: 65_536,
             max_in_flight: 64,
             max_ids_per_call: 1 << 20,
             wall_time: Duration::from_secs(3600),

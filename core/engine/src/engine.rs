@@ -5,7 +5,7 @@ use crate::{
     worker::{Worker, WorkerStatus},
 };
 use altmount_store::{Result, Store};
-use altmount_vfs::Vfs;
+use altmount_vfs::{Vfs, VfsStats};
 use std::{
     collections::HashMap,
     fmt,
@@ -125,6 +125,11 @@ impl Engine {
     /// The importers.
     pub fn registry(&self) -> &Registry {
         &self.imports.shared.registry
+    }
+
+    /// What the reader has served and holds.
+    pub fn reads(&self) -> VfsStats {
+        self.imports.shared.vfs.stats()
     }
 
     /// What each worker does now.

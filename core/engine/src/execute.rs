@@ -4,6 +4,7 @@ use crate::{
     EngineConfig,
     context::JobContext,
     panics,
+    password::split_password,
     progress::Progress,
     registry::{Choice, ChoiceRecord, HEAD_BYTES, Registry},
     staging::{Staged, Staging},
@@ -89,11 +90,12 @@ impl Host<'_> {
     /// Runs the chosen importer and checks what it staged.
     pub(crate) async fn import(
         &self,
-        input: Input,
+        mut input: Input,
         choice: Choice,
         progress: Arc<Progress>,
         stop: &CancellationToken,
     ) -> Result<Imported, Ended> {
+        input.passwords = self.passwords(&input);
         let secrets = input.passwords.clone();
         let file_name = input.file_name.clone();
         let result = self.run(input, &choice, progress, stop).await;
@@ -124,6 +126,20 @@ impl Host<'_> {
         })
     }
 
+    /// What is tried, in order: the password in the file's name, those that came with the job, the configured ones.
+    fn passwords(&self, input: &Input) -> Vec<String> {
+        let (_, in_name) = split_password(self.registry.release_name(&input.file_name));
+        let given = input.passwords.iter().map(String::as_str);
+        let configured = self.config.passwords.as_slice().iter().map(String::as_str);
+        let mut passwords: Vec<String> = Vec::new();
+        for password in in_name.into_iter().chain(given).chain(configured) {
+            if !password.is_empty() && !passwords.iter().any(|p| p == password) {
+                passwords.push(password.to_owned());
+            }
+        }
+        passwords
+    }
+
     async fn run(
         &self,
         input: Input,
@@ -137,7 +153,7 @@ impl Host<'_> {
             Arc::clone(&choice.importer),
             input.destination,
         ));
-        let release_name = self.registry.release_name(&input.file_name);
+        let (release_name, _) = split_password(self.registry.release_name(&input.file_name));
         let mut request = ImportRequest::new(&input.file_name, release_name, input.bytes.len() as u64);
         request.passwords = input.passwords;
         let cx = JobContext::new(

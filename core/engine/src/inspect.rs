@@ -54,7 +54,7 @@ impl Inspection {
     }
 }
 
-fn count(content: &Content) -> BTreeMap<&'static str, usize> {
+pub(crate) fn count(content: &Content) -> BTreeMap<&'static str, usize> {
     let mut nodes = BTreeMap::new();
     for node in &content.nodes {
         let kind = match node {
@@ -66,6 +66,7 @@ fn count(content: &Content) -> BTreeMap<&'static str, usize> {
             Node::Concat { .. } => "concat",
             Node::Slice { .. } => "slice",
             Node::AesCbc { .. } => "aes_cbc",
+            Node::AesCtr { .. } => "aes_ctr",
             _ => "other",
         };
         *nodes.entry(kind).or_default() += 1;

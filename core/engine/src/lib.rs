@@ -13,6 +13,7 @@
 //! whatever [`altmount_vfs::Vfs`] reads.
 #![warn(missing_docs)]
 
+mod browse;
 mod config;
 mod context;
 mod destination;
@@ -24,6 +25,7 @@ mod inspect;
 mod library;
 mod names;
 mod panics;
+mod password;
 mod progress;
 mod registry;
 mod service;
@@ -33,12 +35,14 @@ mod staging;
 mod verify;
 mod worker;
 
+pub use browse::{FileFacts, ReleaseFacts};
 pub use config::{EngineConfig, ImportLimits};
 pub use engine::Engine;
 pub use error::SubmitError;
 pub use events::{Event, LibraryChange};
 pub use inspect::{InspectedFile, Inspection};
 pub use library::{Library, OpenError, OpenFile};
+pub use password::split_password;
 pub use registry::{Choice, ChoiceRecord, HEAD_BYTES, Refused, Registered, Registry, RunnerUp};
 pub use service::{ImportService, InspectError, SubmitRequest, SubmitSource};
 pub use worker::WorkerStatus;
@@ -46,6 +50,6 @@ pub use worker::WorkerStatus;
 // What the engine's methods take and answer, so that adapters need not name the crates below.
 pub use altmount_store::{
     CancelOutcome, DeleteOutcome, Entry, Failure, Job, JobFilter, JobState, MakeDirOutcome, Page, Passwords,
-    ROOT, RenameOutcome, RetryOutcome, StoreError, StoreErrorKind,
+    ROOT, Release, RenameOutcome, RetryOutcome, StoreError, StoreErrorKind,
 };
-pub use altmount_vfs::{Class, ReadError, ReadErrorKind, Reader};
+pub use altmount_vfs::{Class, ReadError, ReadErrorKind, Reader, VfsStats};

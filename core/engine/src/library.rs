@@ -88,6 +88,14 @@ impl Library {
         self.shared.store.entry(id).await
     }
 
+    /// The entry of this name (a path of one name) in a folder.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn child(&self, parent: FileId, name: &VPath) -> Result<Option<Entry>> {
+        self.shared.store.child(parent, name).await
+    }
+
     /// Up to `limit` entries of a folder behind the name `after`, by the bytes of their names. Touches no article table.
     ///
     /// # Errors
@@ -160,6 +168,18 @@ impl Library {
         Ok(outcome)
     }
 
+    /// Deletes a folder in which nothing is listed; `None` where something is.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn delete_empty(&self, path: &VPath) -> Result<Option<DeleteOutcome>> {
+        let outcome = self.shared.store.delete_empty(path).await?;
+        if matches!(outcome, Some(DeleteOutcome::Deleted { .. })) {
+            self.changed(LibraryChange::Removed, path, None);
+        }
+        Ok(outcome)
+    }
+
     /// Moves an entry, with all below it; its id stays. With `overwrite`, what is at the target is deleted in the same step.
     ///
     /// # Errors
@@ -184,7 +204,7 @@ impl Library {
         Ok(outcome)
     }
 
-    fn changed(&self, change: LibraryChange, path: &VPath, from: Option<&VPath>) {
+    pub(crate) fn changed(&self, change: LibraryChange, path: &VPath, from: Option<&VPath>) {
         self.shared.publish(Event::Library {
             change,
             path: path.clone(),

@@ -185,7 +185,8 @@ impl Registry {
     }
 
     /// The file's name without the importable extension: the longest one that any importer takes (`nzb.gz` before `gz`).
-    /// The whole name where it has none or would be empty without it.
+    /// The whole name where it has none or would be empty without it. A password in the name belongs to it, see
+    /// [`crate::split_password`].
     pub fn release_name<'a>(&self, file_name: &'a str) -> &'a str {
         self.entries
             .iter()

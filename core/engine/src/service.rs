@@ -6,6 +6,7 @@ use crate::{
     events::Event,
     execute::{Ended, Input},
     inspect::Inspection,
+    password::split_password,
     progress::Progress,
     shared::{Shared, StopReason},
     source::SourceFile,
@@ -99,7 +100,7 @@ impl ImportService {
             Path::new(&given),
             &file.canonical,
             relative_path.as_deref(),
-            shared.registry.release_name(&file.name),
+            split_password(shared.registry.release_name(&file.name)).0,
         )
         .map_err(|error| SubmitError::PathInvalid {
             path: given.clone(),

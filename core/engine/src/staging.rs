@@ -2,7 +2,7 @@
 
 use crate::{ImportLimits, names::Names, registry::Registered};
 use altmount_model::{ArticleTable, Content, MAX_PATH_BYTES, Node, TableNo, VPath};
-use altmount_sdk::{Attributes, ErrorKind, ImportError, Result, Role, VirtualFile};
+use altmount_sdk::{Attributes, ByteRange, ErrorKind, ImportError, Result, Role, VirtualFile};
 use altmount_store::NewFile;
 use altmount_vfs::TableSource;
 use async_trait::async_trait;
@@ -111,6 +111,7 @@ impl Staging {
                 ),
             )));
         }
+        check_holes(&file.attributes.holes, len).map_err(named)?;
         let mut inner = self.open()?;
         within(inner.files.len() + 1, self.limits.max_files, "files").map_err(named)?;
         let nodes = inner.nodes.saturating_add(file.content.nodes.len());
@@ -199,6 +200,22 @@ impl TableSource for Staged {
     async fn table(&self, no: TableNo) -> Result<Option<Arc<ArticleTable>>, String> {
         Ok(self.tables.get(no.0 as usize).cloned())
     }
+}
+
+/// Holes are in order, apart from each other, and inside of the file.
+fn check_holes(holes: &[ByteRange], len: u64) -> Result<()> {
+    let mut end = 0;
+    for hole in holes {
+        if hole.is_empty() || hole.start < end || hole.end > len {
+            let text = format!(
+                "the hole {}..{} is empty, out of order or outside of the file's {len} bytes",
+                hole.start, hole.end
+            );
+            return Err(ImportError::new(ErrorKind::Invalid, text));
+        }
+        end = hole.end;
+    }
+    Ok(())
 }
 
 impl StagedFile {

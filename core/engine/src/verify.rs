@@ -13,7 +13,7 @@ use std::sync::Arc;
 /// Bytes that are read at each end.
 const END_BYTES: u64 = 64 << 10;
 /// Files that are read at once.
-const AT_ONCE: usize = 8;
+const AT_ONCE: usize = 32;
 
 /// Extensions of files that a player opens: containers, audio, disc images, and books for good measure.
 const MEDIA: [&str; 40] = [

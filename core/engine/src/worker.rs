@@ -9,7 +9,7 @@ use crate::{
     shared::{Control, Shared, StopReason},
     source,
 };
-use altmount_sdk::{ErrorKind, ImportError, Retry, json};
+use altmount_sdk::{ByteRange, ErrorKind, ImportError, Retry, json};
 use altmount_store::{CommitOutcome, Failure, Job, JobState, NewRelease, now_ms};
 use bytes::Bytes;
 use futures::FutureExt;
@@ -245,7 +245,16 @@ impl Worker {
             .iter()
             .map(|(name, value)| json!([name, value]))
             .collect();
+        let listed = staged
+            .files
+            .iter()
+            .filter(|file| file.listed(shared.config.list_sidecars));
+        let missing_bytes = listed
+            .flat_map(|file| &file.attributes.holes)
+            .map(ByteRange::len)
+            .sum();
         let release = NewRelease {
+            missing_bytes,
             importer: imported.choice.importer,
             meta: meta.into(),
             notes: imported.summary.notes,

@@ -88,6 +88,14 @@ pub enum Node {
         /// Length of the plain text in bytes.
         len: u64,
     },
+    /// AES in counter mode over a node, as WinZip's AE-1 and AE-2 have it: the counter is a little-endian number of 128
+    /// bits, 1 for the first block. The plain text is as long as the node.
+    AesCtr {
+        /// The node that holds the cipher text.
+        of: NodeId,
+        /// The key.
+        key: AesKey,
+    },
 }
 
 /// What an HTTP resource must still be when a part of it is read.
@@ -110,18 +118,18 @@ pub enum LocalRoot {
     Materialized,
 }
 
-/// An AES key of 16 or 32 bytes; hexadecimal in JSON and never shown by `Debug`.
+/// An AES key of 16, 24 or 32 bytes; hexadecimal in JSON and never shown by `Debug`.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct AesKey(Vec<u8>);
 
 impl AesKey {
-    /// Takes 16 (AES-128) or 32 (AES-256) bytes.
+    /// Takes 16 (AES-128), 24 (AES-192) or 32 (AES-256) bytes.
     ///
     /// # Errors
     /// [`ContentError::Key`] for any other length.
     pub fn new(key: Vec<u8>) -> Result<Self, ContentError> {
-        if matches!(key.len(), 16 | 32) {
+        if matches!(key.len(), 16 | 24 | 32) {
             Ok(Self(key))
         } else {
             Err(ContentError::Key)
@@ -187,8 +195,8 @@ pub enum ContentError {
     /// Inline bytes over [`Content::MAX_INLINE`] in all.
     #[error("the content has more than {} inline bytes", Content::MAX_INLINE)]
     InlineTooLong,
-    /// A key that is neither 16 nor 32 bytes.
-    #[error("an AES key has 16 or 32 bytes")]
+    /// A key of another length than 16, 24 or 32 bytes.
+    #[error("an AES key has 16, 24 or 32 bytes")]
     Key,
     /// The graph nests deeper than [`Content::MAX_DEPTH`].
     #[error("the content nests more than {} nodes deep", Content::MAX_DEPTH)]
@@ -298,6 +306,10 @@ impl Content {
                         has,
                     )?;
                     (*len, depth + 1)
+                }
+                Node::AesCtr { of, .. } => {
+                    let (has, depth) = earlier(*of)?;
+                    (has, depth + 1)
                 }
             };
             if len > i64::MAX as u64 {

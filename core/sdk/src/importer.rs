@@ -1,5 +1,5 @@
 use crate::{ImportContext, Json, Manifest, Result};
-use altmount_model::{Content, VPath};
+use altmount_model::{ByteRange, Content, VPath};
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
@@ -136,6 +136,12 @@ pub struct Attributes {
     /// The archive member that the file is, as a path through archives.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub archive_path: Option<String>,
+    /// How the innermost archive keeps it, such as `stored`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub method: Option<String>,
+    /// Ranges of the file that no source has. They read as zero bytes, because the operator's damage policy says so.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub holes: Vec<ByteRange>,
 }
 
 /// What a virtual file is for.

@@ -80,6 +80,7 @@ fn release(files: u32) -> NewRelease {
         len: table.len(),
     });
     NewRelease {
+        missing_bytes: 0,
         importer: "nzb".to_owned(),
         files: (0..files)
             .map(|i| NewFile {

@@ -16,6 +16,7 @@ pub(crate) struct Prepared {
     importer: String,
     meta: String,
     notes: String,
+    missing_bytes: i64,
     tables: Vec<PackedTable>,
     files: Vec<PreparedFile>,
 }
@@ -52,6 +53,7 @@ pub(crate) fn prepare(release: NewRelease) -> Result<Prepared> {
         importer: release.importer,
         meta: to_json(&release.meta, "a release's meta data")?,
         notes: to_json(&release.notes, "a release's notes")?,
+        missing_bytes: to_i64(release.missing_bytes, "the missing bytes")?,
         tables,
         files,
     })
@@ -180,6 +182,11 @@ pub(crate) async fn commit(
         tree.put(conn, release, file, now).await?;
     }
     finish(conn, id, release, folder, old, now).await?;
+    sqlx::query("UPDATE jobs SET missing_bytes = ?2 WHERE id = ?1")
+        .bind(id.0)
+        .bind(prepared.missing_bytes)
+        .execute(&mut *conn)
+        .await?;
     Ok(CommitOutcome::Committed(release))
 }
 

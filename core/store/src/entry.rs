@@ -18,6 +18,8 @@ pub struct NewRelease {
     pub tables: Vec<Arc<ArticleTable>>,
     /// The files. Paths are unique and no file's path is another one's folder.
     pub files: Vec<NewFile>,
+    /// Bytes of listed files that no source has and that read as zero.
+    pub missing_bytes: u64,
 }
 
 /// A file of a [`NewRelease`].

@@ -181,6 +181,8 @@ pub struct Job {
     pub progress_done: u64,
     /// The last stored total, in the importer's unit; 0 where unknown.
     pub progress_total: u64,
+    /// See [`crate::NewRelease::missing_bytes`]; over 0 the job is degraded.
+    pub missing_bytes: u64,
 }
 
 /// What became of a submission.

@@ -19,13 +19,21 @@ const READERS: u32 = 4;
 const LOG_BOUND: &str = "8192";
 
 fn migrations() -> Vec<Migration> {
-    vec![Migration::new(
-        1,
-        "initial".into(),
-        MigrationType::Simple,
-        include_str!("../migrations/0001_initial.sql").into_sql_str(),
-        false,
-    )]
+    let numbered = [
+        (1, "initial", include_str!("../migrations/0001_initial.sql")),
+        (
+            5,
+            "job missing bytes",
+            include_str!("../migrations/0005_job_missing_bytes.sql"),
+        ),
+    ];
+    numbered
+        .into_iter()
+        .map(|(version, name, sql)| {
+            let kind = MigrationType::Simple;
+            Migration::new(version, name.into(), kind, sql.into_sql_str(), false)
+        })
+        .collect()
 }
 
 /// The lock on a data directory.

@@ -17,7 +17,7 @@ macro_rules! columns {
         "id, state, source_path, source_key, file_name, size, blob, destination, delete_source, passwords, priority, \
          category, wanted_importer, importer, attempts, crashes, not_before_ms, cancel_requested, failure_kind, \
          failure_message, failure_details, release_id, created_ms, started_ms, finished_ms, progress_done, \
-         progress_total"
+         progress_total, missing_bytes"
     };
 }
 
@@ -94,6 +94,7 @@ fn job_of(row: &SqliteRow) -> Result<Job> {
         finished_ms: row.try_get("finished_ms")?,
         progress_done: unsigned("progress_done")?,
         progress_total: unsigned("progress_total")?,
+        missing_bytes: unsigned("missing_bytes")?,
     })
 }
 

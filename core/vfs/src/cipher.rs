@@ -1,9 +1,9 @@
-//! AES-CBC (NIST SP 800-38A section 6.2). Each block needs the one before it and nothing else, so that it can be
-//! decrypted from any block on.
+//! AES in the two modes that archives use, each readable from any block on. CBC (NIST SP 800-38A section 6.2): a block needs
+//! the one before it and nothing else. Counter mode (section 6.5) with WinZip's counter: a byte needs nothing but its place.
 
 use crate::ReadError;
 use aes::{
-    Aes128Dec, Aes256Dec, Block,
+    Aes128, Aes128Dec, Aes192, Aes192Dec, Aes256, Aes256Dec, Block,
     cipher::{KeyInit, array::Array},
 };
 use altmount_model::AesKey;
@@ -11,29 +11,44 @@ use cbc::{
     Decryptor,
     cipher::{BlockModeDecrypt, InnerIvInit},
 };
+use ctr::cipher::{
+    BlockCipherEncrypt, BlockSizeUser, StreamCipher, StreamCipherCoreWrapper, StreamCipherSeek, consts::U16,
+};
+use ctr::{CtrCore, flavors::Ctr128LE};
 
 /// Length of a cipher block in bytes.
 pub(crate) const BLOCK: u64 = 16;
 
 /// A key with its schedule, and the initialisation vector of the first block.
 pub(crate) struct Cipher {
-    key: Schedule,
+    key: Schedule<Aes128Dec, Aes192Dec, Aes256Dec>,
     iv: [u8; 16],
 }
 
-enum Schedule {
-    Aes128(Box<Aes128Dec>),
-    Aes256(Box<Aes256Dec>),
+/// A key with its schedule, for counter mode.
+pub(crate) struct Counter {
+    key: Schedule<Aes128, Aes192, Aes256>,
+}
+
+enum Schedule<A, B, C> {
+    Aes128(Box<A>),
+    Aes192(Box<B>),
+    Aes256(Box<C>),
+}
+
+fn schedule<A: KeyInit, B: KeyInit, C: KeyInit>(key: &AesKey) -> Result<Schedule<A, B, C>, ReadError> {
+    let wrong = |_| ReadError::invalid("an AES key has 16, 24 or 32 bytes");
+    let bytes = key.bytes();
+    Ok(match bytes.len() {
+        16 => Schedule::Aes128(Box::new(A::new_from_slice(bytes).map_err(wrong)?)),
+        24 => Schedule::Aes192(Box::new(B::new_from_slice(bytes).map_err(wrong)?)),
+        _ => Schedule::Aes256(Box::new(C::new_from_slice(bytes).map_err(wrong)?)),
+    })
 }
 
 impl Cipher {
     pub(crate) fn new(key: &AesKey, iv: [u8; 16]) -> Result<Self, ReadError> {
-        let wrong = |_| ReadError::invalid("an AES key has 16 or 32 bytes");
-        let key = if key.bytes().len() == 16 {
-            Schedule::Aes128(Box::new(Aes128Dec::new_from_slice(key.bytes()).map_err(wrong)?))
-        } else {
-            Schedule::Aes256(Box::new(Aes256Dec::new_from_slice(key.bytes()).map_err(wrong)?))
-        };
+        let key = schedule(key)?;
         Ok(Self { key, iv })
     }
 
@@ -46,11 +61,43 @@ impl Cipher {
             Schedule::Aes128(key) => {
                 Decryptor::inner_iv_init((**key).clone(), &iv).decrypt_blocks(blocks);
             }
+            Schedule::Aes192(key) => {
+                Decryptor::inner_iv_init((**key).clone(), &iv).decrypt_blocks(blocks);
+            }
             Schedule::Aes256(key) => {
                 Decryptor::inner_iv_init((**key).clone(), &iv).decrypt_blocks(blocks);
             }
         }
     }
+}
+
+impl Counter {
+    pub(crate) fn new(key: &AesKey) -> Result<Self, ReadError> {
+        let key = schedule(key)?;
+        Ok(Self { key })
+    }
+
+    /// Decrypts bytes in place that lie at `offset` of the cipher text.
+    pub(crate) fn decrypt(&self, offset: u64, text: &mut [u8]) {
+        match &self.key {
+            Schedule::Aes128(key) => count(&**key, offset, text),
+            Schedule::Aes192(key) => count(&**key, offset, text),
+            Schedule::Aes256(key) => count(&**key, offset, text),
+        }
+    }
+}
+
+fn count<C>(key: &C, offset: u64, text: &mut [u8])
+where
+    C: BlockCipherEncrypt + BlockSizeUser<BlockSize = U16> + Clone,
+{
+    // The counter of the first block is 1.
+    let mut first = Block::default();
+    first[0] = 1;
+    let core = CtrCore::<C, Ctr128LE>::inner_iv_init(key.clone(), &first);
+    let mut stream = StreamCipherCoreWrapper::from_core(core);
+    stream.seek(offset);
+    stream.apply_keystream(text);
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 
 use crate::{
     ReadError, TableSource,
-    cipher::{BLOCK, Cipher},
+    cipher::{BLOCK, Cipher, Counter},
     http::Resource,
     units::Key,
 };
@@ -52,6 +52,10 @@ pub(crate) enum PlanNode {
     AesCbc {
         of: NodeId,
         cipher: Cipher,
+    },
+    AesCtr {
+        of: NodeId,
+        counter: Counter,
     },
 }
 
@@ -155,6 +159,10 @@ impl Plan {
                 Node::AesCbc { of, key, iv, .. } => PlanNode::AesCbc {
                     of: *of,
                     cipher: Cipher::new(key, *iv)?,
+                },
+                Node::AesCtr { of, key } => PlanNode::AesCtr {
+                    of: *of,
+                    counter: Counter::new(key)?,
                 },
                 // The model may learn kinds of nodes before this reader does.
                 _ => {
@@ -342,12 +350,25 @@ impl Walk {
                     ..step
                 });
             }
-            let PlanNode::AesCbc { of, .. } = plan.node(piece.node) else {
-                return Some(Leaf {
-                    piece,
-                    at: step.at,
-                    lag: step.lag,
-                });
+            let of = match plan.node(piece.node) {
+                PlanNode::AesCbc { of, .. } => of,
+                // Byte for byte: no other block is needed.
+                PlanNode::AesCtr { of, .. } => {
+                    self.stack.push(Step {
+                        node: *of,
+                        start: piece.start,
+                        end: piece.end,
+                        ..step
+                    });
+                    continue;
+                }
+                _ => {
+                    return Some(Leaf {
+                        piece,
+                        at: step.at,
+                        lag: step.lag,
+                    });
+                }
             };
             let start = (piece.start / BLOCK * BLOCK).saturating_sub(BLOCK);
             self.stack.push(Step {

@@ -57,8 +57,14 @@ pub(crate) struct Core {
 #[derive(Default)]
 struct Track {
     last: Range<u64>,
+    /// Where the reads that follow one another began.
+    since: u64,
     ahead: Option<Ahead>,
 }
+
+/// How far an import must have read on before it is read ahead for, in bytes: it looks at headers, which are a few kilobytes
+/// together, and what lies behind them is no business of its.
+const IMPORT_RUN: u64 = 1 << 20;
 
 impl Reader {
     pub(crate) fn new(core: Core) -> Self {
@@ -182,7 +188,13 @@ impl Reader {
         let mut track = self.track();
         let frontier = track.ahead.as_ref().map_or(0, |a| a.frontier().max(0) as u64);
         let follows = offset > track.last.start && offset <= track.last.end.max(frontier);
-        if follows {
+        if !follows {
+            track.since = offset;
+        }
+        let wanted = self.core.class == Class::Playback || offset - track.since >= IMPORT_RUN;
+        if follows && !wanted {
+            // Not yet.
+        } else if follows {
             let core = &self.core;
             let ahead = track
                 .ahead
@@ -262,6 +274,12 @@ impl Core {
             PlanNode::Zero => Ok(ZEROS.slice(..(piece.end - piece.start).min(MAX_CHUNK) as usize)),
             // Boxed, for a cipher's text may be another cipher's; the model bounds how deep.
             PlanNode::AesCbc { .. } => Box::pin(self.decrypted(piece)).await,
+            PlanNode::AesCtr { of, counter } => {
+                let upto = piece.end.min(piece.start + MAX_PLAIN);
+                let mut text = BytesMut::from(Box::pin(self.node(*of, piece.start, upto)).await?);
+                counter.decrypt(piece.start, &mut text);
+                Ok(text.freeze())
+            }
             PlanNode::Concat { .. } | PlanNode::Slice { .. } => {
                 Err(ReadError::invalid("a plan does not end at a source"))
             }

@@ -82,6 +82,10 @@ pub trait ArticleSource: Send + Sync + 'static {
     /// Fetches and decodes one article.
     async fn fetch(&self, id: &str, class: Class) -> Result<Article, FetchError>;
 
+    /// A fetch of this article that is under way is from now on for `class` as well: where it still waits its turn, it
+    /// waits among those. Nothing where there is none.
+    fn raise(&self, _id: &str, _class: Class) {}
+
     /// Whether each of the articles exists, in the order of `ids`: `Ok(false)` only where every provider group said
     /// so. Never fails with [`FetchError::Missing`].
     async fn stat(&self, ids: &[&str], class: Class) -> Vec<Stat>;

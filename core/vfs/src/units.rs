@@ -62,10 +62,27 @@ pub(crate) type Outcome = Result<Arc<Unit>, UnitError>;
 pub(crate) struct Flight {
     key: Key,
     shared: Shared<BoxFuture<'static, Outcome>>,
+    /// The most urgent of the classes that it was asked for.
+    class: Arc<Mutex<Class>>,
     units: Arc<Units>,
 }
 
 impl Flight {
+    /// Somebody of this class waits for it too.
+    fn raise(&self, class: Class) {
+        let Key::Article(id) = &self.key else { return };
+        {
+            let mut known = self.class.lock().unwrap_or_else(PoisonError::into_inner);
+            if class >= *known {
+                return;
+            }
+            *known = class;
+        }
+        if self.shared.peek().is_none() {
+            self.units.source.raise(id, class);
+        }
+    }
+
     /// Waits for the result; several may.
     pub(crate) async fn outcome(&self) -> Outcome {
         self.shared.clone().await
@@ -151,14 +168,18 @@ impl Units {
             let held = flights.get(key).and_then(Weak::upgrade);
             match held {
                 Some(flight) if !matches!(flight.shared.peek(), Some(Err(_))) => {
+                    drop(flights);
                     self.counters.joins.fetch_add(1, Ordering::Relaxed);
+                    flight.raise(class);
                     return flight;
                 }
                 other => failed = other,
             }
+            let class = Arc::new(Mutex::new(class));
             let flight = Arc::new(Flight {
                 key: key.clone(),
-                shared: self.clone().fetch(key.clone(), class).boxed().shared(),
+                shared: self.clone().fetch(key.clone(), class.clone()).boxed().shared(),
+                class,
                 units: self.clone(),
             });
             flights.insert(key.clone(), Arc::downgrade(&flight));
@@ -168,7 +189,7 @@ impl Units {
         }
     }
 
-    async fn fetch(self: Arc<Self>, key: Key, class: Class) -> Outcome {
+    async fn fetch(self: Arc<Self>, key: Key, class: Arc<Mutex<Class>>) -> Outcome {
         // A flight that ended between the first look and this one has left its result here.
         if let Some(unit) = self.memory.get(&key).await {
             self.counters.hits.fetch_add(1, Ordering::Relaxed);
@@ -177,6 +198,8 @@ impl Units {
         self.counters.misses.fetch_add(1, Ordering::Relaxed);
         let unit = match &key {
             Key::Article(id) => {
+                // It may have been raised before it was first polled.
+                let class = *class.lock().unwrap_or_else(PoisonError::into_inner);
                 let article = self.source.fetch(id, class).await.map_err(UnitError::Fetch)?;
                 Unit {
                     info: Some(article.info),

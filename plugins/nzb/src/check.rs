@@ -1,10 +1,10 @@
 //! Whether the articles of the listed files exist: some of them, or all.
 
 use crate::Check;
-use crate::fetch::{Damage, Laid, STAT_BATCH, Source};
+use crate::fetch::{Laid, STAT_BATCH, Source, UNLISTED};
 use crate::nzb::NzbFile;
+use altmount_sdk::Result;
 use altmount_sdk::usenet::{self, Presence};
-use altmount_sdk::{ErrorKind, ImportError, Result};
 
 /// Releases of up to this many articles are checked whole.
 const SMALL: usize = 500;
@@ -17,13 +17,22 @@ pub(crate) struct Listed<'a> {
     pub(crate) laid: &'a mut Laid,
 }
 
-/// Asks for the articles of the files; the damage of each, `None` where none was found. Missing articles that have an alternate
+/// What is known of a file's articles after they were asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Asked {
+    /// The articles, by their place in the file, that no provider has and nothing stands in for.
+    pub(crate) missing: Vec<usize>,
+    /// Of how many nothing is known: no provider answered.
+    pub(crate) unknown: usize,
+}
+
+/// Asks for the articles of the files and says what is missing of each. Missing articles that have an alternate
 /// are replaced in the file's `laid`. `progress` is told how many of how many articles were asked for.
 pub(crate) async fn check(
     source: Source<'_>,
     files: &mut [Listed<'_>],
     progress: &(dyn Fn(usize, usize) + Sync),
-) -> Result<Vec<Option<Damage>>> {
+) -> Result<Vec<Asked>> {
     let total: usize = files.iter().map(|f| f.laid.articles.len()).sum();
     let whole = source.config.check == Check::Full || total <= SMALL;
     let mut asked: Vec<(usize, usize)> = Vec::new();
@@ -38,12 +47,12 @@ pub(crate) async fn check(
             asked.extend(
                 picked
                     .into_iter()
-                    .filter(|at| !listed.laid.knows(*at))
+                    .filter(|at| listed.laid.asks_for(*at))
                     .map(|at| (no, at)),
             );
         }
     }
-    let mut absent: Vec<Vec<usize>> = files.iter().map(|_| Vec::new()).collect();
+    let mut absent: Vec<Vec<usize>> = files.iter().map(|f| f.laid.unlisted()).collect();
     let mut unknown = vec![0usize; files.len()];
     let mut done = 0;
     for batch in asked.chunks(STAT_BATCH) {
@@ -62,7 +71,7 @@ pub(crate) async fn check(
         done += batch.len();
         progress(done, asked.len());
     }
-    let mut damages = Vec::with_capacity(files.len());
+    let mut all = Vec::with_capacity(files.len());
     for (no, listed) in files.iter_mut().enumerate() {
         let mut missing = std::mem::take(&mut absent[no]);
         if !missing.is_empty() && !whole {
@@ -75,9 +84,12 @@ pub(crate) async fn check(
             missing.extend(more);
             unknown[no] += more_unknown;
         }
-        damages.push(judge(source, listed, missing, unknown[no]).await?);
+        all.push(Asked {
+            missing: replaced(source, listed, missing).await?,
+            unknown: unknown[no],
+        });
     }
-    Ok(damages)
+    Ok(all)
 }
 
 /// The last article and up to [`SPREAD`] between.
@@ -96,7 +108,7 @@ fn sample(count: usize) -> Vec<usize> {
 /// The articles of a file that were not asked for yet: which are missing, and of how many nothing is known.
 async fn rest(source: Source<'_>, listed: &Listed<'_>, asked: &[usize]) -> Result<(Vec<usize>, usize)> {
     let left: Vec<usize> = (0..listed.laid.articles.len())
-        .filter(|at| !listed.laid.knows(*at) && asked.binary_search(at).is_err())
+        .filter(|at| listed.laid.asks_for(*at) && asked.binary_search(at).is_err())
         .collect();
     let candidates: Vec<u32> = left.iter().map(|at| listed.laid.articles[*at].0).collect();
     let answers = source.presence(listed.file, &candidates).await?;
@@ -110,20 +122,17 @@ async fn rest(source: Source<'_>, listed: &Listed<'_>, asked: &[usize]) -> Resul
     Ok((absent, unknown))
 }
 
-/// Replaces what can be replaced and says what is left.
-async fn judge(
+/// Puts alternates in the place of missing articles and returns those that have none.
+async fn replaced(
     source: Source<'_>,
     listed: &mut Listed<'_>,
     mut missing: Vec<usize>,
-    unknown: usize,
-) -> Result<Option<Damage>> {
-    let of = listed.laid.articles.len() as u64;
-    let mut left = 0;
-    if source.nzb.alternates(listed.file).is_empty() {
-        left = missing.len() as u64;
-        missing.clear();
-    }
+) -> Result<Vec<usize>> {
     missing.sort_unstable();
+    if source.nzb.alternates(listed.file).is_empty() {
+        return Ok(missing);
+    }
+    let mut left = Vec::new();
     let (mut summed, mut offset) = (0, 0u64);
     for at in missing {
         let (candidate, len) = listed.laid.articles[at];
@@ -132,27 +141,20 @@ async fn judge(
             .map(|(_, len)| len)
             .sum::<u64>();
         summed = at;
+        if candidate == UNLISTED {
+            left.push(at);
+            continue;
+        }
         let fits = move |info: &usenet::ArticleInfo| info.len == len && info.offset == Some(offset);
         match source.alternate(listed.file, candidate, fits).await? {
             Some((alternate, _)) => {
                 listed.laid.articles[at].0 = alternate;
                 listed.laid.replaced += 1;
             }
-            None => left += 1,
+            None => left.push(at),
         }
     }
-    if left > 0 {
-        return Ok(Some(Damage::Missing {
-            missing: left,
-            of,
-            at_least: unknown > 0,
-        }));
-    }
-    if unknown > 0 {
-        let text = format!("{unknown} of {of} articles could not be asked for: no provider answered");
-        return Ok(Some(Damage::Other(ImportError::new(ErrorKind::Io, text))));
-    }
-    Ok(None)
+    Ok(left)
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The operator's configuration of this importer: `plugins.config.nzb`.
 
 use altmount_sdk::{ErrorKind, ImportError, Json, Result};
+use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use serde::{Deserialize, Serialize};
 
 /// How much of a release is asked for before it counts as complete.
@@ -14,6 +15,16 @@ pub enum Check {
     Sample,
     /// Every article of each listed file.
     Full,
+}
+
+/// What becomes of a release of which articles are missing that listed files need.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DamagePolicy {
+    /// The import fails.
+    Strict,
+    /// The holes are recorded on the file and read as zero bytes, up to the limits; past them the import fails.
+    Tolerant,
 }
 
 /// The configuration. Unknown keys are refused.
@@ -34,6 +45,18 @@ pub struct Config {
     /// Extensions (lower case, no dot) of files that are kept with the release and not listed. PAR2 files are among them by their
     /// content as well.
     pub sidecar_extensions: Vec<String>,
+    /// Globs of files that are not listed: matched against path and name, whatever the case.
+    pub ignore: Vec<String>,
+    /// Whether samples are listed: videos with `sample` as a word in their path beside one at least four times as long.
+    pub list_samples: bool,
+    /// How many archives within each other are opened.
+    pub max_depth: u32,
+    /// What becomes of a release of which articles are missing that listed files need.
+    pub damage: DamagePolicy,
+    /// Most missing bytes of a file that the tolerant policy takes.
+    pub max_hole_bytes: u64,
+    /// Most missing bytes of a file that the tolerant policy takes, in thousandths of its length.
+    pub max_hole_permille: u32,
 }
 
 impl Default for Config {
@@ -46,6 +69,12 @@ impl Default for Config {
             max_segments: 8_000_000,
             max_full_reads: 50_000,
             sidecar_extensions: sidecars.map(str::to_owned).into(),
+            ignore: Vec::new(),
+            list_samples: false,
+            max_depth: 3,
+            damage: DamagePolicy::Strict,
+            max_hole_bytes: 16 << 20,
+            max_hole_permille: 10,
         }
     }
 }
@@ -80,12 +109,33 @@ impl Config {
         if let Some((key, _)) = limits.iter().find(|(_, zero)| *zero) {
             return Err(invalid(&format!(".{key}"), "must be at least 1"));
         }
+        if read.max_depth > MAX_DEPTH {
+            return Err(invalid(".max_depth", &format!("must be at most {MAX_DEPTH}")));
+        }
+        read.ignored().map_err(|e| invalid(".ignore", &e.to_string()))?;
         for extension in &mut read.sidecar_extensions {
             *extension = extension.trim_start_matches('.').to_ascii_lowercase();
         }
         Ok(read)
     }
+
+    /// The globs of [`Config::ignore`], ready for matching.
+    pub(crate) fn ignored(&self) -> std::result::Result<GlobSet, globset::Error> {
+        let mut set = GlobSetBuilder::new();
+        for glob in &self.ignore {
+            set.add(
+                GlobBuilder::new(glob)
+                    .case_insensitive(true)
+                    .literal_separator(false)
+                    .build()?,
+            );
+        }
+        set.build()
+    }
 }
+
+/// Deeper than this nothing real is nested, and a graph has a bound of its own.
+const MAX_DEPTH: u32 = 8;
 
 #[cfg(test)]
 mod tests {
@@ -105,6 +155,8 @@ mod tests {
             (json!({"check": "some"}), "check"),
             (json!({"max_files": "many"}), "max_files"),
             (json!({"max_xml_bytes": 0}), "max_xml_bytes"),
+            (json!({"ignore": ["["]}), "ignore"),
+            (json!({"max_depth": 100}), "max_depth"),
         ] {
             let error = Config::from_json(config).expect_err(key);
             assert_eq!(error.kind, ErrorKind::Invalid);

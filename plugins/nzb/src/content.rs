@@ -1,32 +1,6 @@
 //! What a file is, from its first bytes.
 
-/// How many bytes of a file's head are looked at: an ISO 9660 image says what it is at 32769.
-pub(crate) const HEAD: u64 = 36 << 10;
-/// How many are enough where only PAR2 is to be told apart.
-pub(crate) const SHORT_HEAD: u64 = 512;
-
-/// Signatures: offset, bytes, extension.
-const SIGNATURES: &[(usize, &[u8], &str)] = &[
-    (0, b"PAR2\0PKT", "par2"),
-    (0, b"Rar!\x1a\x07", "rar"),
-    (0, b"7z\xbc\xaf\x27\x1c", "7z"),
-    (0, b"PK\x03\x04", "zip"),
-    (0, b"\x00\x00\x01\xba", "mpg"),
-    (0, b"\x00\x00\x01\xb3", "mpg"),
-    (0, b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "wmv"),
-    (0, b"FLV\x01", "flv"),
-    (0, b"fLaC", "flac"),
-    (0, b"OggS", "ogg"),
-    (0, b"ID3", "mp3"),
-    (0, b"%PDF-", "pdf"),
-    (0, b"\x89PNG\r\n\x1a\n", "png"),
-    (0, b"\xff\xd8\xff", "jpg"),
-    (0, b"GIF8", "gif"),
-    (0, b"\x1f\x8b\x08", "gz"),
-    (0, b"BZh", "bz2"),
-    (0, b"\xfd7zXZ\x00", "xz"),
-    (32769, b"CD001", "iso"),
-];
+use altmount_archive::sniff;
 
 /// The extension that fits the first bytes of a file; `None` where they say nothing.
 pub(crate) fn extension(head: &[u8]) -> Option<&'static str> {
@@ -43,26 +17,14 @@ pub(crate) fn extension(head: &[u8]) -> Option<&'static str> {
             _ => "mp4",
         });
     }
-    if at(0, b"RIFF") {
-        return match head.get(8..12) {
-            Some(b"AVI ") => Some("avi"),
-            Some(b"WAVE") => Some("wav"),
-            Some(b"WEBP") => Some("webp"),
-            _ => None,
-        };
+    if at(0, b"RIFF") && head.get(8..12) == Some(b"WEBP") {
+        return Some("webp");
     }
-    let found = SIGNATURES.iter().find(|(offset, bytes, _)| at(*offset, bytes));
-    if let Some((_, _, extension)) = found {
-        return Some(extension);
+    match sniff::detect(head) {
+        // What begins so may be a text of any kind.
+        Some(sniff::Kind::Xml) | None => None,
+        Some(kind) => Some(kind.extension()),
     }
-    let packets = |first: usize, every: usize| (0..3).all(|n| head.get(first + n * every) == Some(&0x47));
-    if packets(0, 188) {
-        return Some("ts");
-    }
-    if packets(4, 192) {
-        return Some("m2ts");
-    }
-    None
 }
 
 #[cfg(test)]
@@ -72,7 +34,7 @@ mod tests {
     #[test]
     fn known_heads_have_extensions() {
         let mut ts = vec![0; 600];
-        for n in 0..3 {
+        for n in 0..4 {
             ts[n * 188] = 0x47;
         }
         let mut iso = vec![0; 32_800];

@@ -2,7 +2,7 @@
 
 use crate::layout::{self, Broken, Gap, Listed, Step};
 use crate::nzb::{Nzb, NzbFile};
-use crate::{Config, subject};
+use crate::{Config, DamagePolicy, subject};
 use altmount_sdk::usenet::{self, ArticleAnswer, ArticleInfo, Presence};
 use altmount_sdk::{ArticleTable, ErrorKind, ImportContext, ImportError, MessageId, Result};
 
@@ -10,6 +10,13 @@ use altmount_sdk::{ArticleTable, ErrorKind, ImportContext, ImportError, MessageI
 const READ_BATCH: usize = 256;
 /// How many articles are asked for in one call.
 pub(crate) const STAT_BATCH: usize = 4096;
+
+/// Stands for the candidate of an article that the file has and the NZB does not list.
+pub(crate) const UNLISTED: u32 = u32::MAX;
+/// More parts than this no file has: what says so is wrong.
+const MOST_PARTS: u64 = 1 << 20;
+/// How many articles of a file with holes are read to learn how it lies, where the first ones are missing.
+const TRIES: usize = 4;
 
 /// One import's view of host and NZB.
 #[derive(Clone, Copy)]
@@ -34,16 +41,31 @@ pub(crate) struct Laid {
 /// Which of the articles were read, so that nobody has to ask for them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Known {
+    Nothing,
     First,
     FirstAndLast,
     All,
 }
 
 impl Laid {
+    /// Whether nobody knows yet if the article at `index` of the file exists.
+    pub(crate) fn asks_for(&self, index: usize) -> bool {
+        !self.knows(index) && self.articles.get(index).is_some_and(|(at, _)| *at != UNLISTED)
+    }
+
+    /// The articles that the NZB does not list.
+    pub(crate) fn unlisted(&self) -> Vec<usize> {
+        let all = self.articles.iter().enumerate();
+        all.filter(|(_, (at, _))| *at == UNLISTED)
+            .map(|(index, _)| index)
+            .collect()
+    }
+
     /// Whether the article at `index` of the file was read.
     pub(crate) fn knows(&self, index: usize) -> bool {
         match self.known {
             Known::All => true,
+            Known::Nothing => false,
             Known::First => index == 0,
             Known::FirstAndLast => index == 0 || index + 1 == self.articles.len(),
         }
@@ -105,9 +127,15 @@ impl Source<'_> {
     /// The table of a file.
     pub(crate) fn table(&self, file: &NzbFile, laid: &Laid) -> Result<ArticleTable> {
         let mut table = ArticleTable::new();
-        for (candidate, len) in &laid.articles {
+        for (at, (candidate, len)) in laid.articles.iter().enumerate() {
+            let id = match *candidate {
+                // Keeps the place of what is not listed; nobody is ever asked for it.
+                UNLISTED => MessageId::new(&format!("part-{}.is-not-listed@altmount.invalid", at + 1))
+                    .map_err(|e| ImportError::new(ErrorKind::Internal, e.to_string()))?,
+                listed => self.id(file, listed)?,
+            };
             table
-                .push(&self.id(file, *candidate)?, *len)
+                .push(&id, *len)
                 .map_err(|e| ImportError::new(ErrorKind::Limit, e.to_string()))?;
         }
         Ok(table)
@@ -180,8 +208,59 @@ impl Source<'_> {
         }
     }
 
-    /// Learns how the articles of a file lie, with as few reads as that takes.
+    /// Learns how the articles of a file lie, with as few reads as that takes. Under the tolerant damage policy a file of which
+    /// articles are not listed, or whose first ones are missing, is laid out by the numbers of those that are left.
     pub(crate) async fn lay_out(
+        &self,
+        file: &NzbFile,
+        first: ArticleAnswer,
+    ) -> Result<std::result::Result<Laid, Damage>> {
+        let laid = self.lay_out_whole(file, first).await?;
+        if self.config.damage == DamagePolicy::Tolerant
+            && matches!(laid, Err(Damage::Uncounted { .. } | Damage::Missing { .. }))
+            && let Some(sparse) = self.lay_out_sparse(file).await?
+        {
+            return Ok(Ok(sparse));
+        }
+        Ok(laid)
+    }
+
+    /// Lays a file out by one article of it that can be read: parts are equal but for the last, and the numbers say which is which. Every
+    /// later read checks it against the article's own header.
+    async fn lay_out_sparse(&self, file: &NzbFile) -> Result<Option<Laid>> {
+        let segments = self.nzb.segments(file);
+        if file.guessed {
+            return Ok(None);
+        }
+        for candidate in 0..segments.len().min(TRIES) {
+            let Some(ArticleAnswer::Ok(info)) = self.read(file, &[candidate as u32]).await?.pop() else {
+                continue;
+            };
+            let number = segments.get(candidate).map_or(0, |s| s.number());
+            let Some(parts) = layout::equal_parts(number, &info).filter(|p| p.count <= MOST_PARTS) else {
+                return Ok(None);
+            };
+            let mut articles: Vec<(u32, u64)> = (1..=parts.count).map(|n| (UNLISTED, parts.len(n))).collect();
+            for (at, segment) in segments.iter().enumerate() {
+                let place = usize::try_from(segment.number())
+                    .ok()
+                    .and_then(|n| n.checked_sub(1));
+                let Some(place) = place.and_then(|place| articles.get_mut(place)) else {
+                    return Ok(None);
+                };
+                place.0 = at as u32;
+            }
+            return Ok(Some(Laid {
+                articles,
+                known: Known::Nothing,
+                yenc_name: info.name,
+                replaced: 0,
+            }));
+        }
+        Ok(None)
+    }
+
+    async fn lay_out_whole(
         &self,
         file: &NzbFile,
         first: ArticleAnswer,
@@ -299,6 +378,14 @@ impl Source<'_> {
 }
 
 impl Damage {
+    /// In a few words.
+    pub(crate) fn reason(&self) -> String {
+        match self {
+            Self::Uncounted { .. } | Self::Missing { .. } => "articles are missing".to_owned(),
+            Self::Other(e) => e.message.clone(),
+        }
+    }
+
     fn from_gap(gap: Gap) -> Self {
         Self::Uncounted {
             unlisted: gap.missing,

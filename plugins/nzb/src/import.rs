@@ -1,51 +1,26 @@
-//! One import, in order: read the NZB, learn how each file lies, see what it is, name it, check that it is there, emit it.
+//! One import, in order: read the NZB, learn how each file lies and what it is, name it, open the containers, choose what is
+//! listed, check that it is there, emit it.
 
+use crate::archive::{self, Graph, Stream};
 use crate::check::{self, Listed};
 use crate::decode::NzbReader;
-use crate::fetch::{self, Damage, Laid, Source};
+use crate::fetch::Source;
+use crate::heads::{self, Posted, Unlaid};
+use crate::listing::{self, Leaf};
 use crate::names::{self, Name};
-use crate::nzb::{Nzb, NzbFile};
+use crate::nzb::Nzb;
 use crate::parse::{PIECE, Parser};
-use crate::{Config, content};
-use altmount_sdk::usenet::ArticleAnswer;
+use crate::{Config, damage, described};
+use altmount_archive::Passwords;
+use altmount_sdk::model::NodeId;
 use altmount_sdk::{
-    Attributes, Content, ErrorKind, Handle, ImportContext, ImportError, ImportRequest, LogLevel, Node,
-    Result, Role, Summary, TableNo, VPath, VirtualFile,
+    Attributes, ByteRange, Content, ErrorKind, Handle, ImportContext, ImportError, ImportRequest, Node,
+    Result, Role, Summary, VPath, VirtualFile,
 };
-use futures::future::try_join_all;
+use std::collections::{BTreeMap, BTreeSet};
 
-/// How many files are worked on at once: their first articles are asked for in one call, and are still in the host's
-/// cache when their heads are looked at.
-const BATCH: usize = 64;
-/// Of how many damaged files the missing articles are counted.
-const COUNTED: usize = 16;
 /// How many names an error or a note lists.
 const NAMED: usize = 10;
-
-/// A file whose bytes can be found.
-struct Found<'a> {
-    file: &'a NzbFile,
-    laid: Laid,
-    table: TableNo,
-    size: u64,
-    name: Name,
-    by_content: Option<&'static str>,
-    role: Role,
-}
-
-/// A listed file whose bytes cannot be found.
-struct Damaged<'a> {
-    file: &'a NzbFile,
-    name: String,
-    damage: Damage,
-}
-
-#[derive(Default)]
-struct Release<'a> {
-    found: Vec<Found<'a>>,
-    damaged: Vec<Damaged<'a>>,
-    notes: Vec<String>,
-}
 
 pub(crate) async fn run(config: &Config, request: &ImportRequest, cx: &dyn ImportContext) -> Result<Summary> {
     let nzb = read_nzb(config, cx).await?;
@@ -61,40 +36,84 @@ pub(crate) async fn run(config: &Config, request: &ImportRequest, cx: &dyn Impor
         nzb: &nzb,
         config,
     };
+    let mut notes = Vec::new();
+    note_empty(&nzb, &mut notes);
+
+    // Half of the way is reading heads, the other half asking whether all is there.
     let steps = 2 * nzb.files.len() as u64;
-    let mut release = Release::default();
-    note_empty(&nzb, &mut release.notes);
+    let progress = |done: usize| cx.progress((done as u64).min(steps / 2), steps);
+    let (mut posted, unlaid) = heads::read(source, &nzb, &progress).await?;
+    damaged(source, request, unlaid, &mut notes).await?;
 
-    let mut batches = nzb.files.chunks(BATCH);
-    let mut batch = batches.next();
-    let mut answers = match batch {
-        Some(files) => fetch::firsts(source, files).await?,
-        None => Vec::new(),
-    };
-    while let Some(files) = batch {
-        let next = batches.next();
-        // The next files' first articles arrive while these files are worked on.
-        let ahead = async {
-            match next {
-                Some(files) => fetch::firsts(source, files).await,
-                None => Ok(Vec::new()),
-            }
+    let mut graph = Graph::default();
+    let nodes: Vec<NodeId> = posted
+        .iter()
+        .map(|p| graph.posted(p.table, p.laid.articles.iter().map(|(_, len)| *len)))
+        .collect();
+    for (posted, node) in posted.iter().zip(&nodes) {
+        if let Some(handle) = posted.handle {
+            graph.opened(*node, handle);
+        }
+    }
+    let names = named(source, request, &graph, &posted, &nodes).await?;
+    for (posted, name) in posted.iter().zip(&names) {
+        note_replaced(&name.text, posted.laid.replaced, &mut notes);
+    }
+    let is_sidecar =
+        |i: usize| listing::role(config, &names[i].text, posted[i].head.extension) == Role::Sidecar;
+    let sidecars: Vec<usize> = (0..posted.len()).filter(|i| is_sidecar(*i)).collect();
+    let streams = (0..posted.len())
+        .filter(|i| !is_sidecar(*i))
+        .map(|i| stream(i, &posted[i], &names[i], nodes[i]))
+        .collect();
+    let passwords = passwords(&nzb, request);
+    let opened = archive::expand(cx, &mut graph, streams, &passwords, config.max_depth).await?;
+    let volumes = opened.volumes();
+    let mut leaves = listing::leaves(config, opened, &mut notes)?;
+    listing::lend_release_name(&mut leaves, &request.release_name);
+    if leaves.iter().all(|leaf| leaf.role == Role::Sidecar) {
+        let kept = sidecars.iter().map(|i| names[*i].text.clone());
+        let seen: Vec<String> = leaves.iter().map(|l| l.stream.path.clone()).chain(kept).collect();
+        return Err(listing::nothing_usable(&seen));
+    }
+
+    let holes = check_presence(
+        source,
+        &mut graph,
+        &mut posted,
+        &names,
+        &leaves,
+        steps,
+        &mut notes,
+    )
+    .await?;
+    let shown: BTreeSet<usize> = leaves.iter().filter_map(|leaf| plain(&leaf.stream)).collect();
+    // What people are not shown is kept: for repair, for export, for another way of looking at it.
+    let kept = sidecars
+        .into_iter()
+        .chain(volumes.into_iter().filter(|i| !shown.contains(i)));
+    for (at, leaf) in leaves.into_iter().enumerate() {
+        let date = leaf.stream.posted.first().and_then(|i| posted[*i].file.date);
+        emit(
+            cx,
+            &mut graph,
+            leaf,
+            date.or(posted.first().and_then(|p| p.file.date)),
+            holes.get(&at),
+        )?;
+    }
+    for i in kept {
+        let leaf = Leaf {
+            stream: stream(i, &posted[i], &names[i], nodes[i]),
+            role: Role::Sidecar,
         };
-        let work = take_in(source, request, files, std::mem::take(&mut answers), &mut release);
-        let (worked, following) = futures::join!(work, ahead);
-        worked?;
-        answers = following?;
-        batch = next;
-        let done = release.found.len() + release.damaged.len();
-        cx.progress((done as u64).min(steps / 2), steps);
+        emit(cx, &mut graph, leaf, posted[i].file.date, None)?;
     }
-
-    lend_release_name(&mut release.found, &request.release_name);
-    check_presence(source, &mut release, steps).await?;
-    if !release.damaged.is_empty() {
-        return Err(damage_error(source, release.damaged).await?);
-    }
-    emit(source, release, &nzb, steps)
+    cx.progress(steps, steps);
+    Ok(Summary {
+        notes,
+        meta: nzb.meta.clone(),
+    })
 }
 
 /// Reads and parses the queued file piece by piece.
@@ -127,288 +146,197 @@ fn note_empty(nzb: &Nzb, notes: &mut Vec<String>) {
     }
 }
 
-/// Lays out, defines, looks into and names the files of one batch.
-async fn take_in<'a>(
-    source: Source<'a>,
+fn note_replaced(name: &str, replaced: u32, notes: &mut Vec<String>) {
+    if replaced > 0 {
+        notes.push(format!(
+            "'{name}': {replaced} missing articles are replaced by others with the same number"
+        ));
+    }
+}
+
+/// A damaged file that would not be listed anyway is left out with a note, any other one fails the release.
+async fn damaged(
+    source: Source<'_>,
     request: &ImportRequest,
-    files: &'a [NzbFile],
-    firsts: Vec<ArticleAnswer>,
-    release: &mut Release<'a>,
+    unlaid: Vec<Unlaid<'_>>,
+    notes: &mut Vec<String>,
 ) -> Result<()> {
-    let laid = files
-        .iter()
-        .zip(firsts)
-        .map(|(file, first)| source.lay_out(file, first));
-    let laid = try_join_all(laid).await?;
-
-    // Tables are numbered in the order of the files, whatever arrived first.
-    let mut defined = Vec::new();
-    for (file, outcome) in files.iter().zip(laid) {
-        match outcome {
-            Ok(laid) => {
-                let table = source.table(file, &laid)?;
-                let size = table.len();
-                let table = source.cx.define_articles(table)?;
-                defined.push((file, laid, table, size));
-            }
-            Err(damage) => take_damage(source, request, file, damage, release),
+    let mut wanted = Vec::new();
+    for file in unlaid {
+        let name = names::choose(None, None, &file.file.subject, &request.release_name, None).text;
+        if listing::is_unwanted(source.config, &name) {
+            notes.push(format!("'{name}' is left out: {}", file.damage.reason()));
+        } else {
+            wanted.push(file);
         }
     }
-    let heads = defined
-        .iter()
-        .map(|(file, laid, table, size)| read_head(source, file, laid, *table, *size));
-    let heads = futures::future::join_all(heads).await;
-    for ((file, laid, table, size), by_content) in defined.into_iter().zip(heads) {
-        let yenc = laid.yenc_name.as_deref();
-        let name = names::choose(yenc, &file.subject, &request.release_name, by_content);
-        let role = role(source.config, &name.text, by_content);
-        if laid.replaced > 0 {
-            release.notes.push(format!(
-                "'{}': {} missing articles are replaced by others with the same number",
-                name.text, laid.replaced
-            ));
-        }
-        release.found.push(Found {
-            file,
-            laid,
-            table,
-            size,
-            name,
-            by_content,
-            role,
-        });
+    if wanted.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    Err(damage::unlaid(source, &request.release_name, wanted).await?)
 }
 
-/// A damaged sidecar is left out with a note, any other damaged file fails the release later.
-fn take_damage<'a>(
+/// The name of each posted file.
+async fn named(
     source: Source<'_>,
     request: &ImportRequest,
-    file: &'a NzbFile,
-    damage: Damage,
-    release: &mut Release<'a>,
-) {
-    let name = names::choose(None, &file.subject, &request.release_name, None).text;
-    if role(source.config, &name, None) == Role::Sidecar {
-        let why = match &damage {
-            Damage::Uncounted { .. } | Damage::Missing { .. } => "articles are missing".to_owned(),
-            Damage::Other(e) => e.message.clone(),
-        };
-        release.notes.push(format!("'{name}' is left out: {why}"));
-        return;
-    }
-    release.damaged.push(Damaged { file, name, damage });
-}
-
-/// What the first bytes say of a file. They come from its first article, which the host has just read; a head that cannot be read
-/// says nothing, and whether the file can be is checked later.
-async fn read_head(
-    source: Source<'_>,
-    file: &NzbFile,
-    laid: &Laid,
-    table: TableNo,
-    size: u64,
-) -> Option<&'static str> {
-    let (_, first_len) = *laid.articles.first()?;
-    let named = laid
-        .yenc_name
-        .as_deref()
-        .and_then(names::extension)
-        .is_some_and(|e| names::is_known(&e));
-    let wanted = if named { content::SHORT_HEAD } else { content::HEAD };
-    let len = wanted.min(first_len).min(size);
-    if len == 0 {
-        return None;
-    }
-    let whole = Content::single(articles(table, laid, size));
-    let head = async {
-        let handle = source.cx.open(&whole).await?;
-        source.cx.read(handle, 0, len).await
+    graph: &Graph,
+    posted: &[Posted<'_>],
+    nodes: &[NodeId],
+) -> Result<Vec<Name>> {
+    let sets = described::read(source.cx, graph, posted, nodes).await?;
+    let lookup = sets.lookup();
+    let name = |posted: &Posted<'_>| {
+        let par2 = posted
+            .head
+            .hash16k
+            .and_then(|hash| lookup.name(hash, posted.size));
+        let yenc = posted.laid.yenc_name.as_deref();
+        let subject = &posted.file.subject;
+        names::choose(par2, yenc, subject, &request.release_name, posted.head.extension)
     };
-    match head.await {
-        Ok(head) => content::extension(&head),
-        Err(e) => {
-            let subject = crate::parse::clipped(&file.subject, 120);
-            let text = format!("the head of '{subject}' cannot be read: {e}");
-            source.cx.log(LogLevel::Warn, &text);
-            None
-        }
-    }
+    Ok(posted.iter().map(name).collect())
 }
 
-fn articles(table: TableNo, laid: &Laid, size: u64) -> Node {
-    Node::Articles {
-        table,
-        first: 0,
-        count: laid.articles.len() as u32,
-        len: size,
-    }
-}
-
-fn role(config: &Config, name: &str, by_content: Option<&str>) -> Role {
-    let listed = |extension: &str| config.sidecar_extensions.iter().any(|e| e == extension);
-    let by_name = names::extension(name).is_some_and(|e| listed(&e));
-    let by_content = by_content == Some("par2") && listed("par2");
-    if by_name || by_content {
-        Role::Sidecar
-    } else {
-        Role::Main
-    }
-}
-
-/// The only big listed file takes the release's name where its own says nothing. Big: at least half of the largest.
-fn lend_release_name(found: &mut [Found<'_>], release_name: &str) {
-    let largest = found
+/// What is tried, in order: what the NZB itself says, then what came with the request.
+fn passwords(nzb: &Nzb, request: &ImportRequest) -> Passwords {
+    let own = nzb
+        .meta
         .iter()
-        .filter(|f| f.role == Role::Main)
-        .map(|f| f.size)
-        .max()
-        .unwrap_or(0);
-    let mut big = found
-        .iter_mut()
-        .filter(|f| f.role == Role::Main && f.size >= largest.div_ceil(2));
-    if let (Some(only), None) = (big.next(), big.next())
-        && names::is_junk(&only.name.text)
-        && release_name.chars().any(char::is_alphanumeric)
-    {
-        only.name = names::of_release(release_name, &only.name, only.by_content);
+        .filter(|(key, _)| key == "password")
+        .map(|(_, value)| value.as_str());
+    Passwords::new(own.chain(request.passwords.iter().map(String::as_str)))
+}
+
+/// A posted file as it is.
+fn stream(i: usize, posted: &Posted<'_>, name: &Name, node: NodeId) -> Stream {
+    Stream {
+        path: name.text.clone(),
+        node,
+        len: posted.size,
+        kind: posted.head.kind,
+        head: posted.head.bytes.clone(),
+        posted: vec![i],
+        trail: Vec::new(),
+        member: String::new(),
+        method: None,
+        modified: posted.file.date,
+        name_source: name.source.clone(),
     }
 }
 
-async fn check_presence<'a>(source: Source<'a>, release: &mut Release<'a>, steps: u64) -> Result<()> {
-    let (mut nos, mut listed) = (Vec::new(), Vec::new());
-    for (no, found) in release.found.iter_mut().enumerate() {
-        if found.role == Role::Main {
-            nos.push(no);
-            listed.push(Listed {
-                file: found.file,
-                laid: &mut found.laid,
+/// The posted file that a stream is, where it is one as it is.
+fn plain(stream: &Stream) -> Option<usize> {
+    match stream.posted[..] {
+        [one] if stream.trail.is_empty() => Some(one),
+        _ => None,
+    }
+}
+
+/// Asks for the articles that listed files need; returns the holes that the damage policy takes, by the place of the file.
+async fn check_presence(
+    source: Source<'_>,
+    graph: &mut Graph,
+    posted: &mut [Posted<'_>],
+    names: &[Name],
+    leaves: &[Leaf],
+    steps: u64,
+    notes: &mut Vec<String>,
+) -> Result<BTreeMap<usize, Vec<ByteRange>>> {
+    let listed = leaves.iter().filter(|leaf| leaf.role == Role::Main);
+    let needed: BTreeSet<_> = listed
+        .flat_map(|leaf| Graph::tables(&graph.content(leaf.stream.node)).collect::<Vec<_>>())
+        .collect();
+    let (mut which, mut files) = (Vec::new(), Vec::new());
+    for (i, posted) in posted.iter_mut().enumerate() {
+        if needed.contains(&posted.table) {
+            which.push(i);
+            files.push(Listed {
+                file: posted.file,
+                laid: &mut posted.laid,
             });
         }
     }
-    let before: Vec<u32> = listed.iter().map(|l| l.laid.replaced).collect();
+    let before: Vec<u32> = files.iter().map(|l| l.laid.replaced).collect();
     let progress = |done: usize, of: usize| {
         let part = (steps / 2) * done as u64 / of.max(1) as u64;
         source.cx.progress(steps / 2 + part, steps);
     };
-    let damages = check::check(source, &mut listed, &progress).await?;
-    drop(listed);
-    for ((no, damage), before) in nos.into_iter().zip(damages).zip(before) {
-        let found = &mut release.found[no];
-        if let Some(damage) = damage {
-            release.damaged.push(Damaged {
-                file: found.file,
-                name: found.name.text.clone(),
-                damage,
-            });
-        } else if found.laid.replaced > before {
-            found.table = source
+    let asked = check::check(source, &mut files, &progress).await?;
+    drop(files);
+    for (i, before) in which.iter().zip(before) {
+        let posted = &mut posted[*i];
+        if posted.laid.replaced > before {
+            let table = source
                 .cx
-                .define_articles(source.table(found.file, &found.laid)?)?;
-            release.notes.push(format!(
-                "'{}': {} missing articles are replaced by others with the same number",
-                found.name.text,
-                found.laid.replaced - before
-            ));
+                .define_articles(source.table(posted.file, &posted.laid)?)?;
+            graph.replace(posted.table, table);
+            posted.table = table;
+            note_replaced(&names[*i].text, posted.laid.replaced - before, notes);
         }
     }
-    Ok(())
+    damage::judge(source, graph, posted, &which, &asked, leaves, notes)
 }
 
-/// The error of a release with damaged files: that of the worst kind for which a retry is pointless, with every counted file.
-async fn damage_error(source: Source<'_>, damaged: Vec<Damaged<'_>>) -> Result<ImportError> {
-    let total = damaged.len();
-    let mut missing: Vec<(String, String, u64, u64)> = Vec::new();
-    let mut other: Option<ImportError> = None;
-    for (no, damaged) in damaged.into_iter().enumerate() {
-        let name = damaged.name;
-        let damage = if no < COUNTED {
-            source.count(damaged.file, damaged.damage).await?
-        } else {
-            damaged.damage
-        };
-        match damage {
-            Damage::Missing {
-                missing: count,
-                of,
-                at_least,
-            } => {
-                let about = if at_least { "at least " } else { "" };
-                let verb = if count == 1 { "is" } else { "are" };
-                let text = format!("file \"{name}\": {about}{count} of {of} articles {verb} missing");
-                missing.push((name, text, count, of));
-            }
-            Damage::Uncounted { .. } => {}
-            Damage::Other(e) => {
-                // Unknown goes before corrupt and invalid: it may be that nothing is wrong.
-                let better = other
-                    .as_ref()
-                    .is_none_or(|seen| seen.kind != ErrorKind::Io && e.kind == ErrorKind::Io);
-                if better {
-                    let mut named = e.clone();
-                    named.message = format!("file \"{name}\": {}", e.message);
-                    other = Some(named.with("file", name));
-                }
-            }
-        }
-    }
-    let Some((_, text, ..)) = missing.first() else {
-        return Ok(other.unwrap_or_else(|| ImportError::new(ErrorKind::Missing, "articles are missing")));
+fn emit(
+    cx: &dyn ImportContext,
+    graph: &mut Graph,
+    leaf: Leaf,
+    date: Option<i64>,
+    holes: Option<&Vec<ByteRange>>,
+) -> Result<()> {
+    let stream = leaf.stream;
+    let path = VPath::new(&stream.path).map_err(|e| {
+        ImportError::new(
+            ErrorKind::Internal,
+            format!("the sanitised name '{}' is no path: {e}", stream.path),
+        )
+    })?;
+    let (content, holes): (Content, Vec<ByteRange>) = match holes {
+        None => (graph.content(stream.node), Vec::new()),
+        Some(holes) => (filled(graph, &stream, holes), holes.clone()),
     };
-    let more = match total - 1 {
-        0 => String::new(),
-        1 => "; 1 more file is damaged".to_owned(),
-        n => format!("; {n} more files are damaged"),
+    let mut file = VirtualFile::new(path, stream.len, content);
+    file.mtime = stream.modified.or(date);
+    let inside = !stream.trail.is_empty();
+    file.attributes = Attributes {
+        role: leaf.role,
+        name_source: Some(stream.name_source),
+        archive_path: inside.then(|| format!("{}/{}", stream.trail.join("/"), stream.member)),
+        method: stream.method,
+        holes,
     };
-    let text = format!("{text}: no provider has them, or the NZB does not list them{more}");
-    let mut error = ImportError::new(ErrorKind::Missing, text);
-    for (name, _, count, of) in missing {
-        error = error.with("file", name).with("missing", count).with("of", of);
-    }
-    Ok(error)
+    cx.emit(file)
 }
 
-/// Emits every file, or fails where none is worth listing.
-fn emit(source: Source<'_>, release: Release<'_>, nzb: &Nzb, steps: u64) -> Result<Summary> {
-    if release.found.iter().all(|f| f.role == Role::Sidecar) {
-        let seen: Vec<&str> = release.found.iter().map(|f| f.name.text.as_str()).collect();
-        let mut text = format!(
-            "nothing in the release is worth listing; it has: {}",
-            some_of(seen.iter().copied(), seen.len())
-        );
-        if seen.is_empty() {
-            text = "nothing in the release can be read, its sidecars included".to_owned();
-        }
-        return Err(seen
-            .iter()
-            .take(NAMED)
-            .fold(ImportError::new(ErrorKind::NothingUsable, text), |e, name| {
-                e.with("seen", name)
+/// The content of a file with zero bytes where its holes are.
+fn filled(graph: &mut Graph, stream: &Stream, holes: &[ByteRange]) -> Content {
+    let mut parts = Vec::with_capacity(2 * holes.len() + 1);
+    let mut at = 0;
+    for hole in holes {
+        if at < hole.start {
+            parts.push(graph.push(Node::Slice {
+                of: stream.node,
+                offset: at,
+                len: hole.start - at,
             }));
+        }
+        parts.push(graph.push(Node::Zero { len: hole.len() }));
+        at = hole.end;
     }
-    for found in release.found {
-        let path = VPath::new(&found.name.text).map_err(|e| {
-            ImportError::new(ErrorKind::Internal, format!("a sanitised name is no path: {e}"))
-        })?;
-        let node = articles(found.table, &found.laid, found.size);
-        let mut file = VirtualFile::new(path, found.size, Content::single(node));
-        file.mtime = found.file.date;
-        file.attributes = Attributes {
-            role: found.role,
-            name_source: Some(found.name.source),
-            ..Attributes::default()
-        };
-        source.cx.emit(file)?;
+    if at < stream.len {
+        parts.push(graph.push(Node::Slice {
+            of: stream.node,
+            offset: at,
+            len: stream.len - at,
+        }));
     }
-    source.cx.progress(steps, steps);
-    Ok(Summary {
-        notes: release.notes,
-        meta: nzb.meta.clone(),
-    })
+    let root = graph.push(Node::Concat { parts });
+    graph.content(root)
 }
 
-fn some_of<'a>(names: impl Iterator<Item = &'a str>, total: usize) -> String {
+/// The first of some names, and how many more there are.
+pub(crate) fn some_of<'a>(names: impl Iterator<Item = &'a str>, total: usize) -> String {
     let named: Vec<&str> = names.take(NAMED).collect();
     let more = total.saturating_sub(named.len());
     let mut text = named.join(", ");

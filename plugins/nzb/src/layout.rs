@@ -191,6 +191,45 @@ pub(crate) fn from_last(listed: &Listed<'_>, first: &ArticleInfo, last: &Article
     Step::ReadAll
 }
 
+/// A file in equal parts and a rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct EqualParts {
+    /// Length of the file in bytes.
+    size: u64,
+    /// Length of each part but the last.
+    each: u64,
+    pub(crate) count: u64,
+}
+
+impl EqualParts {
+    /// Length in bytes of a part, which counts from 1.
+    pub(crate) fn len(&self, number: u64) -> u64 {
+        if number < self.count {
+            self.each
+        } else {
+            self.size - self.each * (self.count - 1)
+        }
+    }
+}
+
+/// How a file lies by one of its articles, the one with this number in the NZB. `None` where the article and its number do not say the
+/// same, or it is the last one, which does not say how long the others are.
+pub(crate) fn equal_parts(number: u32, info: &ArticleInfo) -> Option<EqualParts> {
+    let (offset, size) = (info.offset?, info.file_size?);
+    let before = u64::from(number.checked_sub(1)?);
+    let is_last = offset.checked_add(info.len)? >= size;
+    if info.part != number || info.len == 0 || is_last || before.checked_mul(info.len)? != offset {
+        return None;
+    }
+    let count = size.div_ceil(info.len);
+    let stated = info.total.map(u64::from).filter(|t| *t > 0);
+    stated.is_none_or(|total| total == count).then_some(EqualParts {
+        size,
+        each: info.len,
+        count,
+    })
+}
+
 /// The order and the lengths where every article was read: indexes into `infos` (`None` where an article could not be read) with
 /// decoded lengths in bytes. The first `listed.count()` of `infos` are the articles in order of their numbers, those behind are
 /// alternates, which fill holes.
@@ -307,6 +346,25 @@ fn by_number(listed: &Listed<'_>, infos: &[Option<ArticleInfo>]) -> Result<Vec<(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_article_says_how_equal_parts_lie() {
+        let parts = equal_parts(3, &part(3, Some(5), 200, 100, 450)).expect("equal parts");
+        assert_eq!(
+            (1..=parts.count).map(|n| parts.len(n)).collect::<Vec<_>>(),
+            [100, 100, 100, 100, 50]
+        );
+        for (number, info) in [
+            (2, part(3, Some(5), 200, 100, 450)), // another number
+            (3, part(3, Some(6), 200, 100, 450)), // another count
+            (3, part(3, Some(5), 210, 100, 450)), // another place
+            (5, part(5, Some(5), 400, 50, 450)),  // the last
+            (0, part(0, None, 0, 100, 450)),
+            (3, part(3, None, 200, 0, 450)),
+        ] {
+            assert_eq!(equal_parts(number, &info), None, "{number} {info:?}");
+        }
+    }
 
     fn listed(encoded: &[u32]) -> Listed<'_> {
         Listed {

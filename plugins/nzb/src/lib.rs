@@ -7,23 +7,30 @@
 //! and a release of which something is missing fails with the file and the count.
 //!
 //! The stages are modules: [`parse_nzb`] (text to a compact list), `layout` (lengths from headers, pure), `fetch` (what has to be
-//! asked of the host), `names` and `content` (what a file is called and what it is), `import` (the order of all this).
-//! Mapping archives is one more stage between reading heads and naming.
+//! asked of the host), `heads` (the posted files), `described`, `names` and `content` (what a file is called and what it is), `archive`
+//! (containers among them, and what is inside), `listing` (what people are shown), `check` and `damage` (what is missing, and what
+//! follows from it), `import` (the order of all this).
 #![warn(missing_docs)]
 
+mod archive;
 mod check;
 mod config;
 mod content;
+mod damage;
 mod decode;
+mod described;
 mod fetch;
+mod heads;
 mod import;
 mod layout;
+mod listing;
 mod names;
 mod nzb;
 mod parse;
 mod subject;
 
-pub use config::{Check, Config};
+pub use config::{Check, Config, DamagePolicy};
+pub(crate) use import::some_of;
 pub use nzb::{Nzb, NzbFile, Segment};
 
 use altmount_sdk::{

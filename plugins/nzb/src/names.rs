@@ -22,8 +22,9 @@ pub(crate) struct Name {
     pub(crate) source: String,
 }
 
-/// Chooses among the name in the article, the one in the subject and the release's.
+/// Chooses among the name that PAR2 has for the content, the one in the article, the one in the subject and the release's.
 pub(crate) fn choose(
+    par2: Option<&str>,
     yenc: Option<&str>,
     subject_text: &str,
     release: &str,
@@ -31,6 +32,10 @@ pub(crate) fn choose(
 ) -> Name {
     let from_subject = subject::name(subject_text);
     let mut candidates: Vec<(i32, &str, &str)> = Vec::new();
+    // Its hash says that it is of this file; it loses only where it is as unreadable as a name can be.
+    if let Some(name) = par2 {
+        candidates.push((90, "par2", name));
+    }
     if let Some(name) = yenc {
         candidates.push((50, "yenc", name));
     }
@@ -66,8 +71,8 @@ pub(crate) fn choose(
 }
 
 /// The release's name for its only big file, with the extension that the file has or that fits its content.
-pub(crate) fn of_release(release: &str, current: &Name, by_content: Option<&str>) -> Name {
-    let own = extension(&current.text).filter(|e| is_known(e));
+pub(crate) fn of_release(release: &str, current: &str, by_content: Option<&str>) -> Name {
+    let own = extension(current).filter(|e| is_known(e));
     let (extension, from) = match (own, by_content) {
         (Some(own), _) => (Some(own.to_owned()), "its own extension"),
         (None, Some(by_content)) => (Some(by_content.to_owned()), "the extension of its content"),
@@ -83,10 +88,7 @@ pub(crate) fn of_release(release: &str, current: &Name, by_content: Option<&str>
     };
     Name {
         text,
-        source: format!(
-            "release name with {from}, as '{}' says nothing and it is the only big file",
-            current.text
-        ),
+        source: format!("release name with {from}, as '{current}' says nothing and it is the only big file"),
     }
 }
 
@@ -224,28 +226,37 @@ mod tests {
     #[test]
     fn the_best_source_wins_and_says_why() {
         let quoted = r#"[1/2] "Good.Name.mkv" yEnc (1/2)"#;
-        let name = choose(Some("aB3xK9qLm2Zt7WvR"), quoted, "rel", None);
+        let name = choose(None, Some("aB3xK9qLm2Zt7WvR"), quoted, "rel", None);
         assert_eq!(name.text, "Good.Name.mkv");
         assert!(
             name.source.starts_with("quoted subject (score 70"),
             "{}",
             name.source
         );
-        assert_eq!(choose(Some("dir/a.mkv"), quoted, "rel", None).text, "a.mkv");
-        assert_eq!(choose(Some(r"C:\x\a.mkv"), quoted, "rel", None).text, "a.mkv");
-        assert_eq!(choose(Some(".."), "none", "rel", Some("mkv")).text, "rel.mkv");
-        assert_eq!(choose(None, "", "...", None).text, "file");
+        assert_eq!(choose(None, Some("dir/a.mkv"), quoted, "rel", None).text, "a.mkv");
         assert_eq!(
-            choose(Some("Movie.x264"), "", "rel", Some("mkv")).text,
+            choose(None, Some(r"C:\x\a.mkv"), quoted, "rel", None).text,
+            "a.mkv"
+        );
+        assert_eq!(
+            choose(None, Some(".."), "none", "rel", Some("mkv")).text,
+            "rel.mkv"
+        );
+        assert_eq!(choose(None, None, "", "...", None).text, "file");
+        assert_eq!(
+            choose(None, Some("Movie.x264"), "", "rel", Some("mkv")).text,
             "Movie.x264.mkv"
         );
     }
 
     #[test]
     fn the_release_lends_its_name() {
-        let junk = choose(Some("aB3xK9qLm2Zt7WvR"), "", "aB3xK9qLm2Zt7WvR", None);
-        assert_eq!(of_release("My Show", &junk, Some("mkv")).text, "My Show.mkv");
-        assert_eq!(of_release("My Show.mkv", &junk, Some("mkv")).text, "My Show.mkv");
-        assert_eq!(of_release("My Show", &junk, None).text, "My Show");
+        let junk = choose(None, Some("aB3xK9qLm2Zt7WvR"), "", "aB3xK9qLm2Zt7WvR", None);
+        assert_eq!(of_release("My Show", &junk.text, Some("mkv")).text, "My Show.mkv");
+        assert_eq!(
+            of_release("My Show.mkv", &junk.text, Some("mkv")).text,
+            "My Show.mkv"
+        );
+        assert_eq!(of_release("My Show", &junk.text, None).text, "My Show");
     }
 }

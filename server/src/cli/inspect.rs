@@ -105,10 +105,42 @@ fn branches(out: &mut String, branch: &Branch<'_>, indent: &str) {
                 let hidden = if file.listed { "" } else { ", not listed" };
                 let size = HumanBytes(file.size);
                 let _ = writeln!(out, "{indent}{knot}{name}  {size} ({}{hidden})", kinds.join(", "));
+                // Under the name, in its column.
+                let bar = if below.below.is_empty() { "    " } else { "│   " };
+                let margin = format!("{indent}{more}{bar}");
+                for line in explained(file) {
+                    let _ = writeln!(out, "{margin}{line}");
+                }
             }
         }
         branches(out, below, &format!("{indent}{more}"));
     }
+}
+
+/// What is known of a file beside its size.
+fn explained(file: &InspectedFile) -> Vec<String> {
+    let known = &file.attributes;
+    let mut lines = Vec::new();
+    if let Some(path) = &known.archive_path {
+        let method = known
+            .method
+            .as_deref()
+            .map_or_else(String::new, |m| format!(" ({m})"));
+        lines.push(format!("from {path}{method}"));
+    } else if let Some(method) = &known.method {
+        lines.push(method.clone());
+    }
+    if let Some(source) = &known.name_source {
+        lines.push(format!("named by {source}"));
+    }
+    if !known.holes.is_empty() {
+        let bytes: u64 = known.holes.iter().map(|hole| hole.len()).sum();
+        lines.push(format!(
+            "{} holes, {bytes} bytes that read as zero",
+            known.holes.len()
+        ));
+    }
+    lines
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ mod demo;
 mod import;
 mod inspect;
 mod key;
+mod mount;
 mod serve;
 
 pub use demo::{Demo, Step, Verdict};
@@ -47,6 +48,8 @@ struct Global {
 enum Command {
     /// Runs the server. What `altmount` alone does too.
     Serve,
+    /// Runs the server with the library mounted as a folder of this machine (FUSE), whatever `mount.path` says.
+    Mount(mount::Arguments),
     /// Shows the main job: a news server and a sample release in this process, imported and streamed back.
     Demo(demo::Arguments),
     /// Queues a file at a running server and follows its import.
@@ -73,6 +76,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let Cli { global, command } = Cli::parse_from(arguments);
     let result = match command.unwrap_or(Command::Serve) {
         Command::Serve => serve::run(&global),
+        Command::Mount(arguments) => mount::run(&global, &arguments),
         Command::Demo(arguments) => demo::run(&global, &arguments),
         Command::Import(arguments) => import::run(&global, &arguments),
         Command::Inspect(arguments) => inspect::run(&global, &arguments),

@@ -12,12 +12,18 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 pub(super) fn run(global: &Global) -> Result<ExitCode> {
+    run_with(global, |_| {})
+}
+
+/// Runs the server with settings that a command changes.
+pub(super) fn run_with(global: &Global, change: impl FnOnce(&mut Settings)) -> Result<ExitCode> {
     let data = global.data()?;
     data.create()?;
     if global.config.is_none() {
         data.create_config(&sample_yaml())?;
     }
-    let settings = global.settings(&data)?;
+    let mut settings = global.settings(&data)?;
+    change(&mut settings);
     start_log(&settings.log_level, settings.log_format)?;
     runtime()?.block_on(serve(global, settings, &data))
 }
@@ -28,6 +34,7 @@ async fn serve(global: &Global, settings: Settings, data: &DataDir) -> Result<Ex
     watch_signals(&stop)?;
     let webdav_user = settings.webdav.as_ref().map(|webdav| webdav.user.clone());
     let password_configured = settings.webdav.as_ref().is_some_and(|w| w.password.is_some());
+    let mount_path = settings.mount.path.clone();
     let providers = settings.providers.iter().filter(|p| p.enabled).count();
     let app = App::start(settings, data).await?;
     let listener = match app.listen().await {
@@ -50,6 +57,9 @@ async fn serve(global: &Global, settings: Settings, data: &DataDir) -> Result<Ex
         };
         lines.push(format!("  mount (WebDAV) {}", mount(address)));
         lines.push(format!("                 user {user}, password {password}"));
+    }
+    if let Some(path) = mount_path {
+        lines.push(format!("  mount (FUSE)   {}", path.display()));
     }
     lines.push(format!("  API key        {}", data.key_file().display()));
     lines.push(format!("  configuration  {}", config_file.display()));

@@ -9,7 +9,7 @@ mod resolve;
 mod types;
 
 pub use reference::{reference_markdown, sample_yaml};
-pub use resolve::{ServerSettings, Settings, WebdavSettings};
+pub use resolve::{MountSettings, ServerSettings, Settings, WebdavSettings};
 pub use types::*;
 
 use figment::{

@@ -4,12 +4,12 @@
 
 use super::ConfigError;
 use super::types::*;
-use altmount_engine::{EngineConfig, ImportLimits};
+use altmount_engine::{EngineConfig, ImportLimits, Passwords};
 use altmount_usenet::ProviderConfig;
 use altmount_vfs::VfsConfig;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
-use std::{collections::BTreeMap, net::SocketAddr, num::NonZeroUsize, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
 
 /// The configuration, as the components take it.
 #[derive(Clone, Debug)]
@@ -24,6 +24,8 @@ pub struct Settings {
     pub vfs: VfsConfig,
     /// WebDAV; `None` where it is off.
     pub webdav: Option<WebdavSettings>,
+    /// The FUSE mount.
+    pub mount: MountSettings,
     /// Importers' configuration, by id.
     pub plugin_config: BTreeMap<String, Value>,
     /// Importers' priorities, by id.
@@ -60,6 +62,23 @@ pub struct WebdavSettings {
     pub password: Option<SecretString>,
 }
 
+/// The FUSE mount's settings.
+#[derive(Clone, Debug)]
+pub struct MountSettings {
+    /// The folder, absolute; `None` where nothing is mounted.
+    pub path: Option<PathBuf>,
+    /// Whether others than the process's user may use it.
+    pub allow_other: bool,
+    /// Whose everything is; the process's user where there is none.
+    pub uid: Option<u32>,
+    /// The group; the process's where there is none.
+    pub gid: Option<u32>,
+    /// How long the kernel keeps names and attributes.
+    pub cache: Duration,
+    /// For one read.
+    pub read_timeout: Duration,
+}
+
 fn seconds(n: u32) -> Duration {
     Duration::from_secs(n.into())
 }
@@ -89,6 +108,7 @@ impl Config {
             import,
             cache,
             webdav,
+            mount,
             plugins,
             http_sources,
             log,
@@ -96,7 +116,11 @@ impl Config {
         let mut faults = Faults::default();
         let server = resolve_server(server, &mut faults);
         let providers = resolve_providers(providers, &mut faults);
-        let check = import.check;
+        let import_of_nzb = [
+            ("check", json!(import.check)),
+            ("ignore", json!(import.ignore)),
+            ("damage", json!(import.damage)),
+        ];
         let mut engine = resolve_import(import, &mut faults);
         let Cache {
             memory_bytes,
@@ -129,9 +153,10 @@ impl Config {
                 .0
                 .push("'webdav.user' must be a name without ':' and control characters".to_owned());
         }
+        let mount = resolve_mount(mount, &mut faults);
         let Plugins { config, priority } = plugins;
         let mut plugin_config = config;
-        if let Some(fault) = default_check(&mut plugin_config, check) {
+        if let Some(fault) = nzb_defaults(&mut plugin_config, import_of_nzb) {
             faults.0.push(fault);
         }
         let Log { level, format } = log;
@@ -147,6 +172,7 @@ impl Config {
             engine,
             vfs,
             webdav: enabled.then_some(WebdavSettings { user, password }),
+            mount,
             plugin_config,
             plugin_priority: priority,
             log_level: level,
@@ -155,18 +181,15 @@ impl Config {
     }
 }
 
-/// `import.check` is the `nzb` importer's `check` where that is not given.
-fn default_check(plugins: &mut BTreeMap<String, Value>, check: Check) -> Option<String> {
+/// `import.check`, `ignore` and `damage` are the `nzb` importer's own where those are not given.
+fn nzb_defaults(plugins: &mut BTreeMap<String, Value>, own: [(&str, Value); 3]) -> Option<String> {
     let nzb = plugins.entry("nzb".to_owned()).or_insert_with(|| json!({}));
     let Value::Object(map) = nzb else {
         return Some("'plugins.config.nzb' must be a map of keys and values".to_owned());
     };
-    let word = match check {
-        Check::None => "none",
-        Check::Sample => "sample",
-        Check::Full => "full",
-    };
-    map.entry("check").or_insert_with(|| json!(word));
+    for (key, value) in own {
+        map.entry(key).or_insert(value);
+    }
     None
 }
 
@@ -256,13 +279,46 @@ fn resolve_providers(providers: Vec<Provider>, faults: &mut Faults) -> Vec<Provi
     resolved
 }
 
+fn resolve_mount(mount: Mount, faults: &mut Faults) -> MountSettings {
+    let Mount {
+        path,
+        allow_other,
+        uid,
+        gid,
+        cache_seconds,
+        read_timeout_seconds,
+    } = mount;
+    let read_timeout = seconds(faults.at_least_one("mount.read_timeout_seconds", read_timeout_seconds));
+    if let Some(path) = path.as_deref().filter(|path| !path.is_absolute()) {
+        let path = path.display();
+        faults.0.push(format!(
+            "'mount.path': '{path}' is not absolute; give the full path"
+        ));
+    }
+    MountSettings {
+        path,
+        allow_other,
+        uid,
+        gid,
+        cache: seconds(cache_seconds),
+        read_timeout,
+    }
+}
+
+/// As many as are tried for an archive, with a few left for those that come with a release.
+const MAX_PASSWORDS: usize = 48;
+
 fn resolve_import(import: Import, faults: &mut Faults) -> EngineConfig {
     let Import {
         workers,
         allowed_roots,
         source_file,
-        check: _, // `default_check` has it
+        // `nzb_defaults` has them
+        check: _,
+        ignore: _,
+        damage: _,
         list_sidecars,
+        passwords,
         max_source_bytes,
         submit_memory_bytes,
         max_attempts,
@@ -305,6 +361,7 @@ fn resolve_import(import: Import, faults: &mut Faults) -> EngineConfig {
         max_source_bytes: faults.at_least_one("import.max_source_bytes", max_source_bytes),
         submit_memory_bytes: faults.at_least_one("import.submit_memory_bytes", submit_memory_bytes),
         list_sidecars,
+        passwords: resolve_passwords(&passwords, faults),
         limits: ImportLimits {
             max_files: faults.at_least_one("import.limits.max_files", max_files) as usize,
             max_nodes: faults.at_least_one("import.limits.max_nodes", max_nodes) as usize,
@@ -316,6 +373,27 @@ fn resolve_import(import: Import, faults: &mut Faults) -> EngineConfig {
         },
         ..defaults
     }
+}
+
+fn resolve_passwords(passwords: &[SecretString], faults: &mut Faults) -> Passwords {
+    if passwords
+        .iter()
+        .any(|password| password.expose_secret().is_empty())
+    {
+        faults
+            .0
+            .push("'import.passwords': an empty password fits nothing; leave it out".to_owned());
+    }
+    if passwords.len() > MAX_PASSWORDS {
+        faults.0.push(format!(
+            "'import.passwords': {} are given, and at most {MAX_PASSWORDS} are tried; each costs time with every encrypted release",
+            passwords.len()
+        ));
+    }
+    let texts = passwords
+        .iter()
+        .map(|password| password.expose_secret().to_owned());
+    texts.collect::<Vec<_>>().into()
 }
 
 #[cfg(test)]
@@ -353,6 +431,9 @@ mod tests {
         match key {
             "server.listen" => return vec![json!("127.0.0.1:99")],
             "import.allowed_roots" => return vec![json!(["/srv"])],
+            "import.ignore" => return vec![json!(["*.exe"])],
+            "mount.path" => return vec![json!("/mnt/altmount")],
+            "import.passwords" => return vec![json!(["secret"])],
             "plugins.config" => return vec![json!({"links": {"a": 1}})],
             "plugins.priority" => return vec![json!({"links": 3})],
             "log.level" => return vec![json!("debug")],

@@ -19,6 +19,8 @@ pub struct Config {
     pub cache: Cache,
     /// The library as a WebDAV folder, at `/webdav`.
     pub webdav: Webdav,
+    /// The library as a folder of this machine (FUSE).
+    pub mount: Mount,
     /// Importers.
     pub plugins: Plugins,
     /// Files whose bytes lie on web servers (`.strm`, `.url`, link lists).
@@ -146,8 +148,18 @@ pub struct Import {
     /// How much of an NZB's articles is asked for before the release counts as complete. `plugins.config.nzb.check` goes
     /// before it.
     pub check: Check,
+    /// Globs of files that are not listed in the library, matched against path and name, whatever the case. They are kept with
+    /// the release. `plugins.config.nzb.ignore` goes before it.
+    pub ignore: Vec<String>,
+    /// What becomes of an NZB of which articles are missing that listed files need. `plugins.config.nzb.damage` goes before it,
+    /// and `max_hole_bytes` and `max_hole_permille` beside that are the limits of `tolerant`.
+    pub damage: Damage,
     /// Lists `.par2`, `.sfv` and the like in the library too. They are kept with the release in any case.
     pub list_sidecars: bool,
+    /// Passwords that are tried for every encrypted release, in order, after those that came with it.
+    #[serde(serialize_with = "all_redacted")]
+    #[schemars(with = "Vec<String>")]
+    pub passwords: Vec<SecretString>,
     /// Largest queued file, in bytes.
     pub max_source_bytes: u64,
     /// Bytes of queued files that may be in memory at once while they are taken in; a single file always fits.
@@ -171,7 +183,10 @@ impl Default for Import {
             allowed_roots: Vec::new(),
             source_file: SourceFile::Keep,
             check: Check::Sample,
+            ignore: Vec::new(),
+            damage: Damage::Strict,
             list_sidecars: false,
+            passwords: Vec::new(),
             max_source_bytes: 256 << 20,
             submit_memory_bytes: 128 << 20,
             max_attempts: 5,
@@ -192,6 +207,17 @@ pub enum SourceFile {
     Keep,
     /// It is deleted.
     Delete,
+}
+
+/// What becomes of a release with missing articles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Damage {
+    /// The import fails.
+    #[default]
+    Strict,
+    /// The holes are recorded and read as zero bytes, up to limits, and the job is marked degraded.
+    Tolerant,
 }
 
 /// How much of a release is asked for before it counts as complete.
@@ -288,6 +314,40 @@ impl Default for Webdav {
     }
 }
 
+/// The library as a folder of this machine (FUSE). Linux only.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Mount {
+    /// The folder, an empty one, which is made where it is not there. Nothing is mounted where it is left out. `altmount
+    /// mount PATH` goes before it.
+    pub path: Option<PathBuf>,
+    /// Whether users other than the server's may use the mount. For a server that is not root, `user_allow_other` must
+    /// be in `/etc/fuse.conf`.
+    pub allow_other: bool,
+    /// Number of the user that everything belongs to; the server's where it is left out.
+    pub uid: Option<u32>,
+    /// Number of the group that everything belongs to; the server's where it is left out.
+    pub gid: Option<u32>,
+    /// How long the kernel keeps names and attributes. It is told of every change at once; this is for the case that it
+    /// cannot be.
+    pub cache_seconds: u32,
+    /// How long a read may take before it fails. A process that waits for a read cannot be killed before.
+    pub read_timeout_seconds: u32,
+}
+
+impl Default for Mount {
+    fn default() -> Self {
+        Self {
+            path: None,
+            allow_other: false,
+            uid: None,
+            gid: None,
+            cache_seconds: 60,
+            read_timeout_seconds: 60,
+        }
+    }
+}
+
 /// Importers.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -354,6 +414,10 @@ pub enum LogFormat {
 
 /// What stands for a secret wherever the configuration is shown.
 pub const REDACTED: &str = "(redacted)";
+
+fn all_redacted<S: Serializer>(secrets: &[SecretString], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(secrets.iter().map(|_| REDACTED))
+}
 
 fn redacted<S: Serializer>(secret: &Option<SecretString>, serializer: S) -> Result<S::Ok, S::Error> {
     secret.as_ref().map(|_| REDACTED).serialize(serializer)

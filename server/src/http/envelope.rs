@@ -6,6 +6,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{HeaderName, HeaderValue, StatusCode, header, request::Parts};
+use jiff::Timestamp;
 use rand::Rng;
 use serde::{Serialize, de::DeserializeOwned};
 use std::{any::Any, borrow::Cow, fmt::Display};
@@ -16,6 +17,11 @@ use utoipa::{
         schema::{ObjectBuilder, Schema, SchemaType, Type},
     },
 };
+
+/// Milliseconds since 1970 as a time.
+pub(super) fn time(ms: i64) -> Timestamp {
+    Timestamp::from_millisecond(ms).unwrap_or(Timestamp::UNIX_EPOCH)
+}
 
 /// One thing.
 #[derive(Debug, Serialize, ToSchema)]

@@ -1,8 +1,16 @@
-//! `/healthz` and `/readyz`, for whoever keeps the server running. They need no key and say nothing secret.
+//! `/healthz` and `/readyz`, for whoever keeps the server running: they need no key and say nothing secret. And the summary
+//! for whoever looks after it.
 
-use super::Api;
+use super::{
+    Api,
+    envelope::{ApiError, Single},
+};
+use altmount_engine::{JobFilter, JobState};
 use axum::{Router, extract::State, routing::get};
 use http::StatusCode;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use utoipa::ToSchema;
 
 /// The two routes.
 pub(super) fn routes() -> Router<Api> {
@@ -23,4 +31,102 @@ async fn ready(State(api): State<Api>) -> (StatusCode, &'static str) {
             (StatusCode::SERVICE_UNAVAILABLE, "the store does not answer\n")
         }
     }
+}
+
+/// How the server is.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Summary {
+    /// The program's version.
+    version: &'static str,
+    /// Seconds since the start.
+    uptime_seconds: u64,
+    /// Jobs by state.
+    jobs: BTreeMap<&'static str, u64>,
+    /// Workers of the queue.
+    workers: Vec<WorkerView>,
+    /// News servers by state.
+    providers: BTreeMap<String, u64>,
+    /// Answers that are being read.
+    streams: u64,
+    /// The cache of what was read.
+    cache: CacheView,
+}
+
+/// A worker of the queue.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct WorkerView {
+    /// Its name.
+    name: String,
+    /// The job that it has.
+    queue_id: Option<i64>,
+    /// The last failure of the worker itself.
+    last_error: Option<String>,
+}
+
+/// The cache of what was read.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct CacheView {
+    /// Bytes in memory.
+    bytes: u64,
+    /// Articles and blocks in memory.
+    entries: u64,
+    /// Look-ups that found theirs.
+    hits: u64,
+    /// Fetches.
+    misses: u64,
+    /// Bytes that readers got.
+    served_bytes: u64,
+}
+
+/// How the server is: jobs, workers, news servers, streams and cache, in numbers.
+#[utoipa::path(
+    get,
+    path = "/api/health/summary",
+    tag = "health",
+    responses((status = 200, description = "The summary", body = Single<Summary>))
+)]
+pub(super) async fn summary(State(api): State<Api>) -> Result<Single<Summary>, ApiError> {
+    let mut jobs = BTreeMap::new();
+    for state in JobState::ALL {
+        let filter = JobFilter {
+            states: vec![state],
+            limit: 1,
+            offset: 0,
+        };
+        let page = api
+            .engine
+            .imports()
+            .jobs(filter)
+            .await
+            .map_err(ApiError::internal)?;
+        jobs.insert(state.as_str(), page.total);
+    }
+    let mut providers = BTreeMap::new();
+    for status in api.pool.status() {
+        let word = serde_json::to_value(status.state).map_err(ApiError::internal)?;
+        *providers
+            .entry(word.as_str().unwrap_or("unknown").to_owned())
+            .or_default() += 1;
+    }
+    let workers = api.engine.workers().into_iter().map(|worker| WorkerView {
+        name: worker.name,
+        queue_id: worker.job.map(|id| id.0),
+        last_error: worker.last_error,
+    });
+    let reads = api.engine.reads();
+    Ok(Single::of(Summary {
+        version: env!("CARGO_PKG_VERSION"),
+        uptime_seconds: api.started.elapsed().as_secs(),
+        jobs,
+        workers: workers.collect(),
+        providers,
+        streams: api.streams.list().len() as u64,
+        cache: CacheView {
+            bytes: reads.cache_bytes,
+            entries: reads.cache_entries,
+            hits: reads.hits,
+            misses: reads.misses,
+            served_bytes: reads.served_bytes,
+        },
+    }))
 }

@@ -4,14 +4,14 @@ use super::{
     Api,
     envelope::{ApiError, ApiJson, ErrorBody, Single},
 };
-use altmount_engine::{SubmitError, SubmitRequest};
+use altmount_engine::{Passwords, SubmitError, SubmitRequest};
 use axum::extract::State;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 /// The file to import.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Deserialize, ToSchema)]
 pub(super) struct ImportFile {
     /// Full path of the file, on the server.
     #[schema(
@@ -25,6 +25,10 @@ pub(super) struct ImportFile {
     #[serde(default)]
     #[schema(example = "/downloads")]
     relative_path: Option<String>,
+    /// Password of the archives in the release. It is tried after those that the file itself names.
+    #[serde(default)]
+    #[schema(min_length = 1, max_length = 512, write_only)]
+    password: Option<String>,
 }
 
 /// The file is in the queue.
@@ -57,13 +61,29 @@ pub(super) async fn import_file(
     State(api): State<Api>,
     ApiJson(body): ApiJson<ImportFile>,
 ) -> Result<Single<Queued>, ApiError> {
-    let request = SubmitRequest::path(body.file_path, body.relative_path);
+    let mut request = SubmitRequest::path(body.file_path, body.relative_path);
+    if let Some(password) = body.password {
+        request.passwords = usable(password)?;
+    }
     let job = api.engine.imports().submit(request).await.map_err(refused)?;
     let queue_id = job.id.0;
     Ok(Single::of(Queued {
         queue_id,
         message: format!("File successfully added to import queue with ID {queue_id}"),
     }))
+}
+
+/// The longest password that any archive format takes is shorter.
+const MAX_PASSWORD: usize = 512;
+
+fn usable(password: String) -> Result<Passwords, ApiError> {
+    if (1..=MAX_PASSWORD).contains(&password.chars().count()) {
+        return Ok(Passwords::from(vec![password]));
+    }
+    Err(ApiError::bad_request(
+        "password cannot be used",
+        format!("a password has 1 to {MAX_PASSWORD} characters; leave it out where there is none"),
+    ))
 }
 
 /// The contract's statuses, by the kind of the failure.

@@ -3,16 +3,24 @@
 mod auth;
 mod envelope;
 mod events;
+mod files;
 mod health;
 mod import;
 mod importers;
+mod library;
 mod openapi;
+mod providers;
+mod public;
 mod queue;
 mod stream;
+mod streams;
 
 pub use auth::ApiKey;
+pub use public::Public;
 
+use crate::files::Streams;
 use altmount_engine::Engine;
+use altmount_usenet::Pool;
 use axum::{
     Router,
     extract::Request,
@@ -32,6 +40,16 @@ pub struct Api {
     pub engine: Arc<Engine>,
     /// The key that opens `/api`.
     pub key: ApiKey,
+    /// The news servers.
+    pub pool: Arc<Pool>,
+    /// What is being read.
+    pub streams: Streams,
+    /// Where things are.
+    pub public: Public,
+    /// Held while a news server is tried.
+    pub trials: Arc<tokio::sync::Mutex<()>>,
+    /// When the server was started.
+    pub started: Instant,
     /// Bounds of a request.
     pub limits: Limits,
     /// Ends event streams when the server is to end.

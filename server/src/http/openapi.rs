@@ -1,6 +1,9 @@
 //! The API's description, collected from the handlers.
 
-use super::{Api, envelope::json as answer_json, events, import, importers, queue, stream};
+use super::{
+    Api, envelope::json as answer_json, events, files, health, import, importers, library, providers, queue,
+    stream, streams,
+};
 use axum::routing::{MethodRouter, get};
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -18,6 +21,9 @@ use utoipa_axum::{router::OpenApiRouter, routes};
         (name = "import", description = "Files go in"),
         (name = "queue", description = "Jobs"),
         (name = "importers", description = "What takes which files"),
+        (name = "library", description = "Files, folders and releases"),
+        (name = "providers", description = "News servers"),
+        (name = "health", description = "How the server is"),
         (name = "stream", description = "Files come out"),
         (name = "description", description = "This description"),
     )
@@ -33,6 +39,14 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(queue::retry))
         .routes(routes!(events::events))
         .routes(routes!(importers::list))
+        .routes(routes!(library::list))
+        .routes(routes!(files::file, files::delete))
+        .routes(routes!(files::release))
+        .routes(routes!(files::source))
+        .routes(routes!(providers::list))
+        .routes(routes!(providers::test))
+        .routes(routes!(streams::list))
+        .routes(routes!(health::summary))
         .routes(routes!(stream::stream))
 }
 

@@ -2,7 +2,7 @@
 
 use super::{
     Api,
-    envelope::{ApiError, ApiId, ErrorBody, List, Meta, PageQuery, Single, query_value},
+    envelope::{ApiError, ApiId, ErrorBody, List, Meta, PageQuery, Single, query_value, time},
 };
 use altmount_engine::Engine;
 use altmount_model::JobId;
@@ -67,6 +67,10 @@ pub(super) struct JobView {
     progress: Option<Progress>,
     /// Why it failed, or why it waits for another attempt.
     failure: Option<FailureView>,
+    /// Whether listed files have holes that read as zero bytes, because the damage policy says so.
+    degraded: bool,
+    /// How many bytes the holes have.
+    missing_bytes: u64,
     /// The release in the library that it made.
     release_id: Option<i64>,
     /// When it was queued.
@@ -113,10 +117,6 @@ impl From<altmount_store::Failure> for FailureView {
     }
 }
 
-fn time(ms: i64) -> Timestamp {
-    Timestamp::from_millisecond(ms).unwrap_or(Timestamp::UNIX_EPOCH)
-}
-
 impl From<Job> for JobView {
     fn from(job: Job) -> Self {
         let waits = job.state == JobState::Queued;
@@ -134,6 +134,8 @@ impl From<Job> for JobView {
                 total: job.progress_total,
             }),
             failure: job.failure.map(FailureView::from),
+            degraded: job.missing_bytes > 0,
+            missing_bytes: job.missing_bytes,
             release_id: job.release.map(|id| id.0),
             created_at: time(job.created_ms),
             started_at: job.started_ms.map(time),

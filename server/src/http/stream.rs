@@ -4,7 +4,7 @@ use super::{
     Api,
     envelope::{ApiError, ApiId, ErrorBody},
 };
-use crate::files::{Facts, OpenFault, Refusal, serve};
+use crate::files::{Client, Facts, OpenFault, Peer, Refusal, serve};
 use altmount_engine::{OpenError, ReadError, ReadErrorKind};
 use altmount_model::FileId;
 use axum::{
@@ -45,7 +45,17 @@ pub(super) async fn stream(
     let library = api.engine.library();
     let entry = library.entry(FileId(id)).await.map_err(ApiError::internal)?;
     let entry = entry.filter(|entry| !entry.is_dir).ok_or_else(missing)?;
-    let answer = serve(library, entry, request.method(), request.headers()).await;
+    let peer = request.extensions().get::<Peer>().copied();
+    let client = Client::of("http", peer, request.headers());
+    let answer = serve(
+        library,
+        entry,
+        request.method(),
+        request.headers(),
+        &api.streams,
+        client,
+    )
+    .await;
     answer.map_err(|(facts, refusal)| match refusal {
         Refusal::PreconditionFailed => ApiError::new(
             StatusCode::PRECONDITION_FAILED,

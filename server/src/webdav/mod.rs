@@ -8,7 +8,7 @@
 mod fs;
 mod locks;
 
-use crate::files::{Facts, OpenFault, Refusal, serve};
+use crate::files::{Client, Facts, OpenFault, Peer, Refusal, Streams, serve};
 use altmount_engine::{Engine, Entry, OpenError, ReadError, ReadErrorKind};
 use altmount_model::VPath;
 use axum::{
@@ -42,17 +42,25 @@ pub struct WebDav {
     password: Arc<SecretString>,
     receive_timeout: Duration,
     locks: Locks,
+    streams: Streams,
 }
 
 impl WebDav {
     /// The library of an engine, for this user.
-    pub fn new(engine: Arc<Engine>, user: &str, password: SecretString, receive_timeout: Duration) -> Self {
+    pub fn new(
+        engine: Arc<Engine>,
+        user: &str,
+        password: SecretString,
+        receive_timeout: Duration,
+        streams: Streams,
+    ) -> Self {
         Self {
             engine,
             user: user.into(),
             password: Arc::new(password),
             receive_timeout,
             locks: Locks::default(),
+            streams,
         }
     }
 
@@ -195,7 +203,10 @@ impl SourceIsLimit for axum::Error {
 
 /// A file's bytes.
 async fn file(dav: &WebDav, entry: Entry, request: Parts) -> Response {
-    let answer = serve(dav.engine.library(), entry, &request.method, &request.headers).await;
+    let peer = request.extensions.get::<Peer>().copied();
+    let client = Client::of("webdav", peer, &request.headers);
+    let (method, headers) = (&request.method, &request.headers);
+    let answer = serve(dav.engine.library(), entry, method, headers, &dav.streams, client).await;
     let (facts, refusal) = match answer {
         Ok(response) => return response,
         Err(refused) => refused,

@@ -208,7 +208,15 @@ fn chain(volumes: &[(&str, &Volume)], group: Vec<usize>) -> Run {
         let candidates: Vec<usize> = left.iter().copied().filter(|i| fits(*i)).collect();
         let middles: Vec<usize> = candidates.iter().copied().filter(|i| goes_on(*i)).collect();
         let choice = if middles.is_empty() { &candidates } else { &middles };
-        let next = match choice.first() {
+        // Where only some have a number, those have their places and the others what is left between.
+        let place = run.volumes.len() as u64;
+        let numbered = |i: &&usize| volume(**i).number == Some(place);
+        let unnumbered = |i: &&usize| volume(**i).number.is_none();
+        let best = choice
+            .iter()
+            .find(numbered)
+            .or_else(|| choice.iter().find(unnumbered));
+        let next = match best.or_else(|| choice.first()) {
             Some(next) => *next,
             None => {
                 // Nothing fits: the next volume is missing, and what is left is told by its best order.

@@ -1,8 +1,8 @@
 //! Which of the passwords opens a file.
 
 use crate::{
-    Cipher, Encryption, Error, Passwords, Result, crypto::cbc_decrypt, password::Derivation, read::Window,
-    sniff::plausible,
+    Cipher, Encryption, Error, Mode, Passwords, Result, crypto::cbc_decrypt, password::Derivation,
+    read::Window, sniff::plausible,
 };
 use altmount_model::AesKey;
 use subtle::ConstantTimeEq;
@@ -56,7 +56,7 @@ pub(super) async fn unlock(
         let cipher = |confirmed| -> Result<Cipher> {
             Ok(Cipher {
                 key: AesKey::new(key.to_vec()).map_err(|e| Error::invalid(e.to_string()))?,
-                iv,
+                mode: Mode::Cbc { iv },
                 len: locked.size,
                 confirmed,
             })

@@ -8,7 +8,7 @@ mod database;
 mod folder;
 
 use crate::{
-    Check, Cipher, Encryption, Error, ErrorKind, Extent, Member, MemberKind, Method, Passwords, ReadAt,
+    Check, Cipher, Encryption, Error, ErrorKind, Extent, Member, MemberKind, Method, Mode, Passwords, ReadAt,
     Result,
     bytes_in::BytesIn,
     crypto::cbc_decrypt,
@@ -374,7 +374,7 @@ async fn unlock(
     let cipher = |key: &[u8], confirmed| -> Result<Encryption> {
         Ok(Encryption::Open(Cipher {
             key: AesKey::new(key.to_vec()).map_err(|e| Error::invalid(e.to_string()))?,
-            iv: aes.iv,
+            mode: Mode::Cbc { iv: aes.iv },
             len: aes.len,
             confirmed,
         }))

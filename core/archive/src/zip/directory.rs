@@ -19,13 +19,14 @@ const MAX_ENTRIES: u64 = 1 << 18;
 #[derive(Clone, Debug)]
 pub(super) struct Aes {
     pub(super) version: u16,
-    strength: u8,
+    pub(super) strength: u8,
     pub(super) method: u16,
 }
 
 impl Aes {
-    pub(super) fn bits(&self) -> u16 {
-        64 + 64 * u16::from(self.strength)
+    /// Bytes of the salt, half of those of the key; `None` for a strength that WinZip does not have.
+    pub(super) fn salt_len(&self) -> Option<u64> {
+        matches!(self.strength, 1..=3).then_some(4 + 4 * u64::from(self.strength))
     }
 }
 

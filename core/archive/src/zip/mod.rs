@@ -4,17 +4,26 @@
 //! A ZIP that was cut into pieces (`.zip.001`) is one byte stream: join the pieces and open that. The volumes of a
 //! spanned one have no numbers; [`order`] finds their places by the local headers that the directory points at.
 //!
-//! Stored members are mapped. WinZip's AES (AE-1, AE-2) is AES-CTR, which no node of a content graph expresses, so it
-//! is told by name as an encryption that cannot be read in place, like ZipCrypto and PKWARE's strong encryption.
+//! Stored members are mapped, those with WinZip's AES (AE-1, AE-2) included. ZipCrypto and PKWARE's strong encryption
+//! cannot be read in place and are told by name.
 
 mod directory;
 
 use crate::{
-    Check, Encryption, Error, ErrorKind, Extent, Member, MemberKind, Method, Passwords, ReadAt, Result,
-    read::read_exact,
+    Check, Cipher, Encryption, Error, ErrorKind, Extent, Member, MemberKind, Method, Mode, Passwords, ReadAt,
+    Result, password::Derivation, read::read_exact,
 };
+use altmount_model::AesKey;
 use directory::{Directory, Entry};
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, stream};
+use subtle::ConstantTimeEq;
+
+/// The encryption's name.
+const WINZIP: &str = "WinZip AES";
+/// Length in bytes of the check value behind the salt.
+const VERIFIER: u64 = 2;
+/// Length in bytes of the authentication code behind the data.
+const CODE: u64 = 10;
 
 /// An opened ZIP archive.
 #[derive(Clone, Debug)]
@@ -50,12 +59,13 @@ pub async fn open(volumes: &[&dyn ReadAt], passwords: &Passwords) -> Result<Arch
             ),
         ));
     }
-    let found: Vec<Result<Member>> = stream::iter(&directory.entries)
+    // Made before they are run: a closure that borrows an entry would bind the stream to one lifetime.
+    let all: Vec<_> = directory
+        .entries
+        .iter()
         .map(|entry| member(volumes, &directory, entry, passwords))
-        .buffered(AT_ONCE)
-        .map(Ok::<_, Error>)
-        .try_collect()
-        .await?;
+        .collect();
+    let found: Vec<Result<Member>> = stream::iter(all).buffered(AT_ONCE).collect().await;
     let mut members = Vec::with_capacity(found.len());
     for (found, entry) in found.into_iter().zip(&directory.entries) {
         members.push(match found {
@@ -157,11 +167,11 @@ fn described(entry: &Entry, passwords: &Passwords) -> Member {
     member.encryption = match () {
         () if entry.flags & 1 == 0 => Encryption::None,
         () if entry.flags & 0x40 != 0 => Encryption::Unsupported("PKWARE strong encryption".into()),
-        () if aes.is_some() && passwords.is_empty() => Encryption::PasswordRequired("WinZip AES"),
         () => match aes {
-            Some(aes) => Encryption::Unsupported(
-                format!("WinZip AE-{} (AES-{} in counter mode)", aes.version, aes.bits()).into(),
-            ),
+            Some(_) if passwords.is_empty() => Encryption::PasswordRequired(WINZIP),
+            // Until the data's head says that one fits.
+            Some(aes) if aes.salt_len().is_some() => Encryption::WrongPassword(WINZIP),
+            Some(aes) => Encryption::Unsupported(format!("WinZip AES of strength {}", aes.strength).into()),
             None => Encryption::Unsupported("ZipCrypto".into()),
         },
     };
@@ -175,19 +185,33 @@ async fn member(
     passwords: &Passwords,
 ) -> Result<Member> {
     let mut member = described(entry, passwords);
-    let mappable = member.kind == MemberKind::File
-        && member.method == Method::Stored
-        && member.encryption == Encryption::None;
-    if !mappable {
+    let salt_len = match (&member.encryption, &entry.aes) {
+        (Encryption::None, _) => 0,
+        (Encryption::WrongPassword(WINZIP), Some(aes)) => aes.salt_len().unwrap_or(0),
+        _ => return Ok(member),
+    };
+    // A packed member's password is looked into as well: that it is wrong is worth more than that it cannot be mapped.
+    if member.kind != MemberKind::File || (member.method != Method::Stored && salt_len == 0) {
         return Ok(member);
     }
-    if entry.packed != entry.size {
+    let around = if salt_len == 0 {
+        0
+    } else {
+        salt_len + VERIFIER + CODE
+    };
+    if member.method == Method::Stored && Some(entry.packed) != entry.size.checked_add(around) {
         return Err(Error::invalid(format!(
             "it is stored with {} bytes and should have {}",
-            entry.packed, entry.size
+            entry.packed,
+            entry.size.saturating_add(around)
         )));
     }
-    if entry.size == 0 {
+    if entry.packed < around {
+        return Err(Error::truncated(
+            "it is shorter than what its encryption puts around it",
+        ));
+    }
+    if entry.size == 0 && salt_len == 0 {
         return Ok(member);
     }
     let disk = usize::try_from(entry.disk)
@@ -211,7 +235,22 @@ async fn member(
     let data = local_data(volumes[disk], entry, offset)
         .await?
         .ok_or_else(|| Error::invalid(format!("there is no local header of it at byte {offset}")))?;
-    let (mut at, mut left, mut volume) = (data, entry.packed, disk);
+    let extents = lay(volumes, disk, data, entry.packed)?;
+    if salt_len == 0 {
+        member.extents = extents;
+        return Ok(member);
+    }
+    member.encryption = unlock(volumes, &extents, salt_len, entry.size, passwords).await?;
+    if member.method == Method::Stored {
+        member.extents = cut(extents, salt_len + VERIFIER, entry.size);
+    }
+    Ok(member)
+}
+
+/// The bytes that lie at `data` of a disk and go on on the next ones.
+fn lay(volumes: &[&dyn ReadAt], disk: usize, data: u64, len: u64) -> Result<Vec<Extent>> {
+    let mut extents = Vec::new();
+    let (mut at, mut left, mut volume) = (data, len, disk);
     // A local header may end its disk; the data are then on the next.
     while left > 0 {
         let Some(reader) = volumes.get(volume) else {
@@ -221,7 +260,7 @@ async fn member(
         };
         let here = reader.len().saturating_sub(at).min(left);
         if here > 0 {
-            member.extents.push(Extent::Data {
+            extents.push(Extent::Data {
                 volume,
                 offset: at,
                 len: here,
@@ -231,7 +270,62 @@ async fn member(
         at = 0;
         volume += 1;
     }
-    Ok(member)
+    Ok(extents)
+}
+
+/// Bytes `skip .. skip + len` of a run of extents.
+fn cut(extents: Vec<Extent>, mut skip: u64, len: u64) -> Vec<Extent> {
+    let mut left = len;
+    let mut kept = Vec::with_capacity(extents.len());
+    for extent in extents {
+        let Extent::Data { volume, offset, len } = extent else {
+            continue;
+        };
+        let skipped = skip.min(len);
+        let here = (len - skipped).min(left);
+        if here > 0 {
+            kept.push(Extent::Data {
+                volume,
+                offset: offset + skipped,
+                len: here,
+            });
+        }
+        skip -= skipped;
+        left -= here;
+    }
+    kept
+}
+
+/// Finds the password whose check value stands behind the salt. Two bytes: one wrong password in 65,536 looks right,
+/// which the checksum or the first read tells.
+async fn unlock(
+    volumes: &[&dyn ReadAt],
+    extents: &[Extent],
+    salt_len: u64,
+    size: u64,
+    passwords: &Passwords,
+) -> Result<Encryption> {
+    let mut head = Vec::new();
+    for extent in cut(extents.to_vec(), 0, salt_len + VERIFIER) {
+        if let Extent::Data { volume, offset, len } = extent {
+            head.extend_from_slice(&read_exact(volumes[volume], offset, len).await?);
+        }
+    }
+    let (salt, check) = head.split_at(salt_len as usize);
+    let key_len = 2 * salt.len();
+    for index in passwords.order() {
+        let keys = passwords.key(index, &Derivation::WinZip(salt.to_vec())).await?;
+        if bool::from(keys[2 * key_len..].ct_eq(check)) {
+            passwords.fits(index);
+            return Ok(Encryption::Open(Cipher {
+                key: AesKey::new(keys[..key_len].to_vec()).map_err(|e| Error::invalid(e.to_string()))?,
+                mode: Mode::Counter,
+                len: size,
+                confirmed: true,
+            }));
+        }
+    }
+    Ok(Encryption::WrongPassword(WINZIP))
 }
 
 /// Where the data behind an entry's local header begin; `None` where there is no local header of it.

@@ -346,6 +346,27 @@ async fn passwords_reach_the_importer_and_no_message() {
 }
 
 #[tokio::test]
+async fn passwords_are_tried_in_order_and_the_name_is_free_of_them() {
+    let mut config = quick();
+    config.passwords = vec!["house".to_owned(), "asked".to_owned()].into();
+    let bench = Bench::with(config).await;
+    let steps = json!([{"do": "inline", "path": "a.mkv", "text": "x"}]);
+    let path = bench.write("A Film{{in name}}.job", &steps);
+    let mut request = SubmitRequest::path(path.to_str().expect("UTF-8"), None);
+    request.passwords = vec!["asked".to_owned()].into();
+    let job = bench.engine.imports().submit(request).await.expect("accepted");
+    let job = bench.wait(&job).await;
+    assert_eq!(job.destination.to_string(), "/A Film");
+    assert_eq!(
+        *bench.world.passwords.lock().expect("lock"),
+        ["in name", "asked", "house"]
+    );
+    let found = soon(bench.engine.imports().inspect_path(path.to_str().expect("UTF-8"))).await;
+    let meta = found.expect("works").summary.meta;
+    assert_eq!(meta, [("release".to_owned(), "A Film".to_owned())]);
+}
+
+#[tokio::test]
 async fn an_inspection_stores_nothing() {
     let bench = Bench::new().await;
     let articles = bench.articles.post("film", &[7; 10], 5);

@@ -14,6 +14,15 @@ impl Store {
         library::lookup(&mut conn, path).await
     }
 
+    /// The entry of this name in a folder. Unlisted files are in none.
+    ///
+    /// # Errors
+    /// [`StoreErrorKind::Io`].
+    pub async fn child(&self, parent: FileId, name: &VPath) -> Result<Option<Entry>> {
+        let mut conn = self.0.readers.acquire().await?;
+        library::lookup_below(&mut conn, parent, name).await
+    }
+
     /// The entry of an id, unlisted files included.
     ///
     /// # Errors
@@ -95,6 +104,29 @@ impl Store {
                 Box::pin(async move {
                     let found = library::lookup(conn, &path).await?;
                     library::delete(conn, found, now_ms()).await
+                })
+            })
+            .await
+    }
+
+    /// Deletes a folder in which nothing is listed; `None` where something is. Looked at and deleted in one step, so that no
+    /// file that comes in between is lost.
+    ///
+    /// # Errors
+    /// [`StoreErrorKind::Io`].
+    pub async fn delete_empty(&self, path: &VPath) -> Result<Option<DeleteOutcome>> {
+        let path = path.clone();
+        self.0
+            .writer
+            .write(move |conn| {
+                Box::pin(async move {
+                    let found = library::lookup(conn, &path).await?;
+                    if let Some(dir) = &found
+                        && !library::list(conn, dir.id, "", 1).await?.is_empty()
+                    {
+                        return Ok(None);
+                    }
+                    library::delete(conn, found, now_ms()).await.map(Some)
                 })
             })
             .await

@@ -338,6 +338,7 @@ async fn a_graph_of_every_kind_of_node_comes_back() {
         len: 1050,
     });
     let new = NewRelease {
+        missing_bytes: 0,
         tables: vec![Arc::clone(&release(&[File("x", 1, true)]).tables[0])],
         files: vec![NewFile {
             path: path("f"),

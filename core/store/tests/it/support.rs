@@ -41,6 +41,7 @@ pub(crate) struct File(pub(crate) &'static str, pub(crate) u64, pub(crate) bool)
 
 pub(crate) fn release(files: &[File]) -> NewRelease {
     let mut new = NewRelease {
+        missing_bytes: 0,
         importer: "nzb".to_owned(),
         meta: json!({"title": "A title"}),
         notes: vec!["a note".to_owned()],

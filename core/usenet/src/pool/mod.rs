@@ -274,6 +274,10 @@ impl ArticleSource for Pool {
         }
     }
 
+    fn raise(&self, id: &str, class: Class) {
+        self.enabled().for_each(|provider| provider.raise(id, class));
+    }
+
     async fn stat(&self, ids: &[&str], class: Class) -> Vec<Stat> {
         // Twice what can be in flight, so that a connection never waits for the next.
         let in_flight: usize = self

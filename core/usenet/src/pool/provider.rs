@@ -170,6 +170,11 @@ impl Provider {
             .unwrap_or_else(|_| Answer::Failed("its connection ended".into())))
     }
 
+    /// What waits for this article's body waits in this class from now on, if that is more urgent.
+    pub(super) fn raise(&self, id: &str, class: Class) {
+        self.state().queue.raise(id, class);
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         // No code panics while it holds the lock half-way through a change.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)

@@ -98,6 +98,21 @@ impl Queue {
         self.count(kind, 1, 0);
     }
 
+    /// Moves the requests for an article's body that wait in a less urgent class to the end of this one.
+    pub(super) fn raise(&mut self, id: &str, class: Class) {
+        let to = lane(class);
+        for at in to + 1..CLASSES {
+            // Fetches are shared, so there is no more than one that somebody waits for.
+            let bodies = &mut self.lanes[at].bodies;
+            let found = bodies.iter().position(|(_, r)| *r.id == *id && !r.is_abandoned());
+            if let Some((_, mut request)) = found.and_then(|found| bodies.remove(found)) {
+                request.class = class;
+                self.back += 1;
+                self.lanes[to].bodies.push_back((self.back, request));
+            }
+        }
+    }
+
     /// Takes the next request of the kinds that there is room for. What nobody waits for is dropped on the way.
     pub(super) fn pop(&mut self, body: bool, stat: bool) -> Option<Request> {
         loop {
@@ -245,6 +260,22 @@ mod tests {
         queue.push(live, 10);
         assert_eq!(&*queue.pop(true, true).unwrap().id, "live");
         assert_eq!((queue.total(), queue.pop(true, true).is_none()), (0, true));
+    }
+
+    #[test]
+    fn a_raised_request_waits_in_the_more_urgent_class_and_is_never_lowered() {
+        let (mut queue, _answers) = fill(&[
+            ("a", Class::ReadAhead, Kind::Body),
+            ("b", Class::ReadAhead, Kind::Body),
+            ("p", Class::Playback, Kind::Body),
+            ("b", Class::Import, Kind::Stat),
+        ]);
+        queue.raise("b", Class::Playback);
+        queue.raise("p", Class::Repair);
+        queue.raise("unknown", Class::Playback);
+        assert_eq!(queue.total(), 4);
+        assert_eq!(order(&mut queue), ["p", "b", "a", "b"]);
+        assert_eq!(queue.total(), 0);
     }
 
     #[test]

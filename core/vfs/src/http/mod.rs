@@ -260,7 +260,7 @@ impl Http {
 
 fn refused(from: &str) -> ReadError {
     ReadError::denied(format!(
-        "{from} is at a private or reserved address, which is not allowed (see allow_private_addresses)"
+        "{from} is at a private or reserved address, which is not allowed; `http_sources.allow_private` allows it"
     ))
 }
 

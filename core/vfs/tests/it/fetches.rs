@@ -238,3 +238,39 @@ async fn stat_asks_the_source() {
     assert!(matches!(answers[..], [Ok(true), Ok(false)]));
     assert_eq!(f.news.log(), []);
 }
+
+#[tokio::test]
+async fn a_reader_that_joins_a_less_urgent_fetch_makes_it_as_urgent_as_itself_once() {
+    let f = Fixture::new(News::gated(), config(), 3, SIZE);
+    let (import, player) = (f.open(Class::Import).await, f.open(Class::Playback).await);
+    let waiting = tokio::spawn(async move { import.read_exact_at(0, 10).await });
+    f.news.begun(1).await;
+    let (id, class) = f.news.log().remove(0);
+    assert_eq!((class, f.news.raised()), (Class::Import, vec![]));
+    let (a, b) = (player.clone(), player);
+    let reads = tokio::spawn(async move { tokio::join!(a.read_exact_at(0, 10), b.read_exact_at(0, 10)) });
+    while f.vfs.stats().joins < 2 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(f.news.raised(), [(id, Class::Playback)]);
+    // One that is less urgent than the fetch changes nothing.
+    let health = f.open(Class::Health).await;
+    let third = tokio::spawn(async move { health.read_exact_at(0, 1).await });
+    while f.vfs.stats().joins < 3 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(f.news.raised().len(), 1);
+    f.news.let_through(1);
+    let (first, second) = within(reads).await.expect("no panic");
+    assert_eq!(first.expect("bytes"), f.data[..10]);
+    assert_eq!(second.expect("bytes"), f.data[..10]);
+    assert_eq!(
+        within(waiting).await.expect("no panic").expect("bytes"),
+        f.data[..10]
+    );
+    assert_eq!(
+        within(third).await.expect("no panic").expect("bytes"),
+        f.data[..1]
+    );
+    assert_eq!(f.news.fetched(), [0]);
+}

@@ -6,8 +6,8 @@ use crate::{
     web::{Reply, Web},
 };
 use aes::{
-    Aes128, Aes256, Block,
-    cipher::{BlockCipherDecrypt, KeyInit},
+    Aes128, Aes192, Aes256, Block,
+    cipher::{BlockCipherDecrypt, BlockCipherEncrypt, KeyInit},
 };
 use altmount_model::{
     AesKey, ArticleTable, ByteRange, Content, HttpValidator, LocalRoot, Node, NodeId, TableNo, VPath,
@@ -33,7 +33,8 @@ enum Wish {
     Zero(u16),
     Concat(Vec<usize>),
     Slice(usize, usize, usize),
-    Aes(usize, bool, [u8; 16], usize),
+    Aes(usize, usize, [u8; 16], usize),
+    Ctr(usize, usize),
 }
 
 fn wish() -> impl Strategy<Value = Wish> {
@@ -46,7 +47,8 @@ fn wish() -> impl Strategy<Value = Wish> {
         1 => (0u16..500).prop_map(Wish::Zero),
         4 => prop::collection::vec(n(), 0..7).prop_map(Wish::Concat),
         3 => (n(), n(), n()).prop_map(|(of, a, b)| Wish::Slice(of, a, b)),
-        3 => (n(), any::<bool>(), any::<[u8; 16]>(), n()).prop_map(|(of, long, iv, cut)| Wish::Aes(of, long, iv, cut)),
+        3 => (n(), n(), any::<[u8; 16]>(), n()).prop_map(|(of, key, iv, cut)| Wish::Aes(of, key, iv, cut)),
+        2 => (n(), n()).prop_map(|(of, key)| Wish::Ctr(of, key)),
     ]
 }
 
@@ -87,23 +89,53 @@ fn case() -> impl Strategy<Value = Case> {
 
 type Pages = Arc<Mutex<HashMap<String, Vec<u8>>>>;
 
+/// A key of each length.
+fn key(which: usize) -> AesKey {
+    AesKey::new(noise(5, [16, 24, 32][which % 3])).expect("a key")
+}
+
 /// Decrypts block by block with the cipher alone: the chain is spelled out.
 fn plain(key: &AesKey, iv: [u8; 16], text: &[u8]) -> Vec<u8> {
     let mut previous = iv;
     let mut out = Vec::new();
+    let bytes = key.bytes();
     for block in text.as_chunks::<16>().0 {
         let mut plain = Block::from(*block);
-        if key.bytes().len() == 16 {
-            Aes128::new_from_slice(key.bytes())
+        match bytes.len() {
+            16 => Aes128::new_from_slice(bytes)
                 .expect("a key")
-                .decrypt_block(&mut plain);
-        } else {
-            Aes256::new_from_slice(key.bytes())
+                .decrypt_block(&mut plain),
+            24 => Aes192::new_from_slice(bytes)
                 .expect("a key")
-                .decrypt_block(&mut plain);
+                .decrypt_block(&mut plain),
+            _ => Aes256::new_from_slice(bytes)
+                .expect("a key")
+                .decrypt_block(&mut plain),
         }
         out.extend(plain.iter().zip(previous).map(|(a, b)| a ^ b));
         previous = *block;
+    }
+    out
+}
+
+/// The same for counter mode, with the counter as WinZip has it.
+fn counted(key: &AesKey, text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    let bytes = key.bytes();
+    for (block, counter) in text.chunks(16).zip(1u128..) {
+        let mut mask = Block::from(counter.to_le_bytes());
+        match bytes.len() {
+            16 => Aes128::new_from_slice(bytes)
+                .expect("a key")
+                .encrypt_block(&mut mask),
+            24 => Aes192::new_from_slice(bytes)
+                .expect("a key")
+                .encrypt_block(&mut mask),
+            _ => Aes256::new_from_slice(bytes)
+                .expect("a key")
+                .encrypt_block(&mut mask),
+        }
+        out.extend(block.iter().zip(mask).map(|(a, b)| a ^ b));
     }
     out
 }
@@ -183,9 +215,19 @@ fn build(case: &Case, posted: &[(ArticleTable, Vec<u8>)], web: &Web, pages: &Pag
                 };
                 (node, bytes[of][start..end].to_vec())
             }
-            Wish::Aes(of, long, iv, cut) => {
+            Wish::Ctr(of, which) => {
                 let Some(of) = pick(*of) else { continue };
-                let key = AesKey::new(noise(5, if *long { 32 } else { 16 })).expect("a key");
+                let key = key(*which);
+                let data = counted(&key, &bytes[of]);
+                let node = Node::AesCtr {
+                    of: of as NodeId,
+                    key,
+                };
+                (node, data)
+            }
+            Wish::Aes(of, which, iv, cut) => {
+                let Some(of) = pick(*of) else { continue };
+                let key = key(*which);
                 let mut data = plain(&key, *iv, &bytes[of]);
                 data.truncate(data.len().saturating_sub(cut % 20));
                 let node = Node::AesCbc {

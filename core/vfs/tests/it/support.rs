@@ -42,6 +42,7 @@ pub(crate) struct News {
     articles: Mutex<HashMap<String, Article>>,
     faults: Mutex<HashMap<String, FetchError>>,
     log: Mutex<Vec<(String, Class)>>,
+    raised: Mutex<Vec<(String, Class)>>,
     /// How many fetches have begun, and how many were given up.
     pub(crate) begun: watch::Sender<usize>,
     pub(crate) dropped: watch::Sender<usize>,
@@ -101,6 +102,10 @@ impl ArticleSource for News {
         })
     }
 
+    fn raise(&self, id: &str, class: Class) {
+        self.raised.lock().expect("a log").push((id.to_owned(), class));
+    }
+
     async fn stat(&self, ids: &[&str], _class: Class) -> Vec<Stat> {
         let articles = self.articles.lock().expect("articles");
         ids.iter().map(|id| Ok(articles.contains_key(*id))).collect()
@@ -113,6 +118,10 @@ impl News {
             gate: Some(Semaphore::new(0)),
             ..Self::default()
         })
+    }
+
+    pub(crate) fn raised(&self) -> Vec<(String, Class)> {
+        self.raised.lock().expect("a log").clone()
     }
 
     pub(crate) fn let_through(&self, fetches: usize) {

@@ -1,0 +1,306 @@
+//! One graph of all content of an import: posted files, archive members, members of members. What is opened or emitted is the
+//! part below one node.
+
+use altmount_sdk::model::NodeId;
+use altmount_sdk::{ByteRange, Content, Handle, Node, TableNo};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// The graph. Nodes refer to earlier ones only.
+#[derive(Debug, Default)]
+pub(crate) struct Graph {
+    nodes: Vec<Node>,
+    lens: Vec<u64>,
+    /// Offset of the end of each article of a posted file, by its table.
+    ends: BTreeMap<TableNo, Vec<u64>>,
+    /// What the host has opened already, by its node.
+    handles: Mutex<BTreeMap<NodeId, Handle>>,
+}
+
+impl Graph {
+    /// Adds a posted file whose articles have these lengths.
+    pub(crate) fn posted(&mut self, table: TableNo, lens: impl Iterator<Item = u64>) -> NodeId {
+        let ends: Vec<u64> = lens
+            .scan(0u64, |end, len| {
+                *end += len;
+                Some(*end)
+            })
+            .collect();
+        let node = Node::Articles {
+            table,
+            first: 0,
+            count: ends.len() as u32,
+            len: ends.last().copied().unwrap_or(0),
+        };
+        self.ends.insert(table, ends);
+        self.push(node)
+    }
+
+    /// Adds a node; what it refers to is there.
+    pub(crate) fn push(&mut self, node: Node) -> NodeId {
+        let len = match &node {
+            Node::Articles { len, .. }
+            | Node::Http { len, .. }
+            | Node::Local { len, .. }
+            | Node::Zero { len }
+            | Node::Slice { len, .. }
+            | Node::AesCbc { len, .. } => *len,
+            Node::Inline { bytes } => bytes.len() as u64,
+            Node::Concat { parts } => parts.iter().map(|part| self.len(*part)).sum(),
+            Node::AesCtr { of, .. } => self.len(*of),
+            _ => 0,
+        };
+        self.lens.push(len);
+        self.nodes.push(node);
+        (self.nodes.len() - 1) as NodeId
+    }
+
+    /// The handle of a node that was opened before: opening costs the host a plan, and it holds so many.
+    pub(crate) fn handle(&self, node: NodeId) -> Option<Handle> {
+        self.handles().get(&node).copied()
+    }
+
+    /// Keeps the handle of a node.
+    pub(crate) fn opened(&self, node: NodeId, handle: Handle) {
+        self.handles().insert(node, handle);
+    }
+
+    fn handles(&self) -> MutexGuard<'_, BTreeMap<NodeId, Handle>> {
+        self.handles.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A posted file has other articles of the same lengths now.
+    pub(crate) fn replace(&mut self, old: TableNo, new: TableNo) {
+        for node in &mut self.nodes {
+            if let Node::Articles { table, .. } = node
+                && *table == old
+            {
+                *table = new;
+            }
+        }
+        // What was opened reads the old ones.
+        self.handles().clear();
+        if let Some(ends) = self.ends.remove(&old) {
+            self.ends.insert(new, ends);
+        }
+    }
+
+    /// Length of a node in bytes.
+    pub(crate) fn len(&self, node: NodeId) -> u64 {
+        self.lens.get(node as usize).copied().unwrap_or(0)
+    }
+
+    fn node(&self, node: NodeId) -> Option<&Node> {
+        self.nodes.get(node as usize)
+    }
+
+    /// Adds the nodes of an archive's map over these nodes.
+    pub(crate) fn map(
+        &mut self,
+        map: &altmount_archive::Map,
+        volumes: &[NodeId],
+    ) -> altmount_archive::Result<NodeId> {
+        let mut added = Content { nodes: Vec::new() };
+        // The volumes stand in front as nodes of their lengths, and are left out again below.
+        for volume in volumes {
+            added.push(Node::Zero {
+                len: self.len(*volume),
+            });
+        }
+        let root =
+            altmount_archive::to_content(map, &(0..volumes.len() as u32).collect::<Vec<_>>(), &mut added)?;
+        let mut places: Vec<NodeId> = volumes.to_vec();
+        for node in added.nodes.into_iter().skip(volumes.len()) {
+            let moved = moved(node, |id| places[id as usize]);
+            places.push(match moved {
+                Node::Slice { of, offset, len } => self.slice(of, offset, len),
+                other => self.push(other),
+            });
+        }
+        Ok(places[root as usize])
+    }
+
+    /// Part of a node, by the nodes that really hold it: a member of a member then names its own volumes and no others.
+    pub(crate) fn slice(&mut self, of: NodeId, offset: u64, len: u64) -> NodeId {
+        if offset == 0 && len == self.len(of) {
+            return of;
+        }
+        let parts: Vec<(NodeId, u64, u64)> = match self.node(of) {
+            Some(Node::Slice {
+                of: inner,
+                offset: start,
+                ..
+            }) => vec![(*inner, start + offset, len)],
+            Some(Node::Concat { parts }) => {
+                let end = offset + len;
+                let mut start = 0;
+                let within = parts.iter().filter_map(|part| {
+                    let (begin, upto) = (start, start + self.len(*part));
+                    start = upto;
+                    let (from, to) = (begin.max(offset), upto.min(end));
+                    (from < to).then(|| (*part, from - begin, to - from))
+                });
+                within.collect()
+            }
+            _ => Vec::new(),
+        };
+        if parts.is_empty() {
+            return self.push(Node::Slice { of, offset, len });
+        }
+        let slices: Vec<NodeId> = parts
+            .into_iter()
+            .map(|(part, offset, len)| self.slice(part, offset, len))
+            .collect();
+        match slices[..] {
+            [one] => one,
+            _ => self.push(Node::Concat { parts: slices }),
+        }
+    }
+
+    /// The content below a node, alone.
+    pub(crate) fn content(&self, root: NodeId) -> Content {
+        let mut needed = BTreeSet::from([root]);
+        let mut left = vec![root];
+        while let Some(at) = left.pop() {
+            let mut need = |below: NodeId| {
+                if needed.insert(below) {
+                    left.push(below);
+                }
+            };
+            match self.node(at) {
+                Some(Node::Concat { parts }) => parts.iter().copied().for_each(need),
+                Some(Node::Slice { of, .. } | Node::AesCbc { of, .. } | Node::AesCtr { of, .. }) => need(*of),
+                _ => {}
+            }
+        }
+        let mut places: BTreeMap<NodeId, NodeId> = BTreeMap::new();
+        let mut content = Content { nodes: Vec::new() };
+        for at in needed {
+            if let Some(node) = self.node(at) {
+                let node = moved(node.clone(), |id| places.get(&id).copied().unwrap_or(id));
+                places.insert(at, content.push(node));
+            }
+        }
+        content
+    }
+
+    /// The posted files that a content reads.
+    pub(crate) fn tables(content: &Content) -> impl Iterator<Item = TableNo> + '_ {
+        content.nodes.iter().filter_map(|node| match node {
+            Node::Articles { table, .. } => Some(*table),
+            _ => None,
+        })
+    }
+
+    /// How many bytes from `offset` of a node on lie in one article; at least one where there is a byte.
+    pub(crate) fn run(&self, node: NodeId, offset: u64) -> u64 {
+        let left = self.len(node).saturating_sub(offset);
+        let run = match self.node(node) {
+            Some(Node::Articles { table, .. }) => self.ends.get(table).and_then(|ends| {
+                let at = ends.partition_point(|end| *end <= offset);
+                ends.get(at).map(|end| end - offset)
+            }),
+            Some(Node::Slice {
+                of, offset: start, ..
+            }) => Some(self.run(*of, start + offset)),
+            Some(Node::AesCtr { of, .. }) => Some(self.run(*of, offset)),
+            // The block that an article's end cuts needs the next article.
+            Some(Node::AesCbc { of, .. }) => {
+                let block = offset / 16 * 16;
+                let run = self.run(*of, block) / 16 * 16;
+                Some((block + run.max(16)).saturating_sub(offset))
+            }
+            Some(Node::Concat { parts }) => {
+                let mut start = 0;
+                let part = parts.iter().find_map(|part| {
+                    let begin = start;
+                    start += self.len(*part);
+                    (offset < start).then_some((*part, begin))
+                });
+                part.map(|(part, begin)| self.run(part, offset - begin))
+            }
+            _ => None,
+        };
+        run.unwrap_or(left).min(left)
+    }
+
+    /// Where a node's bytes cannot be read, given the ranges of each posted file that cannot: sorted, without overlaps.
+    pub(crate) fn holes(&self, node: NodeId, posted: &BTreeMap<TableNo, Vec<ByteRange>>) -> Vec<ByteRange> {
+        let ranges = match self.node(node) {
+            Some(Node::Articles { table, .. }) => posted.get(table).cloned().unwrap_or_default(),
+            Some(Node::Slice { of, offset, len }) => {
+                let end = offset + len;
+                let below = self.holes(*of, posted).into_iter();
+                below
+                    .filter_map(|hole| {
+                        let (from, to) = (hole.start.max(*offset), hole.end.min(end));
+                        (from < to).then(|| range(from - offset, to - offset))
+                    })
+                    .collect()
+            }
+            Some(Node::Concat { parts }) => {
+                let mut all = Vec::new();
+                let mut start = 0;
+                for part in parts {
+                    all.extend(
+                        self.holes(*part, posted)
+                            .into_iter()
+                            .map(|h| range(h.start + start, h.end + start)),
+                    );
+                    start += self.len(*part);
+                }
+                all
+            }
+            Some(Node::AesCtr { of, .. }) => self.holes(*of, posted),
+            // A block needs all of itself and the one before it.
+            Some(Node::AesCbc { of, len, .. }) => {
+                let below = self.holes(*of, posted).into_iter();
+                below
+                    .map(|h| range(h.start / 16 * 16, ((h.end.div_ceil(16) + 1) * 16).min(*len)))
+                    .filter(|h| h.start < h.end)
+                    .collect()
+            }
+            _ => Vec::new(),
+        };
+        joined(ranges)
+    }
+}
+
+fn range(start: u64, end: u64) -> ByteRange {
+    ByteRange { start, end }
+}
+
+/// Ranges that touch are one.
+pub(crate) fn joined(mut ranges: Vec<ByteRange>) -> Vec<ByteRange> {
+    ranges.sort_by_key(|r| r.start);
+    let mut all: Vec<ByteRange> = Vec::with_capacity(ranges.len());
+    for next in ranges {
+        match all.last_mut() {
+            Some(last) if next.start <= last.end => last.end = last.end.max(next.end),
+            _ => all.push(next),
+        }
+    }
+    all
+}
+
+/// A node with other references.
+fn moved(node: Node, place: impl Fn(NodeId) -> NodeId) -> Node {
+    match node {
+        Node::Concat { parts } => Node::Concat {
+            parts: parts.into_iter().map(place).collect(),
+        },
+        Node::Slice { of, offset, len } => Node::Slice {
+            of: place(of),
+            offset,
+            len,
+        },
+        Node::AesCbc { of, key, iv, len } => Node::AesCbc {
+            of: place(of),
+            key,
+            iv,
+            len,
+        },
+        Node::AesCtr { of, key } => Node::AesCtr { of: place(of), key },
+        other => other,
+    }
+}

@@ -1,0 +1,110 @@
+//! What processes have open.
+
+use super::tree::{Fault, Tree};
+use altmount_engine::{Entry, OpenFile};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+/// Most files and folders that may be open at once.
+const MAX_OPEN: usize = 65_536;
+
+/// An open file or folder.
+#[derive(Clone, Debug)]
+pub(super) enum Open {
+    File(Arc<OpenFile>),
+    Dir(Arc<tokio::sync::Mutex<Listing>>),
+}
+
+/// The open files and folders, by the numbers that the kernel has for them.
+#[derive(Debug, Default)]
+pub(super) struct Handles(Mutex<Table>);
+
+#[derive(Debug, Default)]
+struct Table {
+    last: u64,
+    open: HashMap<u64, Open>,
+}
+
+impl Handles {
+    fn table(&self) -> MutexGuard<'_, Table> {
+        // Whole after any panic: each change is one call.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps something open; `None` where too much is.
+    pub(super) fn insert(&self, open: Open) -> Option<u64> {
+        let mut table = self.table();
+        if table.open.len() >= MAX_OPEN {
+            return None;
+        }
+        table.last += 1;
+        let number = table.last;
+        table.open.insert(number, open);
+        Some(number)
+    }
+
+    pub(super) fn file(&self, number: u64) -> Option<Arc<OpenFile>> {
+        match self.table().open.get(&number) {
+            Some(Open::File(file)) => Some(Arc::clone(file)),
+            _ => None,
+        }
+    }
+
+    pub(super) fn dir(&self, number: u64) -> Option<Arc<tokio::sync::Mutex<Listing>>> {
+        match self.table().open.get(&number) {
+            Some(Open::Dir(dir)) => Some(Arc::clone(dir)),
+            _ => None,
+        }
+    }
+
+    pub(super) fn remove(&self, number: u64) {
+        // Dropped outside of the lock: an open file gives up its read-ahead.
+        let gone = self.table().open.remove(&number);
+        drop(gone);
+    }
+}
+
+/// A walk through a folder, a page of it in memory at a time.
+///
+/// The kernel asks by position: it goes on where it was, or starts anew. What is deleted or added meanwhile shifts nothing,
+/// because the next page begins behind a name and not at a number.
+#[derive(Debug)]
+pub(super) struct Listing {
+    dir: u64,
+    /// Position of the page's first entry.
+    start: u64,
+    page: Vec<Entry>,
+    /// Name behind which the next page begins.
+    after: Option<String>,
+    done: bool,
+}
+
+impl Listing {
+    pub(super) fn new(dir: u64) -> Self {
+        Self {
+            dir,
+            start: 0,
+            page: Vec::new(),
+            after: None,
+            done: false,
+        }
+    }
+
+    /// The entries from a position on that are at hand; none at the end.
+    pub(super) async fn at(&mut self, tree: &Tree, position: u64) -> Result<&[Entry], Fault> {
+        if position == 0 || position < self.start {
+            *self = Self::new(self.dir);
+        }
+        while position >= self.start + self.page.len() as u64 && !self.done {
+            let next = tree.list(self.dir, self.after.as_deref()).await?;
+            self.start += self.page.len() as u64;
+            self.done = next.is_empty();
+            self.after = next.last().map(|entry| entry.name.clone()).or(self.after.take());
+            self.page = next;
+        }
+        let skip = usize::try_from(position - self.start).unwrap_or(usize::MAX);
+        Ok(self.page.get(skip..).unwrap_or_default())
+    }
+}

@@ -1,0 +1,130 @@
+//! The library as a folder of this machine: a FUSE mount.
+//!
+//! What a request means is decided in [`tree`], over the engine alone, and tested there without a kernel. [`kernel`] turns
+//! requests of the kernel into calls of it and answers each from a task of its own, so that a read which waits for the
+//! network holds up no other. [`notify`] tells the kernel what changed behind its back, [`point`] takes over a mount point
+//! that a process left dead and lets go of ours.
+//!
+//! - **Inode numbers are the library's ids**, which are never given twice; the root is 1 in both. So they are the same
+//!   after a restart, after a rename, and for a file's two names (its path, and `.ids/ID`).
+//! - **Files bypass the page cache** (`direct_io`). The kernel keeps pages by inode number, and a re-import changes a file's
+//!   bytes under the same number: an old handle and a new one would share pages. Reads of up to 1 MiB come straight
+//!   from the article cache instead, which is faster than the kernel's own read-ahead of 128 KiB.
+//! - **No process is left waiting.** Each request has a time limit, for a process in a FUSE read cannot be killed before the
+//!   answer; at the end all that is under way fails at once, the mount is detached, and the connection is aborted.
+
+mod handles;
+mod kernel;
+mod notify;
+mod point;
+pub mod tree;
+
+use crate::config::MountSettings;
+use altmount_engine::Engine;
+use anyhow::{Context, Result};
+use fuser::{BackgroundSession, Config, MountOption, SessionACL};
+use kernel::Kernel;
+use std::{path::PathBuf, sync::Arc, time::Duration};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tree::Tree;
+
+/// How long the session's thread may take to see that its connection is gone.
+const JOIN: Duration = Duration::from_secs(5);
+
+/// What the mount is called in the table of mounts.
+const NAME: &str = "altmount";
+
+/// The library, mounted. It is to be ended with [`Mount::stop`].
+#[derive(Debug)]
+pub struct Mount {
+    path: PathBuf,
+    session: BackgroundSession,
+    stop: CancellationToken,
+    notifying: JoinHandle<()>,
+}
+
+impl Mount {
+    /// Mounts the library of `engine` at `path`. Makes the folder where it is not there, and takes over a mount whose process died.
+    ///
+    /// # Errors
+    /// Where the folder cannot be used, or the kernel does not let us mount, and what to do about it.
+    pub async fn start(engine: &Arc<Engine>, path: PathBuf, settings: &MountSettings) -> Result<Self> {
+        let to_prepare = path.clone();
+        tokio::time::timeout(
+            point::PATIENCE,
+            tokio::task::spawn_blocking(move || point::prepare(&to_prepare)),
+        )
+        .await
+        .with_context(|| {
+            let path = path.display();
+            format!("the mount point {path} does not answer; unmount what is there with 'umount -l {path}'")
+        })???;
+
+        let stop = CancellationToken::new();
+        let tree = Arc::new(Tree::new(engine.library().clone(), settings));
+        // Before the first request, so that nothing that the kernel is told can be out of date unnoticed.
+        let events = engine.events();
+        let kernel = Kernel::new(Arc::clone(&tree), settings, stop.clone());
+        let mut config = Config::default();
+        config.mount_options = vec![
+            MountOption::FSName(NAME.to_owned()),
+            MountOption::Subtype(NAME.to_owned()),
+            MountOption::DefaultPermissions,
+            MountOption::NoAtime,
+            MountOption::NoExec,
+            MountOption::NoSuid,
+            MountOption::NoDev,
+        ];
+        config.acl = match settings.allow_other {
+            true => SessionACL::All,
+            false => SessionACL::Owner,
+        };
+        let mount_point = path.clone();
+        let session =
+            tokio::task::spawn_blocking(move || fuser::spawn_mount(kernel, mount_point, &config)).await?;
+        let session = session.with_context(|| {
+            format!(
+                "cannot mount the library at {}: /dev/fuse must be there and usable, and for a user other than root \
+                 fusermount3 installed, and 'user_allow_other' in /etc/fuse.conf for 'mount.allow_other'",
+                path.display()
+            )
+        })?;
+        let notifying = notify::start(tree, session.notifier(), events, stop.clone());
+        tracing::info!(mount.path = %path.display(), "the library is mounted");
+        Ok(Self {
+            path,
+            session,
+            stop,
+            notifying,
+        })
+    }
+
+    /// Fails what is under way, and unmounts: at once, even where files are open.
+    pub async fn stop(self) {
+        let Self {
+            path,
+            session,
+            stop,
+            notifying,
+        } = self;
+        stop.cancel();
+        let shown = path.display().to_string();
+        let ended = tokio::task::spawn_blocking(move || {
+            point::release(&path);
+            session.umount_and_join()
+        });
+        match tokio::time::timeout(JOIN, ended).await {
+            Ok(Ok(Ok(()))) => {}
+            Ok(Ok(Err(error))) => {
+                tracing::warn!(mount.path = shown, "the mount ended with an error: {error}")
+            }
+            Ok(Err(error)) => tracing::warn!(mount.path = shown, "the mount's end failed: {error}"),
+            Err(_) => tracing::warn!(
+                mount.path = shown,
+                "the mount is detached, and its connection ends with this process"
+            ),
+        }
+        notifying.abort();
+    }
+}

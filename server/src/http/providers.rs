@@ -1,0 +1,132 @@
+//! `/api/providers`: the news servers, and a try of one.
+
+use super::{
+    Api,
+    envelope::{ApiError, ApiJson, ErrorBody, List, Meta, PageQuery, Single},
+};
+use crate::config::{Config, Provider};
+use altmount_usenet::{Pool, PoolOptions, ProviderConfig};
+use altmount_vfs::{ArticleSource, Class};
+use axum::extract::State;
+use serde::Serialize;
+use serde_json::Value;
+use std::time::{Duration, Instant};
+use utoipa::ToSchema;
+
+/// A try may take this long in all; connecting has its own limit below it.
+const TRY_LIMIT: Duration = Duration::from_secs(30);
+
+/// Lists the news servers in the order in which they are asked, with their connections, counts and what is wrong.
+#[utoipa::path(
+    get,
+    path = "/api/providers",
+    tag = "providers",
+    params(
+        ("limit" = Option<u32>, Query, description = "How many at most; 50 where it is left out", minimum = 1, maximum = 500),
+        ("offset" = Option<u64>, Query, description = "How many to skip", minimum = 0, maximum = 9223372036854775807u64),
+    ),
+    responses(
+        (status = 200, description = "The news servers: name, host, state, connections, counts, the last error",
+            body = List<Object>),
+        (status = 400, description = "A query parameter is malformed", body = ErrorBody),
+    )
+)]
+pub(super) async fn list(State(api): State<Api>, page: PageQuery) -> Result<List<Value>, ApiError> {
+    let all = api.pool.status();
+    let mut data = Vec::new();
+    let offset = usize::try_from(page.offset).unwrap_or(usize::MAX);
+    for status in all.iter().skip(offset).take(page.limit as usize) {
+        data.push(serde_json::to_value(status).map_err(ApiError::internal)?);
+    }
+    Ok(List {
+        data,
+        meta: Meta {
+            total: all.len() as u64,
+            limit: page.limit,
+            offset: page.offset,
+        },
+    })
+}
+
+/// How a try went.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Tried {
+    /// Whether the server can be used.
+    pub(crate) ok: bool,
+    /// What happened, in a sentence.
+    pub(crate) message: String,
+    /// How long it took, in milliseconds.
+    pub(crate) duration_ms: u64,
+}
+
+/// Checks what was given as the configuration file is checked.
+pub(crate) fn checked(provider: Provider) -> Result<ProviderConfig, String> {
+    let config = Config {
+        providers: vec![provider],
+        ..Config::default()
+    };
+    let settings = config.resolve().map_err(|error| error.to_string())?;
+    settings
+        .providers
+        .into_iter()
+        .next()
+        .ok_or_else(|| "no provider was given".to_owned())
+}
+
+/// Connects, logs in and asks whether an article exists that nobody has.
+pub(crate) async fn attempt(config: ProviderConfig) -> Tried {
+    let started = Instant::now();
+    let config = ProviderConfig {
+        enabled: true,
+        max_connections: 1,
+        ..config
+    };
+    let options = PoolOptions {
+        request_timeout: TRY_LIMIT,
+        ..PoolOptions::default()
+    };
+    let outcome = match Pool::with_options(vec![config], options) {
+        Err(error) => Err(error.to_string()),
+        Ok(pool) => {
+            let id = format!("{:032x}@altmount.invalid", rand::random::<u128>());
+            let answers = pool.stat(&[&id], Class::Health).await;
+            pool.shutdown().await;
+            match answers.into_iter().next() {
+                Some(Ok(_)) => Ok(()),
+                Some(Err(error)) => Err(error.to_string().replace(&id, "test")),
+                None => Err("the server was not asked".to_owned()),
+            }
+        }
+    };
+    Tried {
+        ok: outcome.is_ok(),
+        message: match outcome {
+            Ok(()) => "connected, logged in, and it answers".to_owned(),
+            Err(reason) => reason,
+        },
+        duration_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+    }
+}
+
+/// Tries a news server with one connection of its own: connect, log in, ask for an article. Nothing is kept.
+#[utoipa::path(
+    post,
+    path = "/api/providers/test",
+    tag = "providers",
+    request_body(content = Object, description = "A provider as in the configuration: host, port, tls, username, password ..."),
+    responses(
+        (status = 200, description = "How it went; `ok` says whether it can be used", body = Single<Tried>),
+        (status = 400, description = "The provider is malformed", body = ErrorBody),
+        (status = 413, description = "The request's body is too large", body = ErrorBody),
+    )
+)]
+pub(super) async fn test(
+    State(api): State<Api>,
+    ApiJson(provider): ApiJson<Provider>,
+) -> Result<Single<Tried>, ApiError> {
+    let config =
+        checked(provider).map_err(|fault| ApiError::bad_request("The provider cannot be used", fault))?;
+    // One at a time: each is a connection to wherever the request says.
+    let _turn = api.trials.lock().await;
+    Ok(Single::of(attempt(config).await))
+}

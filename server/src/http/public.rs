@@ -1,0 +1,61 @@
+//! Where things are, as a client sees it.
+
+use altmount_model::VPath;
+use std::sync::Arc;
+
+/// Addresses below the server's own.
+#[derive(Clone, Debug)]
+pub struct Public {
+    webdav: Option<Arc<str>>,
+}
+
+impl Public {
+    /// With the WebDAV folder at this path, or without one.
+    pub fn new(webdav: Option<&str>) -> Self {
+        Self {
+            webdav: webdav.map(Into::into),
+        }
+    }
+
+    /// A file's bytes.
+    pub fn stream(&self, id: i64) -> String {
+        format!("/api/stream/{id}")
+    }
+
+    /// The file that a release came from.
+    pub fn release_source(&self, id: i64) -> String {
+        format!("/api/releases/{id}/source")
+    }
+
+    /// A file in the WebDAV folder, where there is one.
+    pub fn webdav(&self, path: &VPath) -> Option<String> {
+        let mut link = self.webdav.as_deref()?.to_owned();
+        for name in path.components() {
+            link.push('/');
+            for byte in name.bytes() {
+                if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+                    link.push(char::from(byte));
+                } else {
+                    link.push_str(&format!("%{byte:02X}"));
+                }
+            }
+        }
+        Some(link)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_quoted() {
+        let path = VPath::new("Ü b/50%?.mkv").expect("a path");
+        let link = |dav| Public::new(dav).webdav(&path);
+        assert_eq!(
+            link(Some("/webdav")).as_deref(),
+            Some("/webdav/%C3%9C%20b/50%25%3F.mkv")
+        );
+        assert_eq!(link(None), None);
+    }
+}

@@ -1,0 +1,79 @@
+//! `GET /api/streams`: who reads what now.
+
+use super::{
+    Api,
+    envelope::{ApiError, ErrorBody, List, Meta, PageQuery, time},
+};
+use axum::extract::State;
+use jiff::Timestamp;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// One answer that is being read.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct StreamView {
+    /// Its number since the start.
+    #[schema(minimum = 1)]
+    id: u64,
+    /// The file.
+    #[schema(minimum = 1)]
+    file_id: i64,
+    /// The file's name.
+    name: String,
+    /// The file's length in bytes.
+    size: u64,
+    /// `webdav` or `http`.
+    via: &'static str,
+    /// The other end of the connection.
+    client: Option<String>,
+    /// What the program calls itself.
+    agent: Option<String>,
+    /// What was asked for of the file; nothing for the whole.
+    range: Option<String>,
+    /// Bytes that were handed to the connection.
+    sent: u64,
+    /// Since when.
+    #[schema(value_type = String, format = DateTime)]
+    started_at: Timestamp,
+}
+
+/// Lists what is being read over HTTP and WebDAV, the oldest first.
+#[utoipa::path(
+    get,
+    path = "/api/streams",
+    tag = "stream",
+    params(
+        ("limit" = Option<u32>, Query, description = "How many at most; 50 where it is left out", minimum = 1, maximum = 500),
+        ("offset" = Option<u64>, Query, description = "How many to skip", minimum = 0, maximum = 9223372036854775807u64),
+    ),
+    responses(
+        (status = 200, description = "The streams", body = List<StreamView>),
+        (status = 400, description = "A query parameter is malformed", body = ErrorBody),
+    )
+)]
+pub(super) async fn list(State(api): State<Api>, page: PageQuery) -> Result<List<StreamView>, ApiError> {
+    let all = api.streams.list();
+    let total = all.len() as u64;
+    let offset = usize::try_from(page.offset).unwrap_or(usize::MAX);
+    let data = all.into_iter().skip(offset).take(page.limit as usize);
+    let data = data.map(|stream| StreamView {
+        id: stream.id,
+        file_id: stream.file,
+        name: stream.name,
+        size: stream.size,
+        via: stream.client.via,
+        client: stream.client.address.map(|address| address.to_string()),
+        agent: stream.client.agent,
+        range: stream.range,
+        sent: stream.sent,
+        started_at: time(stream.since_ms),
+    });
+    Ok(List {
+        data: data.collect(),
+        meta: Meta {
+            total,
+            limit: page.limit,
+            offset: page.offset,
+        },
+    })
+}
