@@ -308,7 +308,7 @@ async fn an_importer_that_blocks_its_thread_is_wedged_and_not_used_again() {
             .registry()
             .get("script")
             .expect("there")
-            .quarantined()
+            .quarantined().is_none()
     );
     drop(unblock);
     bench.world.until_ended(1).await;
