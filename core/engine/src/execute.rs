@@ -213,7 +213,14 @@ impl Host<'_> {
                 if error.kind == ErrorKind::Panicked {
                     choice.importer.panicked();
                 }
-                Err(error.with("importer", &choice.record.importer).into())
+                // Foreign code: whoever reads of the failure must see whose it is.
+                let error = match &choice.importer.file {
+                    Some(file) => error
+                        .with("importer", &choice.record.importer)
+                        .with("plugin", file.path.display()),
+                    None => error,
+                };
+                Err(error.into())
             }
             Err(error) => {
                 let what = match error.try_into_panic() {

@@ -1,13 +1,12 @@
 //! The host's table, and what the numbers stand for that plugins are given as `cx`.
 
-use crate::operation::{self, Numbered, to_pointer};
+use crate::operation::{self, Held, Numbered, to_pointer};
 use altmount_abi::{HostV1, RawWaker, Slice, level, status};
 use altmount_sdk::{
     ArticleTable, Bytes, Content, ErrorKind, Handle, ImportContext, ImportError, Json, LogLevel, VirtualFile,
 };
 use serde::de::DeserializeOwned;
 use std::{
-    collections::HashSet,
     ffi::c_void,
     future::Future,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -54,7 +53,7 @@ struct Cx {
     /// Whom log lines are of.
     plugin: String,
     services: Option<Services>,
-    operations: Mutex<HashSet<usize>>,
+    operations: Held,
     completed: Mutex<Option<(i32, Vec<u8>)>>,
 }
 
@@ -81,7 +80,7 @@ impl Lent {
         let number = CONTEXTS.add(Cx {
             plugin: plugin.to_owned(),
             services,
-            operations: Mutex::default(),
+            operations: Held::default(),
             completed: Mutex::default(),
         });
         Self { number }
@@ -157,17 +156,24 @@ impl Cx {
 
     /// Gives an operation to the plugin; null where it has too many.
     fn give(&self, make: impl FnOnce() -> usize) -> *mut c_void {
-        let mut held = self.operations.lock().unwrap_or_else(PoisonError::into_inner);
-        let number = if held.len() < MAX_OPERATIONS {
+        let many = self
+            .operations
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .len();
+        let number = if many < MAX_OPERATIONS {
             make()
-        } else if held.len() < MAX_OPERATIONS * 2 {
+        } else if many < MAX_OPERATIONS * 2 {
             let text = format!("the import has {MAX_OPERATIONS} operations that it has not freed");
-            operation::done(Err(ImportError::new(ErrorKind::Limit, text)))
+            self.failed(ImportError::new(ErrorKind::Limit, text))
         } else {
             return std::ptr::null_mut();
         };
-        held.insert(number);
         to_pointer(number)
+    }
+
+    fn failed(&self, error: ImportError) -> usize {
+        operation::done(&self.operations, Err(error))
     }
 
     fn start<F>(&self, future: impl FnOnce(Arc<dyn ImportContext>) -> Result<F, ImportError>) -> *mut c_void
@@ -183,9 +189,13 @@ impl Cx {
                         .await
                         .unwrap_or_else(|| Err(over()))
                 };
-                Ok(operation::start(&services.runtime, Box::pin(future)))
+                Ok(operation::start(
+                    &self.operations,
+                    &services.runtime,
+                    Box::pin(future),
+                ))
             });
-            started.unwrap_or_else(|error| operation::done(Err(error)))
+            started.unwrap_or_else(|error| self.failed(error))
         })
     }
 
@@ -200,7 +210,7 @@ impl Cx {
             status::FAILED
         };
         if !error.is_null() && error.is_aligned() {
-            let given = self.give(|| operation::done(Err(failure)));
+            let given = self.give(|| self.failed(failure));
             #[expect(unsafe_code, reason = "the plugin's place for the error")]
             // SAFETY: the header asks for a place that can be written, or null.
             unsafe {

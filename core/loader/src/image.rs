@@ -67,7 +67,11 @@ fn load(path: &Path) -> Result<Image, String> {
     let library = unsafe { Library::open(Some(path), RTLD_NOW | RTLD_LOCAL) };
     match library {
         Ok(library) => Ok(Image { library }),
-        Err(error) => Err(format!("the system does not load it: {error}")),
+        Err(error) => {
+            let why =
+                std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
+            Err(format!("the system does not load it: {why}"))
+        }
     }
 }
 

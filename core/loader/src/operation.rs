@@ -4,7 +4,7 @@ use altmount_abi::{RawWaker, Slice, status};
 use altmount_sdk::{ErrorKind, ImportError};
 use bytes::Bytes;
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     ffi::c_void,
     future::Future,
     pin::Pin,
@@ -53,7 +53,13 @@ pub(crate) type Answer = Result<Bytes, ImportError>;
 
 static OPERATIONS: LazyLock<Numbered<Operation>> = LazyLock::new(Numbered::new);
 
-struct Operation(Mutex<State>);
+/// The operations of one import that are not freed.
+pub(crate) type Held = Arc<Mutex<HashSet<usize>>>;
+
+struct Operation {
+    state: Mutex<State>,
+    held: Held,
+}
 
 enum State {
     Running(JoinHandle<Answer>),
@@ -62,7 +68,7 @@ enum State {
 
 impl Drop for Operation {
     fn drop(&mut self) {
-        let state = self.0.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
         if let State::Running(task) = state {
             task.abort();
         }
@@ -85,27 +91,43 @@ fn told(answer: Answer) -> State {
 }
 
 /// An operation that is over.
-pub(crate) fn done(answer: Answer) -> usize {
-    OPERATIONS.add(Operation(Mutex::new(told(answer))))
+pub(crate) fn done(held: &Held, answer: Answer) -> usize {
+    add(held, told(answer))
+}
+
+fn add(held: &Held, state: State) -> usize {
+    let number = OPERATIONS.add(Operation {
+        state: Mutex::new(state),
+        held: Arc::clone(held),
+    });
+    held.lock().unwrap_or_else(PoisonError::into_inner).insert(number);
+    number
 }
 
 /// Starts an operation: what is answered at once costs no task.
-pub(crate) fn start(runtime: &Handle, mut future: Pin<Box<dyn Future<Output = Answer> + Send>>) -> usize {
+pub(crate) fn start(
+    held: &Held,
+    runtime: &Handle,
+    mut future: Pin<Box<dyn Future<Output = Answer> + Send>>,
+) -> usize {
     let _context = runtime.enter();
     match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(answer) => done(answer),
+        Poll::Ready(answer) => done(held, answer),
         // The first poll of the task registers its own waker.
-        Poll::Pending => OPERATIONS.add(Operation(Mutex::new(State::Running(runtime.spawn(future))))),
+        Poll::Pending => add(held, State::Running(runtime.spawn(future))),
     }
 }
 
 pub(crate) fn free(number: usize) {
-    OPERATIONS.remove(number);
+    if let Some(operation) = OPERATIONS.remove(number) {
+        let mut held = operation.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.remove(&number);
+    }
 }
 
 /// The state, driven as far as it goes; the bytes stay where they are until the operation is freed.
 fn drive(operation: &Operation, waker: &Waker) -> (i32, Slice) {
-    let mut state = operation.0.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut state = operation.state.lock().unwrap_or_else(PoisonError::into_inner);
     if let State::Running(task) = &mut *state {
         match Pin::new(task).poll(&mut Context::from_waker(waker)) {
             Poll::Pending => return (status::PENDING, Slice::EMPTY),

@@ -10,12 +10,13 @@ use altmount_abi::{
 use host::Host;
 use std::{
     any::Any,
+    cell::RefCell,
     ffi::c_void,
     future::Future,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     ptr,
-    sync::OnceLock,
+    sync::{Once, OnceLock},
     task::{Context, Poll, Waker},
 };
 
@@ -71,7 +72,26 @@ struct Task {
     around: Around,
 }
 
-/// What a panic said. The payload is forgotten on purpose: dropping it may panic again.
+thread_local! {
+    /// Where this thread panicked last.
+    static PLACE: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// Notes the place of every panic of this copy of the standard library, which is the plugin's own where it is loaded.
+fn watch_panics() {
+    static WATCH: Once = Once::new();
+    WATCH.call_once(|| {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            let place = panic.location().map(ToString::to_string);
+            // A thread that is ending has no place to note it.
+            let _noted = PLACE.try_with(|noted| noted.replace(place));
+            before(panic);
+        }));
+    });
+}
+
+/// What a panic said, and where. The payload is forgotten on purpose: dropping it may panic again.
 fn panic_text(payload: Box<dyn Any + Send>) -> String {
     let text = payload
         .downcast_ref::<&'static str>()
@@ -79,7 +99,10 @@ fn panic_text(payload: Box<dyn Any + Send>) -> String {
         .or_else(|| payload.downcast_ref::<String>().cloned())
         .unwrap_or_else(|| "no message".to_owned());
     std::mem::forget(payload);
-    text
+    match PLACE.try_with(RefCell::take) {
+        Ok(Some(place)) => format!("{text} ({place})"),
+        _ => text,
+    }
 }
 
 fn panicked(what: &str, payload: Box<dyn Any + Send>) -> ImportError {
@@ -108,6 +131,7 @@ unsafe extern "C" fn create<T: Importer>(
 ) -> *mut c_void {
     // SAFETY: the host gives a table that lives for ever, and `cx` for this call.
     let said = unsafe { Host::new(host, cx) };
+    watch_panics();
     let made = catch_unwind(AssertUnwindSafe(|| {
         // SAFETY: the host lends the configuration for this call.
         let config: Json = serde_json::from_slice(unsafe { config.bytes() }).map_err(|e| {
