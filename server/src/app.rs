@@ -6,13 +6,16 @@ use crate::{
     files::Streams,
     http::{Api, ApiKey, Limits, Public, service},
     net,
+    plugins::Reread,
     webdav::{self, WebDav},
 };
-use altmount_engine::{Engine, Registry};
+use altmount_engine::Engine;
 use altmount_store::Store;
 use altmount_usenet::Pool;
 use altmount_vfs::{ArticleSource, Vfs};
-use anyhow::{Context, Result, bail};
+#[cfg(not(all(target_os = "linux", feature = "fuse")))]
+use anyhow::bail;
+use anyhow::{Context, Result};
 use axum::{Router, response::Html, routing::get};
 use std::{
     path::Path,
@@ -39,14 +42,9 @@ impl Core {
     /// none of, or one refuses what is configured for it.
     pub async fn start(settings: &Settings, data_dir: &Path) -> Result<Self> {
         install_crypto();
-        let (registry, refused) = Registry::linked(&settings.plugin_config, &settings.plugin_priority);
-        if !refused.is_empty() {
-            let lines: Vec<String> = refused
-                .iter()
-                .map(|refused| format!("importer '{}': {}", refused.id, refused.reason))
-                .collect();
-            bail!("{}", lines.join("\n"));
-        }
+        let (wanted, folder) = (settings.clone(), data_dir.to_owned());
+        let loading = move || crate::plugins::registry(&wanted, Some(&folder));
+        let registry = tokio::task::spawn_blocking(loading).await??;
         let pool = Pool::new(settings.providers.clone())?;
         let articles: Arc<dyn ArticleSource> = pool.clone();
         let vfs = Vfs::new(articles, settings.vfs.clone())?;
@@ -123,6 +121,16 @@ impl App {
     /// # Errors
     /// Those of [`Core::start`], and where a secret cannot be read or made.
     pub async fn start(settings: Settings, data: &DataDir) -> Result<Self> {
+        // Whoever reads no file has the same settings for ever.
+        let same = settings.clone();
+        Self::start_with(settings, data, Reread::new(move || Ok(same.clone()))).await
+    }
+
+    /// The same, with a way to read the configuration again.
+    ///
+    /// # Errors
+    /// Those of [`Self::start`].
+    pub async fn start_with(settings: Settings, data: &DataDir, reread: Reread) -> Result<Self> {
         let key = ApiKey::new(data.make_api_key()?);
         let password = match settings.webdav.as_ref().map(|webdav| webdav.password.clone()) {
             None => None,
@@ -146,6 +154,9 @@ impl App {
             streams: streams.clone(),
             public: Public::new(settings.webdav.as_ref().map(|_| webdav::PREFIX)),
             trials: Arc::default(),
+            reloads: Arc::default(),
+            reread,
+            data_dir: data.path().to_owned(),
             started: Instant::now(),
             limits: Limits {
                 max_body: settings.server.max_body,

@@ -15,6 +15,7 @@ pub mod files;
 pub mod fuse;
 pub mod http;
 pub mod net;
+pub mod plugins;
 pub mod webdav;
 
 // An importer makes itself known by being linked, and is linked by being named.

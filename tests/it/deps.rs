@@ -32,6 +32,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ),
     // It shares nothing with what it tests.
     ("altmount-newsd", &[]),
+    ("altmount-misbehave", &["altmount-sdk"]),
 ];
 
 /// What a plugin may use: an importer, or an example of one. The umbrella may use the importers besides.
@@ -41,7 +42,12 @@ const PLUGIN: &[&str] = &["altmount-sdk", "altmount-archive", "altmount-par2"];
 const EVERYTHING: &[&str] = &["altmount", "altmount-tests"];
 
 /// What tests and benches may use beyond that.
-const FOR_TESTS: &[&str] = &["altmount-testkit", "altmount-newsd"];
+const FOR_TESTS: &[&str] = &[
+    "altmount-testkit",
+    "altmount-newsd",
+    "altmount-misbehave",
+    "altmount-example-hello",
+];
 
 /// Libraries that one package alone may use.
 const ALONE: &[(&str, &str)] = &[

@@ -279,6 +279,7 @@ async fn the_description_is_complete() {
         "get /api/importers",
         "get /api/library",
         "get /api/openapi.json",
+        "get /api/plugins",
         "get /api/providers",
         "get /api/queue",
         "get /api/queue/events",
@@ -288,6 +289,8 @@ async fn the_description_is_complete() {
         "get /api/stream/{file_id}",
         "get /api/streams",
         "post /api/import/file",
+        "post /api/plugins/reload",
+        "post /api/plugins/{id}/resume",
         "post /api/providers/test",
         "post /api/queue/{id}/retry",
     ];

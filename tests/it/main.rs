@@ -12,5 +12,6 @@ mod http_stream;
 mod kills;
 #[cfg(target_os = "linux")]
 mod mount;
+mod plugins;
 mod shutdown;
 mod webdav;

@@ -4,7 +4,7 @@ use crate::{
     ImportLimits,
     error::{import_error_of_fetch, import_error_of_read},
     progress::Progress,
-    registry::Registered,
+    registered::Registered,
     staging::Staging,
 };
 use altmount_model::{ArticleTable, Content, JobId, MessageId, TableNo};

@@ -61,7 +61,7 @@ impl Engine {
         let shared = Arc::new(Shared {
             store,
             vfs,
-            registry,
+            registry: std::sync::RwLock::new(Arc::new(registry)),
             events: Arc::new(Events::new(config.event_capacity)),
             wake: Notify::new(),
             announce: RwLock::new(()),
@@ -123,8 +123,14 @@ impl Engine {
     }
 
     /// The importers.
-    pub fn registry(&self) -> &Registry {
-        &self.imports.shared.registry
+    pub fn registry(&self) -> Arc<Registry> {
+        self.imports.shared.registry()
+    }
+
+    /// Uses other importers from the next import on; those under way end with the ones that they began with.
+    pub fn set_registry(&self, registry: Registry) {
+        let held = &self.imports.shared.registry;
+        *held.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(registry);
     }
 
     /// What the reader has served and holds.

@@ -6,6 +6,7 @@ use crate::{
     panics,
     password::split_password,
     progress::Progress,
+    registered::Code,
     registry::{Choice, ChoiceRecord, HEAD_BYTES, Registry},
     staging::{Staged, Staging},
     verify,
@@ -14,7 +15,7 @@ use altmount_model::{JobId, VPath};
 use altmount_sdk::{ErrorKind, ImportError, ImportRequest, Summary};
 use altmount_vfs::Vfs;
 use bytes::Bytes;
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tracing::Instrument;
 
@@ -59,7 +60,7 @@ impl From<ImportError> for Ended {
 
 /// What an execution needs of the engine.
 pub(crate) struct Host<'a> {
-    pub(crate) registry: &'a Registry,
+    pub(crate) registry: Arc<Registry>,
     pub(crate) vfs: &'a Arc<Vfs>,
     pub(crate) config: &'a EngineConfig,
 }
@@ -156,7 +157,8 @@ impl Host<'_> {
         let (release_name, _) = split_password(self.registry.release_name(&input.file_name));
         let mut request = ImportRequest::new(&input.file_name, release_name, input.bytes.len() as u64);
         request.passwords = input.passwords;
-        let cx = JobContext::new(
+        let asked = stop.child_token();
+        let cx = Arc::new(JobContext::new(
             input.job,
             Arc::clone(&choice.importer),
             input.bytes,
@@ -164,22 +166,32 @@ impl Host<'_> {
             Arc::clone(self.vfs),
             limits,
             progress,
-            stop.child_token(),
-        );
-        let importer = Arc::clone(&choice.importer.importer);
+            asked.clone(),
+        ));
         let span = tracing::info_span!(
             "import",
             job.id = input.job.map(|j| j.0),
             importer.id = choice.record.importer
         );
+        let chosen = Arc::clone(&choice.importer);
         // A task of its own: an importer that blocks its thread cannot keep its worker from ending the job.
-        let run = async move { importer.import(request, &cx).await };
+        let run = async move {
+            match &chosen.code {
+                Code::Linked(importer) => importer.import(request, &*cx).await,
+                // On a thread of its own, and it ends by itself where it is told to.
+                Code::Loaded(plugin) => Arc::clone(plugin).import(request, cx, asked).await,
+            }
+        };
+        let loaded = matches!(choice.importer.code, Code::Loaded(_));
+        let started = std::time::Instant::now();
         let mut task = AbortOnDropHandle::new(tokio::spawn(run.instrument(span)));
         let ended = tokio::select! {
             ended = &mut task => ended,
             () = stop.cancelled() => {
                 staging.close();
-                task.abort();
+                if !loaded {
+                    task.abort();
+                }
                 let gone = tokio::time::timeout(self.config.cancel_grace, &mut task).await;
                 if gone.is_err() {
                     choice.importer.quarantine("it did not stop when it was told to");
@@ -188,14 +200,34 @@ impl Host<'_> {
             }
         };
         let staged = staging.close();
+        let counters = &choice.importer.counters;
+        let took = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        counters.busy_ms.fetch_add(took, Ordering::Relaxed);
+        counters.imports.fetch_add(1, Ordering::Relaxed);
+        if !matches!(ended, Ok(Ok(_))) {
+            counters.failed.fetch_add(1, Ordering::Relaxed);
+        }
         match ended {
             Ok(Ok(summary)) => Ok((summary, staged)),
-            Ok(Err(error)) => Err(error.into()),
+            Ok(Err(error)) => {
+                if error.kind == ErrorKind::Panicked {
+                    choice.importer.panicked();
+                }
+                // Foreign code: whoever reads of the failure must see whose it is.
+                let error = match &choice.importer.file {
+                    Some(file) => error
+                        .with("importer", &choice.record.importer)
+                        .with("plugin", file.path.display()),
+                    None => error,
+                };
+                Err(error.into())
+            }
             Err(error) => {
                 let what = match error.try_into_panic() {
                     Ok(payload) => panics::text(payload),
                     Err(error) => error.to_string(),
                 };
+                choice.importer.panicked();
                 let text = format!("the importer '{}' panicked: {what}", choice.record.importer);
                 Err(ImportError::new(ErrorKind::Panicked, text).into())
             }

@@ -27,6 +27,7 @@ mod names;
 mod panics;
 mod password;
 mod progress;
+mod registered;
 mod registry;
 mod service;
 mod shared;
@@ -43,7 +44,8 @@ pub use events::{Event, LibraryChange};
 pub use inspect::{InspectedFile, Inspection};
 pub use library::{Library, OpenError, OpenFile};
 pub use password::split_password;
-pub use registry::{Choice, ChoiceRecord, HEAD_BYTES, Refused, Registered, Registry, RunnerUp};
+pub use registered::{Counters, LibraryFile, Registered};
+pub use registry::{Choice, ChoiceRecord, HEAD_BYTES, LoadedFile, Refused, Registry, RunnerUp};
 pub use service::{ImportService, InspectError, SubmitRequest, SubmitSource};
 pub use worker::WorkerStatus;
 

@@ -1,16 +1,17 @@
 //! Which importers there are, which files they take, and which one gets a file.
 
-use crate::panics;
-use altmount_sdk::{Confidence, FileType, Importer, Json, Manifest, Registration, json};
+use crate::{
+    panics,
+    registered::{Code, Registered, strip_extension},
+};
+use altmount_loader::{LoadError, Opened};
+use altmount_sdk::{Confidence, Json, Registration, json};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    path::PathBuf,
+    sync::Arc,
     time::Duration,
 };
 use tokio::sync::mpsc;
@@ -25,19 +26,21 @@ const PROBE_TIME: Duration = Duration::from_secs(2);
 pub struct Registry {
     /// Sorted by [`Registered::rank`]: who is earlier wins among the equally sure.
     entries: Vec<Arc<Registered>>,
+    /// What is not in use, and why.
+    refused: Vec<Refused>,
 }
 
-/// One importer.
-pub struct Registered {
-    /// What it says of itself.
-    pub manifest: Manifest,
-    /// Whether it is linked into the program (and not loaded from a file).
-    pub linked: bool,
-    /// The operator's priority; the higher one goes first.
-    pub priority: i32,
-    pub(crate) importer: Arc<dyn Importer>,
-    magics: Vec<(u64, Vec<u8>)>,
-    quarantined: AtomicBool,
+/// A library that the operator listed, opened or not.
+#[derive(Debug)]
+pub struct LoadedFile {
+    /// Where it lies.
+    pub path: PathBuf,
+    /// The id of an importer whose place it takes.
+    pub replaces: Option<String>,
+    /// Whether the server does not start without it.
+    pub required: bool,
+    /// What came of opening it.
+    pub opened: Result<Opened, LoadError>,
 }
 
 /// Why a registration, or a piece of configuration for one, is not in use.
@@ -47,6 +50,24 @@ pub struct Refused {
     pub id: String,
     /// What is wrong, and what can be done.
     pub reason: String,
+    /// The library that it is of; `None` for what is part of the program or of the configuration.
+    pub path: Option<PathBuf>,
+    /// Whether another importer of the same id is in use instead.
+    pub shadowed: bool,
+    /// Whether the server may start without it: so it is with libraries that are not `required`.
+    pub optional: bool,
+}
+
+impl Refused {
+    fn fault(id: &str, reason: String) -> Self {
+        Self {
+            id: id.to_owned(),
+            reason,
+            path: None,
+            shadowed: false,
+            optional: false,
+        }
+    }
 }
 
 /// Who imports a file, and who else would.
@@ -92,7 +113,17 @@ impl Registry {
         config: &BTreeMap<String, Json>,
         priorities: &BTreeMap<String, i32>,
     ) -> (Self, Vec<Refused>) {
-        Self::from_registrations(Registration::linked().copied(), config, priorities)
+        Self::with_files(Vec::new(), config, priorities)
+    }
+
+    /// The same with importers of loaded libraries. Of one id, the linked one is in use; among libraries, the first in the list.
+    /// A library that `replaces` an id goes before whoever has it. What was refused is kept with the registry, too.
+    pub fn with_files(
+        files: Vec<LoadedFile>,
+        config: &BTreeMap<String, Json>,
+        priorities: &BTreeMap<String, i32>,
+    ) -> (Self, Vec<Refused>) {
+        Self::build(Registration::linked().copied(), files, config, priorities)
     }
 
     /// The same for a list of registrations.
@@ -101,52 +132,116 @@ impl Registry {
         config: &BTreeMap<String, Json>,
         priorities: &BTreeMap<String, i32>,
     ) -> (Self, Vec<Refused>) {
+        Self::build(registrations, Vec::new(), config, priorities)
+    }
+
+    /// The same for a list of registrations and one of libraries.
+    pub fn build(
+        registrations: impl IntoIterator<Item = Registration>,
+        files: Vec<LoadedFile>,
+        config: &BTreeMap<String, Json>,
+        priorities: &BTreeMap<String, i32>,
+    ) -> (Self, Vec<Refused>) {
         let mut refused = Vec::new();
-        let mut found = Vec::new();
-        for registration in registrations {
-            match catch_unwind(registration.manifest) {
-                Ok(manifest) => found.push((manifest, registration.create)),
-                Err(payload) => refused.push(Refused {
-                    id: String::new(),
-                    reason: format!("an importer panicked in its manifest: {}", panics::text(payload)),
-                }),
-            }
-        }
-        // `inventory` gives no order: two importers of one id must not change places from start to start.
-        found.sort_by(|(a, _), (b, _)| (&a.id, &a.version).cmp(&(&b.id, &b.version)));
         let mut entries: Vec<Arc<Registered>> = Vec::new();
         let mut known = BTreeSet::new();
-        for (manifest, create) in found {
+        let replaced: BTreeMap<String, PathBuf> = files
+            .iter()
+            .filter(|file| file.opened.is_ok())
+            .filter_map(|file| Some((file.replaces.clone()?, file.path.clone())))
+            .collect();
+        let priority = |id: &str| priorities.get(id).copied().unwrap_or(0);
+        for (manifest, create) in manifests(registrations, &mut refused) {
             let id = manifest.id.clone();
-            let taken = !known.insert(id.clone());
-            let made = if taken {
+            if let Some(by) = replaced.get(&id) {
+                refused.push(Refused {
+                    shadowed: true,
+                    optional: true,
+                    ..Refused::fault(&id, format!("the plugin '{}' replaces it", by.display()))
+                });
+                continue;
+            }
+            let made = if known.insert(id.clone()) {
+                Registered::linked(manifest, create, config.get(&id), priority(&id))
+            } else {
                 Err(format!(
                     "there is another importer '{id}'; ids are unique, rename one of the two"
                 ))
-            } else {
-                Registered::make(
-                    manifest,
-                    create,
-                    config.get(&id),
-                    priorities.get(&id).copied().unwrap_or(0),
-                )
             };
             match made {
                 Ok(entry) => entries.push(Arc::new(entry)),
-                Err(reason) => refused.push(Refused { id, reason }),
+                Err(reason) => refused.push(Refused::fault(&id, reason)),
             }
         }
+        for file in files {
+            let refuse = |id: &str, reason, shadowed| Refused {
+                path: Some(file.path.clone()),
+                shadowed,
+                optional: !file.required,
+                ..Refused::fault(id, reason)
+            };
+            let opened = match file.opened {
+                Ok(opened) => opened,
+                Err(error) => {
+                    refused.push(refuse("", error.reason, false));
+                    continue;
+                }
+            };
+            let id = opened.manifest.id.clone();
+            // Another library may have it, and replaced by this one is what nobody else has now.
+            if known.contains(&id) {
+                let reason = format!(
+                    "there is an importer '{id}' already, which goes first; 'replaces: {id}' turns that round"
+                );
+                refused.push(refuse(&id, reason, true));
+                continue;
+            }
+            let config = config.get(&id).cloned().unwrap_or_else(|| json!({}));
+            match Registered::loaded(opened, &config, priority(&id)) {
+                Ok(entry) => {
+                    known.insert(id);
+                    entries.push(Arc::new(entry));
+                }
+                Err(reason) => refused.push(refuse(&id, reason, false)),
+            }
+        }
+        // What is configured for an importer that is refused has its reader, who is not there.
+        known.extend(refused.iter().map(|refused| refused.id.clone()));
+        let some_file_failed = refused.iter().any(|refused| refused.path.is_some());
         for id in config.keys().chain(priorities.keys()).collect::<BTreeSet<_>>() {
             if !known.contains(id) {
-                let ids = known.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+                let ids: Vec<&str> = known
+                    .iter()
+                    .map(String::as_str)
+                    .filter(|id| !id.is_empty())
+                    .collect();
                 refused.push(Refused {
-                    id: id.clone(),
-                    reason: format!("the configuration names the importer '{id}', there are: {ids}"),
+                    // It may be that of a library that did not get as far as telling its id.
+                    optional: some_file_failed,
+                    ..Refused::fault(
+                        id,
+                        format!(
+                            "the configuration names the importer '{id}', there are: {}",
+                            ids.join(", ")
+                        ),
+                    )
                 });
             }
         }
         entries.sort_by(|a, b| a.rank().cmp(&b.rank()));
-        (Self { entries }, refused)
+        let kept = refused.clone();
+        (
+            Self {
+                entries,
+                refused: kept,
+            },
+            refused,
+        )
+    }
+
+    /// What is not in use, and why.
+    pub fn refused(&self) -> &[Refused] {
+        &self.refused
     }
 
     /// The importers, the one that wins among the equally sure first.
@@ -203,7 +298,7 @@ impl Registry {
     /// An importer that panics when it is asked, or does not answer within two seconds, counts as not taking it.
     pub async fn choose(&self, file_name: &str, head: &[u8], pinned: Option<&str>) -> Option<Choice> {
         if let Some(id) = pinned {
-            let importer = Arc::clone(self.get(id).filter(|entry| !entry.quarantined())?);
+            let importer = Arc::clone(self.get(id).filter(|entry| entry.quarantined().is_none())?);
             return Some(Choice {
                 record: importer.record(Confidence::CERTAIN, true, Vec::new()),
                 importer,
@@ -237,10 +332,35 @@ impl Registry {
             .map(|m| m.essence_str().to_owned())
             .collect();
         self.entries.iter().filter(move |entry| {
-            !entry.quarantined()
+            entry.quarantined().is_none()
                 && entry.declares(file_name, &media_types, &head[..head.len().min(HEAD_BYTES)])
         })
     }
+}
+
+type Found = (
+    altmount_sdk::Manifest,
+    fn(Json) -> altmount_sdk::Result<Box<dyn altmount_sdk::Importer>>,
+);
+
+/// The manifests of linked importers by id: `inventory` gives no order, and two importers of one id must not change places
+/// from start to start.
+fn manifests(
+    registrations: impl IntoIterator<Item = Registration>,
+    refused: &mut Vec<Refused>,
+) -> Vec<Found> {
+    let mut found = Vec::new();
+    for registration in registrations {
+        match catch_unwind(registration.manifest) {
+            Ok(manifest) => found.push((manifest, registration.create)),
+            Err(payload) => {
+                let text = format!("an importer panicked in its manifest: {}", panics::text(payload));
+                refused.push(Refused::fault("", text));
+            }
+        }
+    }
+    found.sort_by(|(a, _), (b, _)| (&a.id, &a.version).cmp(&(&b.id, &b.version)));
+    found
 }
 
 /// Asks each candidate. One that does not answer is given up for good, and the rest are asked without it.
@@ -275,13 +395,20 @@ async fn ask(candidates: &[Arc<Registered>], file_name: &str, head: &[u8]) -> Ve
     let (list, name, head) = (candidates.to_vec(), file_name.to_owned(), head.to_vec());
     let work = move || {
         for entry in list {
-            let answer = catch_unwind(AssertUnwindSafe(|| entry.importer.probe(&name, &head)));
-            let confidence = answer.unwrap_or_else(|payload| {
+            let answer = match &entry.code {
+                Code::Linked(importer) => {
+                    catch_unwind(AssertUnwindSafe(|| importer.probe(&name, &head))).map_err(panics::text)
+                }
+                Code::Loaded(plugin) => plugin
+                    .probe(&name, &head)
+                    .ok_or_else(|| "it says no more".to_owned()),
+            };
+            let confidence = answer.unwrap_or_else(|text| {
                 tracing::warn!(
                     importer.id = entry.manifest.id,
-                    "the importer panicked when it was asked about '{name}': {}",
-                    panics::text(payload)
+                    "the importer panicked when it was asked about '{name}': {text}"
                 );
+                entry.panicked();
                 Confidence::NO
             });
             if answers.try_send(confidence).is_err() {
@@ -300,136 +427,4 @@ async fn ask(candidates: &[Arc<Registered>], file_name: &str, head: &[u8]) -> Ve
         all.push(confidence);
     }
     all
-}
-
-impl Registered {
-    fn make(
-        manifest: Manifest,
-        create: fn(Json) -> altmount_sdk::Result<Box<dyn Importer>>,
-        config: Option<&Json>,
-        priority: i32,
-    ) -> Result<Self, String> {
-        let magics = check(&manifest)?;
-        let config = config.cloned().unwrap_or_else(|| json!({}));
-        let importer = catch_unwind(AssertUnwindSafe(|| create(config)))
-            .map_err(|payload| format!("it panicked when it was made: {}", panics::text(payload)))?
-            .map_err(|error| format!("it does not accept its configuration: {error}"))?;
-        Ok(Self {
-            manifest,
-            linked: true,
-            priority,
-            importer: Arc::from(importer),
-            magics,
-            quarantined: AtomicBool::new(false),
-        })
-    }
-
-    /// Whether the manifest declares this host service.
-    pub fn declares_capability(&self, capability: &str) -> bool {
-        self.manifest.capabilities.iter().any(|c| c == capability)
-    }
-
-    /// Whether the importer stopped to answer and is not used until the next start.
-    pub fn quarantined(&self) -> bool {
-        self.quarantined.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn quarantine(&self, reason: &str) {
-        if !self.quarantined.swap(true, Ordering::Relaxed) {
-            tracing::error!(
-                importer.id = self.manifest.id,
-                "the importer is not used until the next start: {reason}"
-            );
-        }
-    }
-
-    /// Who is smaller goes first among the equally sure.
-    fn rank(&self) -> impl Ord + '_ {
-        use std::cmp::Reverse;
-        (
-            Reverse(self.priority),
-            Reverse(self.manifest.priority),
-            !self.linked,
-            &self.manifest.id,
-        )
-    }
-
-    fn record(&self, confidence: Confidence, pinned: bool, runners_up: Vec<RunnerUp>) -> ChoiceRecord {
-        ChoiceRecord {
-            importer: self.manifest.id.clone(),
-            version: self.manifest.version.clone(),
-            confidence,
-            pinned,
-            runners_up,
-        }
-    }
-
-    fn declares(&self, file_name: &str, media_types: &[String], head: &[u8]) -> bool {
-        let fits = |t: &FileType| {
-            t.extensions
-                .iter()
-                .any(|extension| strip_extension(file_name, extension).is_some())
-                || t.media_types
-                    .iter()
-                    .any(|m| media_types.iter().any(|guess| guess.eq_ignore_ascii_case(m)))
-        };
-        self.manifest.file_types.iter().any(fits)
-            || self.magics.iter().any(|(offset, magic)| {
-                usize::try_from(*offset)
-                    .ok()
-                    .and_then(|at| head.get(at..))
-                    .is_some_and(|bytes| bytes.starts_with(magic))
-            })
-    }
-}
-
-impl fmt::Debug for Registered {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Registered")
-            .field("id", &self.manifest.id)
-            .field("version", &self.manifest.version)
-            .finish_non_exhaustive()
-    }
-}
-
-/// Checks what the rest relies on, and decodes the signatures.
-fn check(manifest: &Manifest) -> Result<Vec<(u64, Vec<u8>)>, String> {
-    let id = &manifest.id;
-    let id_ok = (1..=64).contains(&id.len())
-        && id
-            .bytes()
-            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
-    if !id_ok {
-        return Err(format!(
-            "'{}' is no importer id (1 to 64 of a-z, 0-9 and '-')",
-            id.escape_default()
-        ));
-    }
-    for extension in manifest.extensions() {
-        let ok = !extension.is_empty()
-            && !extension.starts_with('.')
-            && !extension.contains(['/', '\\'])
-            && extension.to_lowercase() == extension;
-        if !ok {
-            return Err(format!(
-                "'{}' is no file name extension (lower case, without a leading dot)",
-                extension.escape_default()
-            ));
-        }
-    }
-    let magics = manifest.file_types.iter().flat_map(|t| &t.magic);
-    magics
-        .map(|magic| match hex::decode(&magic.hex) {
-            Ok(bytes) if !bytes.is_empty() => Ok((magic.offset, bytes)),
-            _ => Err(format!("the signature '{}' is not hexadecimal", magic.hex)),
-        })
-        .collect()
-}
-
-/// `name` without `.extension`, in any case of letters; `None` where it has another one or nothing would be left.
-fn strip_extension<'a>(name: &'a str, extension: &str) -> Option<&'a str> {
-    let at = name.len().checked_sub(extension.len())?;
-    let (stem, end) = (name.get(..at)?, name.get(at..)?);
-    let stem = stem.strip_suffix('.')?;
-    (!stem.is_empty() && end.to_lowercase() == extension).then_some(stem)
 }

@@ -100,7 +100,7 @@ impl ImportService {
             Path::new(&given),
             &file.canonical,
             relative_path.as_deref(),
-            split_password(shared.registry.release_name(&file.name)).0,
+            split_password(shared.registry().release_name(&file.name)).0,
         )
         .map_err(|error| SubmitError::PathInvalid {
             path: given.clone(),
@@ -153,11 +153,11 @@ impl ImportService {
     async fn read(&self, given: &str, importer: Option<&str>) -> Result<ReadFile, SubmitError> {
         let shared = &self.shared;
         if let Some(id) = importer
-            && shared.registry.get(id).is_none()
+            && shared.registry().get(id).is_none()
         {
             return Err(SubmitError::UnknownImporter {
                 id: id.to_owned(),
-                known: shared.registry.ids(),
+                known: shared.registry().ids(),
             });
         }
         let limit = shared.config.max_source_bytes;
@@ -168,10 +168,10 @@ impl ImportService {
             Ok(source)
         })
         .await?;
-        if importer.is_none() && !shared.registry.takes(&source.name, source.head()) {
+        if importer.is_none() && !shared.registry().takes(&source.name, source.head()) {
             return Err(SubmitError::UnsupportedType {
                 file_name: source.name,
-                taken: shared.registry.extensions(),
+                taken: shared.registry().extensions(),
             });
         }
         let memory = self.reserve(source.size.min(limit)).await?;

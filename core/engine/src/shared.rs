@@ -20,7 +20,8 @@ use tokio_util::sync::CancellationToken;
 pub(crate) struct Shared {
     pub(crate) store: Store,
     pub(crate) vfs: Arc<Vfs>,
-    pub(crate) registry: Registry,
+    /// Exchanged as a whole where plugins are loaded anew; imports under way keep the one that they began with.
+    pub(crate) registry: std::sync::RwLock<Arc<Registry>>,
     pub(crate) config: EngineConfig,
     pub(crate) events: Arc<Events>,
     /// Something may be due. A permit is kept where no worker waits, and each worker that finds a job passes it on.
@@ -65,10 +66,14 @@ impl Control {
 impl Shared {
     pub(crate) fn host(&self) -> Host<'_> {
         Host {
-            registry: &self.registry,
+            registry: self.registry(),
             vfs: &self.vfs,
             config: &self.config,
         }
+    }
+
+    pub(crate) fn registry(&self) -> Arc<Registry> {
+        Arc::clone(&self.registry.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub(crate) fn publish(&self, event: Event) {

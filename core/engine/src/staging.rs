@@ -1,6 +1,6 @@
 //! Where an import's files wait, seen by nobody, until all of them are committed in one step.
 
-use crate::{ImportLimits, names::Names, registry::Registered};
+use crate::{ImportLimits, names::Names, registered::Registered};
 use altmount_model::{ArticleTable, Content, MAX_PATH_BYTES, Node, TableNo, VPath};
 use altmount_sdk::{Attributes, ByteRange, ErrorKind, ImportError, Result, Role, VirtualFile};
 use altmount_store::NewFile;

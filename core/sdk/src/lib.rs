@@ -11,6 +11,7 @@ mod error;
 pub mod http;
 mod importer;
 mod manifest;
+mod shim;
 pub mod usenet;
 
 pub use altmount_model as model;
@@ -52,7 +53,11 @@ impl Registration {
 
 inventory::collect!(Registration);
 
-/// Makes an importer known to a host that links this crate.
+/// Makes an importer known to a host that links this crate, and exports what a host needs that loads it from a file: the
+/// crate type `["cdylib", "rlib"]` is all that the second one takes.
+///
+/// With `export_importer!(T, runtime = tokio)` the import runs inside a tokio runtime of the plugin's own where it was
+/// loaded; the crate depends on `tokio` (`rt-multi-thread`) then.
 ///
 /// ```
 /// use altmount_sdk::*;
@@ -79,11 +84,61 @@ inventory::collect!(Registration);
 #[macro_export]
 macro_rules! export_importer {
     ($importer:ty) => {
+        $crate::export_importer!(@export $importer, $crate::__private::plain);
+    };
+    ($importer:ty, runtime = tokio) => {
+        $crate::export_importer!(@export $importer, {
+            // The plugin's own tokio, whatever the host has: a second copy knows nothing of the first one's threads.
+            fn enter(poll: &mut dyn FnMut()) {
+                static RUNTIME: std::sync::OnceLock<tokio::runtime::Runtime> = std::sync::OnceLock::new();
+                let runtime = RUNTIME.get_or_init(|| {
+                    tokio::runtime::Builder::new_multi_thread()
+                        .worker_threads(1)
+                        .enable_all()
+                        .build()
+                        .expect("the importer's own runtime starts")
+                });
+                let _entered = runtime.enter();
+                poll();
+            }
+            enter
+        });
+    };
+    (@export $importer:ty, $around:expr) => {
         $crate::__private::inventory::submit! { $crate::Registration::of::<$importer>() }
+
+        #[cfg(panic = "abort")]
+        compile_error!("an importer needs panic = \"unwind\": its panics are caught and fail one import alone");
+
+        const _: () = {
+            use $crate::__private::{PluginV1, Slice, c_void, import, manifest, table, with};
+
+            extern "C" fn exported_manifest() -> Slice {
+                static MADE: std::sync::OnceLock<Vec<u8>> = std::sync::OnceLock::new();
+                manifest::<$importer>(&MADE)
+            }
+
+            #[expect(unsafe_code, reason = "a function of the exported table")]
+            unsafe extern "C" fn exported_import(
+                instance: *mut c_void,
+                cx: *const c_void,
+                request: Slice,
+            ) -> *mut c_void {
+                // SAFETY: the host keeps to the header, as this function's table says.
+                unsafe { import::<$importer>(instance, cx, request, $around) }
+            }
+
+            #[expect(unsafe_code, reason = "the symbol's name holds the crate's, so that no two are the same")]
+            #[unsafe(export_name = concat!("importer_plugin__", env!("CARGO_CRATE_NAME")))]
+            pub static EXPORTED: PluginV1 = with(table::<$importer>(), exported_manifest, exported_import);
+        };
     };
 }
 
 #[doc(hidden)]
 pub mod __private {
+    pub use crate::shim::{import, manifest, plain, table, with};
+    pub use altmount_abi::{PluginV1, Slice};
     pub use inventory;
+    pub use std::ffi::c_void;
 }

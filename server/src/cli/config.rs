@@ -2,8 +2,7 @@
 
 use super::Global;
 use crate::config::{reference_markdown, sample_yaml};
-use altmount_engine::Registry;
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::{Subcommand, ValueEnum};
 use std::process::ExitCode;
 
@@ -42,14 +41,7 @@ pub(super) fn run(global: &Global, command: &Command) -> Result<ExitCode> {
         Command::Check => {
             let data = global.data()?;
             let settings = global.settings(&data)?;
-            let (_, refused) = Registry::linked(&settings.plugin_config, &settings.plugin_priority);
-            if !refused.is_empty() {
-                let lines: Vec<String> = refused
-                    .iter()
-                    .map(|refused| format!("plugins, '{}': {}", refused.id, refused.reason))
-                    .collect();
-                bail!("{}", lines.join("\n"));
-            }
+            crate::plugins::registry(&settings, Some(data.path()))?;
             println!("the configuration can be used");
         }
         Command::Show => {

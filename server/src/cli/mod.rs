@@ -7,6 +7,7 @@ mod import;
 mod inspect;
 mod key;
 mod mount;
+mod plugin;
 mod serve;
 
 pub use demo::{Demo, Step, Verdict};
@@ -64,6 +65,9 @@ enum Command {
     /// The API key.
     #[command(subcommand)]
     Key(key::Command),
+    /// Importers, and libraries with importers.
+    #[command(subcommand)]
+    Plugin(plugin::Command),
 }
 
 /// Runs the program with the process's arguments.
@@ -82,6 +86,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Inspect(arguments) => inspect::run(&global, &arguments),
         Command::Config(command) => config::run(&global, &command),
         Command::Key(command) => key::run(&global, &command),
+        Command::Plugin(command) => plugin::run(&global, &command),
     };
     result.unwrap_or_else(|error| {
         eprintln!("altmount: {error:#}");

@@ -5,6 +5,7 @@ use crate::{
     app::{App, WEBDAV_PATH},
     config::{Settings, sample_yaml},
     data::DataDir,
+    plugins::Reread,
 };
 use anyhow::Result;
 use std::{io::Write, net::SocketAddr, process::ExitCode};
@@ -36,7 +37,9 @@ async fn serve(global: &Global, settings: Settings, data: &DataDir) -> Result<Ex
     let password_configured = settings.webdav.as_ref().is_some_and(|w| w.password.is_some());
     let mount_path = settings.mount.path.clone();
     let providers = settings.providers.iter().filter(|p| p.enabled).count();
-    let app = App::start(settings, data).await?;
+    let (flags, folder) = (global.clone(), data.clone());
+    let reread = Reread::new(move || flags.settings(&folder));
+    let app = App::start_with(settings, data, reread).await?;
     let listener = match app.listen().await {
         Ok(listener) => listener,
         Err(error) => {

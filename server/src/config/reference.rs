@@ -1,6 +1,6 @@
 //! The reference page and the sample file, made from the types, so that they cannot say anything else than the program does.
 
-use super::{Config, Provider, env};
+use super::{Config, PluginFile, Provider, env};
 use serde_json::Value as Json;
 use std::fmt::Write;
 use yaml_serde::Value as Yaml;
@@ -35,10 +35,13 @@ fn below(schema: &Json, defaults: &Yaml) -> Vec<Key> {
                 .get("items")
                 .filter(|items| items.get("properties").is_some());
             let keys = match items {
-                Some(items) => below(
-                    items,
-                    &yaml_serde::to_value(Provider::default()).unwrap_or(Yaml::Null),
-                ),
+                Some(items) => {
+                    let item = match name {
+                        "load" => yaml_serde::to_value(PluginFile::default()),
+                        _ => yaml_serde::to_value(Provider::default()),
+                    };
+                    below(items, &item.unwrap_or(Yaml::Null))
+                }
                 None => below(part, default),
             };
             Some(Key {
@@ -123,10 +126,10 @@ fn sample_keys(out: &mut String, indent: &str, section: &Key) {
         prose(out, &inner, &key.doc);
         let lead = dash.unwrap_or_else(|| format!("{inner}#"));
         if key.keys.is_empty() {
-            let value = if section.list && key.name == "host" {
-                "news.example.com".to_owned()
-            } else {
-                inline(&key.default)
+            let value = match (section.list, key.name.as_str()) {
+                (true, "host") => "news.example.com".to_owned(),
+                (true, "path") => "/usr/lib/altmount/libexample.so".to_owned(),
+                _ => inline(&key.default),
             };
             let _ = writeln!(out, "{lead}{}: {value}", key.name);
         } else {
@@ -221,6 +224,8 @@ mod tests {
         assert_eq!(config.providers.len(), 1);
         assert_eq!(config.providers[0].host, "news.example.com");
         config.providers.clear();
+        assert_eq!(config.plugins.load.len(), 1);
+        config.plugins.load.clear();
         assert_eq!(format!("{config:?}"), defaults);
     }
 

@@ -9,7 +9,13 @@ use altmount_usenet::ProviderConfig;
 use altmount_vfs::VfsConfig;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
-use std::{collections::BTreeMap, net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 /// The configuration, as the components take it.
 #[derive(Clone, Debug)]
@@ -30,6 +36,10 @@ pub struct Settings {
     pub plugin_config: BTreeMap<String, Value>,
     /// Importers' priorities, by id.
     pub plugin_priority: BTreeMap<String, i32>,
+    /// Libraries to load.
+    pub plugin_files: Vec<PluginFile>,
+    /// Whether they are loaded without a stated hash, whoever may write them.
+    pub plugins_unverified: bool,
     /// Which log lines are written.
     pub log_level: String,
     /// How they look.
@@ -154,7 +164,13 @@ impl Config {
                 .push("'webdav.user' must be a name without ':' and control characters".to_owned());
         }
         let mount = resolve_mount(mount, &mut faults);
-        let Plugins { config, priority } = plugins;
+        let Plugins {
+            config,
+            priority,
+            load,
+            allow_unverified,
+        } = plugins;
+        let plugin_files = resolve_plugin_files(load, &mut faults);
         let mut plugin_config = config;
         if let Some(fault) = nzb_defaults(&mut plugin_config, import_of_nzb) {
             faults.0.push(fault);
@@ -175,10 +191,29 @@ impl Config {
             mount,
             plugin_config,
             plugin_priority: priority,
+            plugin_files,
+            plugins_unverified: allow_unverified,
             log_level: level,
             log_format: format,
         })
     }
+}
+
+fn resolve_plugin_files(load: Vec<PluginFile>, faults: &mut Faults) -> Vec<PluginFile> {
+    for (at, file) in load.iter().enumerate() {
+        if !Path::new(&file.path).is_absolute() {
+            faults.0.push(format!(
+                "'plugins.load[{at}].path' must be where the library lies, from '/' on"
+            ));
+        }
+        let hash_ok = |hash: &String| hash.len() == 64 && hash.bytes().all(|b| b.is_ascii_hexdigit());
+        if !file.sha256.as_ref().is_none_or(hash_ok) {
+            faults.0.push(format!(
+                "'plugins.load[{at}].sha256' must be 64 hexadecimal digits; altmount plugin hash prints them"
+            ));
+        }
+    }
+    load
 }
 
 /// `import.check`, `ignore` and `damage` are the `nzb` importer's own where those are not given.
@@ -435,6 +470,8 @@ mod tests {
             "mount.path" => return vec![json!("/mnt/altmount")],
             "import.passwords" => return vec![json!(["secret"])],
             "plugins.config" => return vec![json!({"links": {"a": 1}})],
+            "plugins.load.0.path" => return vec![json!("/other.so")],
+            "plugins.load.0.sha256" => return vec![json!("ab".repeat(32))],
             "plugins.priority" => return vec![json!({"links": 3})],
             "log.level" => return vec![json!("debug")],
             _ => {}
@@ -451,13 +488,18 @@ mod tests {
     }
 
     fn tree(path: &[String], value: Value) -> Value {
+        let path: Vec<&str> = path.iter().map(String::as_str).collect();
         let mut tree = path.iter().rev().fold(value, |below, part| {
-            if part == "0" {
+            if *part == "0" {
                 json!([below])
             } else {
-                json!({ part: below })
+                json!({ *part: below })
             }
         });
+        if path[..2] == ["plugins", "load"] {
+            let file = tree["plugins"]["load"][0].as_object_mut().expect("a map");
+            file.entry("path").or_insert_with(|| json!("/lib.so"));
+        }
         if path[0] == "providers" {
             // What the other keys of a provider need to be valid.
             for (key, value) in [("host", "news"), ("username", "user")] {

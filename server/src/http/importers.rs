@@ -27,7 +27,7 @@ pub(super) struct ImporterView {
     priority: i32,
     /// Whether it is part of the program.
     linked: bool,
-    /// Whether it is in use; one that stopped to answer is not, until the next start.
+    /// Whether it is in use; one that stopped to answer or panicked too often is not.
     enabled: bool,
 }
 
@@ -46,7 +46,8 @@ pub(super) struct ImporterView {
     )
 )]
 pub(super) async fn list(State(api): State<Api>, page: PageQuery) -> Result<List<ImporterView>, ApiError> {
-    let importers = api.engine.registry().importers();
+    let registry = api.engine.registry();
+    let importers = registry.importers();
     let data = importers
         .iter()
         .skip(usize::try_from(page.offset).unwrap_or(usize::MAX))
@@ -65,7 +66,7 @@ pub(super) async fn list(State(api): State<Api>, page: PageQuery) -> Result<List
             capabilities: entry.manifest.capabilities.clone(),
             priority: entry.priority,
             linked: entry.linked,
-            enabled: !entry.quarantined(),
+            enabled: entry.quarantined().is_none(),
         })
         .collect();
     Ok(List {

@@ -9,6 +9,7 @@ mod import;
 mod importers;
 mod library;
 mod openapi;
+mod plugins;
 mod providers;
 mod public;
 mod queue;
@@ -16,6 +17,7 @@ mod stream;
 mod streams;
 
 pub use auth::ApiKey;
+pub(crate) use plugins::{PluginState, PluginView};
 pub use public::Public;
 
 use crate::files::Streams;
@@ -48,6 +50,12 @@ pub struct Api {
     pub public: Public,
     /// Held while a news server is tried.
     pub trials: Arc<tokio::sync::Mutex<()>>,
+    /// Held while importers are loaded anew.
+    pub reloads: Arc<tokio::sync::Mutex<()>>,
+    /// Reads the configuration again.
+    pub reread: crate::plugins::Reread,
+    /// Where everything is kept.
+    pub data_dir: std::path::PathBuf,
     /// When the server was started.
     pub started: Instant,
     /// Bounds of a request.

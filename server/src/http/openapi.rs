@@ -1,8 +1,8 @@
 //! The API's description, collected from the handlers.
 
 use super::{
-    Api, envelope::json as answer_json, events, files, health, import, importers, library, providers, queue,
-    stream, streams,
+    Api, envelope::json as answer_json, events, files, health, import, importers, library, plugins,
+    providers, queue, stream, streams,
 };
 use axum::routing::{MethodRouter, get};
 use http::StatusCode;
@@ -39,6 +39,9 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(queue::retry))
         .routes(routes!(events::events))
         .routes(routes!(importers::list))
+        .routes(routes!(plugins::list))
+        .routes(routes!(plugins::reload))
+        .routes(routes!(plugins::resume))
         .routes(routes!(library::list))
         .routes(routes!(files::file, files::delete))
         .routes(routes!(files::release))

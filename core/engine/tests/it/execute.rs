@@ -309,6 +309,7 @@ async fn an_importer_that_blocks_its_thread_is_wedged_and_not_used_again() {
             .get("script")
             .expect("there")
             .quarantined()
+            .is_some()
     );
     drop(unblock);
     bench.world.until_ended(1).await;

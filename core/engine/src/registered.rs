@@ -1,0 +1,280 @@
+//! One importer, linked or loaded: what it says of itself, whether it is in use, and what it did.
+
+use crate::{
+    panics,
+    registry::{ChoiceRecord, RunnerUp},
+};
+use altmount_loader::{Opened, Plugin};
+use altmount_sdk::{Confidence, FileType, Importer, Json, Manifest, json};
+use serde::Serialize;
+use std::{
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+/// So many panics ...
+const PANICS: usize = 3;
+/// ... in this time end the use of an importer.
+const PANIC_WINDOW: Duration = Duration::from_secs(600);
+
+/// One importer.
+pub struct Registered {
+    /// What it says of itself.
+    pub manifest: Manifest,
+    /// Whether it is linked into the program (and not loaded from a file).
+    pub linked: bool,
+    /// The operator's priority; the higher one goes first.
+    pub priority: i32,
+    /// The library that it was loaded from.
+    pub file: Option<LibraryFile>,
+    /// What it did since it was made.
+    pub counters: Counters,
+    pub(crate) code: Code,
+    magics: Vec<(u64, Vec<u8>)>,
+    trouble: Mutex<Trouble>,
+}
+
+/// Where an importer's code is.
+pub(crate) enum Code {
+    Linked(Arc<dyn Importer>),
+    Loaded(Arc<Plugin>),
+}
+
+/// The library that an importer was loaded from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LibraryFile {
+    /// Where it lay.
+    pub path: PathBuf,
+    /// The SHA-256 of its bytes, in hexadecimal.
+    pub sha256: String,
+    /// Whether the configuration states that SHA-256.
+    pub verified: bool,
+}
+
+/// What an importer did since it was made.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Imports that it was given.
+    pub imports: AtomicU64,
+    /// Those of them that failed.
+    pub failed: AtomicU64,
+    /// Its panics, when it was asked and when it imported.
+    pub panics: AtomicU64,
+    /// Time that its imports took, in milliseconds.
+    pub busy_ms: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Trouble {
+    panics: Vec<Instant>,
+    quarantined: Option<String>,
+}
+
+impl Registered {
+    pub(crate) fn linked(
+        manifest: Manifest,
+        create: fn(Json) -> altmount_sdk::Result<Box<dyn Importer>>,
+        config: Option<&Json>,
+        priority: i32,
+    ) -> Result<Self, String> {
+        let magics = check(&manifest)?;
+        let config = config.cloned().unwrap_or_else(|| json!({}));
+        let importer = catch_unwind(AssertUnwindSafe(|| create(config)))
+            .map_err(|payload| format!("it panicked when it was made: {}", panics::text(payload)))?
+            .map_err(|error| format!("it does not accept its configuration: {error}"))?;
+        Ok(Self::new(
+            manifest,
+            priority,
+            None,
+            Code::Linked(Arc::from(importer)),
+            magics,
+        ))
+    }
+
+    pub(crate) fn loaded(opened: Opened, config: &Json, priority: i32) -> Result<Self, String> {
+        let magics = check(&opened.manifest)?;
+        let manifest = opened.manifest.clone();
+        let file = LibraryFile {
+            path: opened.path.clone(),
+            sha256: opened.sha256.clone(),
+            verified: opened.verified,
+        };
+        let plugin = opened.create(config)?;
+        Ok(Self::new(
+            manifest,
+            priority,
+            Some(file),
+            Code::Loaded(Arc::new(plugin)),
+            magics,
+        ))
+    }
+
+    fn new(
+        manifest: Manifest,
+        priority: i32,
+        file: Option<LibraryFile>,
+        code: Code,
+        magics: Vec<(u64, Vec<u8>)>,
+    ) -> Self {
+        Self {
+            linked: file.is_none(),
+            manifest,
+            priority,
+            file,
+            counters: Counters::default(),
+            code,
+            magics,
+            trouble: Mutex::default(),
+        }
+    }
+
+    /// Whether the manifest declares this host service.
+    pub fn declares_capability(&self, capability: &str) -> bool {
+        self.manifest.capabilities.iter().any(|c| c == capability)
+    }
+
+    /// Why the importer is not used until somebody resumes it, or the next start; `None` where it is in use.
+    pub fn quarantined(&self) -> Option<String> {
+        self.trouble().quarantined.clone()
+    }
+
+    /// Uses the importer again. Answers whether it was in quarantine.
+    pub fn resume(&self) -> bool {
+        let mut trouble = self.trouble();
+        trouble.panics.clear();
+        trouble.quarantined.take().is_some()
+    }
+
+    pub(crate) fn quarantine(&self, reason: &str) {
+        let mut trouble = self.trouble();
+        if trouble.quarantined.is_none() {
+            tracing::error!(
+                importer.id = self.manifest.id,
+                "the importer is not used until it is resumed: {reason}"
+            );
+            trouble.quarantined = Some(reason.to_owned());
+        }
+    }
+
+    /// Notes a panic; too many of them in a short time end the use of an importer.
+    pub(crate) fn panicked(&self) {
+        self.counters.panics.fetch_add(1, Ordering::Relaxed);
+        let now = Instant::now();
+        let mut trouble = self.trouble();
+        trouble.panics.retain(|at| now.duration_since(*at) < PANIC_WINDOW);
+        trouble.panics.push(now);
+        let many = trouble.panics.len() >= PANICS;
+        drop(trouble);
+        if many {
+            self.quarantine(&format!(
+                "it panicked {PANICS} times in {} minutes",
+                PANIC_WINDOW.as_secs() / 60
+            ));
+        }
+    }
+
+    fn trouble(&self) -> MutexGuard<'_, Trouble> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Who is smaller goes first among the equally sure.
+    pub(crate) fn rank(&self) -> impl Ord + '_ {
+        use std::cmp::Reverse;
+        (
+            Reverse(self.priority),
+            Reverse(self.manifest.priority),
+            !self.linked,
+            &self.manifest.id,
+        )
+    }
+
+    pub(crate) fn record(
+        &self,
+        confidence: Confidence,
+        pinned: bool,
+        runners_up: Vec<RunnerUp>,
+    ) -> ChoiceRecord {
+        ChoiceRecord {
+            importer: self.manifest.id.clone(),
+            version: self.manifest.version.clone(),
+            confidence,
+            pinned,
+            runners_up,
+        }
+    }
+
+    pub(crate) fn declares(&self, file_name: &str, media_types: &[String], head: &[u8]) -> bool {
+        let fits = |t: &FileType| {
+            t.extensions
+                .iter()
+                .any(|extension| strip_extension(file_name, extension).is_some())
+                || t.media_types
+                    .iter()
+                    .any(|m| media_types.iter().any(|guess| guess.eq_ignore_ascii_case(m)))
+        };
+        self.manifest.file_types.iter().any(fits)
+            || self.magics.iter().any(|(offset, magic)| {
+                usize::try_from(*offset)
+                    .ok()
+                    .and_then(|at| head.get(at..))
+                    .is_some_and(|bytes| bytes.starts_with(magic))
+            })
+    }
+}
+
+impl fmt::Debug for Registered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registered")
+            .field("id", &self.manifest.id)
+            .field("version", &self.manifest.version)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Checks what the rest relies on, and decodes the signatures.
+fn check(manifest: &Manifest) -> Result<Vec<(u64, Vec<u8>)>, String> {
+    let id = &manifest.id;
+    let id_ok = (1..=64).contains(&id.len())
+        && id
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    if !id_ok {
+        return Err(format!(
+            "'{}' is no importer id (1 to 64 of a-z, 0-9 and '-')",
+            id.escape_default()
+        ));
+    }
+    for extension in manifest.extensions() {
+        let ok = !extension.is_empty()
+            && !extension.starts_with('.')
+            && !extension.contains(['/', '\\'])
+            && extension.to_lowercase() == extension;
+        if !ok {
+            return Err(format!(
+                "'{}' is no file name extension (lower case, without a leading dot)",
+                extension.escape_default()
+            ));
+        }
+    }
+    let magics = manifest.file_types.iter().flat_map(|t| &t.magic);
+    magics
+        .map(|magic| match hex::decode(&magic.hex) {
+            Ok(bytes) if !bytes.is_empty() => Ok((magic.offset, bytes)),
+            _ => Err(format!("the signature '{}' is not hexadecimal", magic.hex)),
+        })
+        .collect()
+}
+
+/// `name` without `.extension`, in any case of letters; `None` where it has another one or nothing would be left.
+pub(crate) fn strip_extension<'a>(name: &'a str, extension: &str) -> Option<&'a str> {
+    let at = name.len().checked_sub(extension.len())?;
+    let (stem, end) = (name.get(..at)?, name.get(at..)?);
+    let stem = stem.strip_suffix('.')?;
+    (!stem.is_empty() && end.to_lowercase() == extension).then_some(stem)
+}

@@ -1,0 +1,224 @@
+//! `/api/plugins`: every importer with its state, loading them anew, using one again.
+
+use super::{
+    Api,
+    envelope::{ApiError, ErrorBody, List, Meta, PageQuery, Single},
+};
+use altmount_engine::{Refused, Registered, Registry};
+use axum::extract::{Path, State};
+use http::StatusCode;
+use serde::Serialize;
+use std::sync::atomic::Ordering;
+use utoipa::ToSchema;
+
+/// Whether an importer is in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum PluginState {
+    /// It is in use.
+    Loaded,
+    /// It cannot be used.
+    Refused,
+    /// Another one of the same id is used.
+    Shadowed,
+    /// It panicked too often, or did not stop or answer.
+    Quarantined,
+}
+
+/// An importer, in use or not.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct PluginView {
+    /// Its id; `null` for a library that did not get as far as telling it.
+    pub(crate) id: Option<String>,
+    /// Its name.
+    name: Option<String>,
+    /// Its version.
+    pub(crate) version: Option<String>,
+    /// Whether it is in use.
+    pub(crate) state: PluginState,
+    /// Why it is not in use, and what can be done.
+    pub(crate) reason: Option<String>,
+    /// Whether it is part of the program.
+    linked: bool,
+    /// The library that it is in.
+    pub(crate) path: Option<String>,
+    /// The library's SHA-256.
+    sha256: Option<String>,
+    /// Whether the configuration states that SHA-256.
+    verified: bool,
+    /// The file name extensions that it takes, without the leading dot.
+    pub(crate) extensions: Vec<String>,
+    /// The host services that it says it uses.
+    capabilities: Vec<String>,
+    /// What it did since it was loaded.
+    counters: PluginCounters,
+}
+
+/// What an importer did since it was loaded.
+#[derive(Debug, Default, Serialize, ToSchema)]
+pub(crate) struct PluginCounters {
+    /// Imports that ended.
+    imports: u64,
+    /// Those of them that failed.
+    failed: u64,
+    /// Panics.
+    panics: u64,
+    /// Time in imports, in milliseconds.
+    busy_ms: u64,
+}
+
+impl PluginView {
+    fn of(entry: &Registered) -> Self {
+        let reason = entry.quarantined();
+        let of = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+        Self {
+            id: Some(entry.manifest.id.clone()),
+            name: Some(entry.manifest.name.clone()),
+            version: Some(entry.manifest.version.clone()),
+            state: if reason.is_some() {
+                PluginState::Quarantined
+            } else {
+                PluginState::Loaded
+            },
+            reason,
+            linked: entry.linked,
+            path: entry.file.as_ref().map(|file| file.path.display().to_string()),
+            sha256: entry.file.as_ref().map(|file| file.sha256.clone()),
+            verified: entry.file.as_ref().is_none_or(|file| file.verified),
+            extensions: entry.manifest.extensions().map(str::to_owned).collect(),
+            capabilities: entry.manifest.capabilities.clone(),
+            counters: PluginCounters {
+                imports: of(&entry.counters.imports),
+                failed: of(&entry.counters.failed),
+                panics: of(&entry.counters.panics),
+                busy_ms: of(&entry.counters.busy_ms),
+            },
+        }
+    }
+
+    fn of_refused(refused: &Refused) -> Self {
+        Self {
+            id: (!refused.id.is_empty()).then(|| refused.id.clone()),
+            name: None,
+            version: None,
+            state: if refused.shadowed {
+                PluginState::Shadowed
+            } else {
+                PluginState::Refused
+            },
+            reason: Some(refused.reason.clone()),
+            linked: refused.path.is_none(),
+            path: refused.path.as_ref().map(|path| path.display().to_string()),
+            sha256: None,
+            verified: false,
+            extensions: Vec::new(),
+            capabilities: Vec::new(),
+            counters: PluginCounters::default(),
+        }
+    }
+
+    /// All of them: those in use in the order of their choice, then the others.
+    pub(crate) fn all(registry: &Registry) -> Vec<Self> {
+        let used = registry.importers().iter().map(|entry| Self::of(entry));
+        used.chain(registry.refused().iter().map(Self::of_refused))
+            .collect()
+    }
+}
+
+fn listed(registry: &Registry, page: &PageQuery) -> List<PluginView> {
+    let all = PluginView::all(registry);
+    let total = all.len() as u64;
+    let skip = usize::try_from(page.offset).unwrap_or(usize::MAX);
+    List {
+        data: all.into_iter().skip(skip).take(page.limit as usize).collect(),
+        meta: Meta {
+            total,
+            limit: page.limit,
+            offset: page.offset,
+        },
+    }
+}
+
+/// Lists the importers, those that are not in use with the reason.
+#[utoipa::path(
+    get,
+    path = "/api/plugins",
+    tag = "importers",
+    params(
+        ("limit" = Option<u32>, Query, description = "How many at most; 50 where it is left out", minimum = 1, maximum = 500),
+        ("offset" = Option<u64>, Query, description = "How many to skip", minimum = 0, maximum = 9223372036854775807u64),
+    ),
+    responses(
+        (status = 200, description = "The importers", body = List<PluginView>),
+        (status = 400, description = "A query parameter is malformed", body = ErrorBody),
+    )
+)]
+pub(super) async fn list(State(api): State<Api>, page: PageQuery) -> Result<List<PluginView>, ApiError> {
+    Ok(listed(&api.engine.registry(), &page))
+}
+
+/// Reads the configuration again and loads every importer anew. Imports under way end with the ones that they began with;
+/// where something is refused that the server would not start without, everything stays as it is.
+#[utoipa::path(
+    post,
+    path = "/api/plugins/reload",
+    tag = "importers",
+    responses(
+        (status = 200, description = "The importers now", body = List<PluginView>),
+        (status = 409, description = "The configuration cannot be used; nothing has changed", body = ErrorBody),
+    )
+)]
+pub(super) async fn reload(State(api): State<Api>) -> Result<List<PluginView>, ApiError> {
+    // One at a time: each maps new copies for good.
+    let _turn = api.reloads.lock().await;
+    let (reread, folder) = (api.reread.clone(), api.data_dir.clone());
+    let work = move || {
+        let settings = reread.settings()?;
+        crate::plugins::registry(&settings, Some(&folder))
+    };
+    let refused = |reason: String| {
+        ApiError::new(
+            StatusCode::CONFLICT,
+            "The importers cannot be loaded anew; nothing has changed",
+            reason,
+        )
+    };
+    let registry = tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| refused(error.to_string()))?
+        .map_err(|error| refused(format!("{error:#}")))?;
+    api.engine.set_registry(registry);
+    let page = PageQuery {
+        limit: 500,
+        offset: 0,
+    };
+    Ok(listed(&api.engine.registry(), &page))
+}
+
+/// Uses an importer again that is in quarantine.
+#[utoipa::path(
+    post,
+    path = "/api/plugins/{id}/resume",
+    tag = "importers",
+    params(("id" = String, Path, description = "The importer's id")),
+    responses(
+        (status = 200, description = "The importer, in use", body = Single<PluginView>),
+        (status = 404, description = "There is no importer of that id in use or in quarantine", body = ErrorBody),
+    )
+)]
+pub(super) async fn resume(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+) -> Result<Single<PluginView>, ApiError> {
+    let registry = api.engine.registry();
+    let Some(entry) = registry.get(&id) else {
+        return Err(ApiError::not_found(
+            "There is no such importer",
+            format!("'{id}'; these are known: {}", registry.ids().join(", ")),
+        ));
+    };
+    if entry.resume() {
+        tracing::info!(importer.id = id, "the importer is used again");
+    }
+    Ok(Single::of(PluginView::of(entry)))
+}

@@ -1,0 +1,223 @@
+//! Importers that are loaded from libraries, in the running server.
+
+use crate::harness::{Server, text};
+use altmount::config::{Config, PluginFile};
+use altmount_engine::JobState;
+use altmount_newsd::Release;
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+
+/// A library that cargo built beside this test.
+fn built(name: &str) -> PathBuf {
+    let test = std::env::current_exe().expect("a test binary");
+    test.parent().expect("a folder").join(format!("lib{name}.so"))
+}
+
+fn file(path: &Path) -> PluginFile {
+    PluginFile {
+        path: text(path),
+        ..PluginFile::default()
+    }
+}
+
+async fn with(name: &str, change: impl FnOnce(&mut Config)) -> Server {
+    let listed = file(&built(name));
+    Server::with(|config| {
+        config.plugins.allow_unverified = true;
+        config.plugins.load.push(listed);
+        change(config);
+    })
+    .await
+}
+
+async fn plugin(server: &Server, id: &str) -> Value {
+    let all = server.get("/api/plugins").await.json();
+    let list = all["data"].as_array().expect("a list");
+    list.iter()
+        .find(|plugin| plugin["id"] == id)
+        .cloned()
+        .unwrap_or_else(|| panic!("there is no {id} in {all}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_loaded_importer_takes_its_files() {
+    let server = with("altmount_example_hello", |config| {
+        config
+            .plugins
+            .config
+            .insert("hello".to_owned(), json!({"greeting": "Good day"}));
+    })
+    .await;
+    let job = server
+        .import(&server.write("people.hello", "world\nmoon\n"))
+        .await;
+    assert_eq!(job.destination.to_string(), "/people");
+    let id = server.file_id("/people/moon.txt").await;
+    let bytes = server.get(&format!("/api/stream/{id}")).await;
+    assert_eq!(bytes.body, b"Good day, moon!\n");
+    let about = plugin(&server, "hello").await;
+    assert_eq!(
+        (&about["state"], &about["linked"]),
+        (&json!("loaded"), &json!(false))
+    );
+    assert_eq!(
+        (&about["counters"]["imports"], &about["verified"]),
+        (&json!(1), &json!(false))
+    );
+}
+
+/// What the library says of every file of a release, its bytes besides.
+async fn whole(server: &Server, release: &Release) -> Vec<(Value, Vec<u8>)> {
+    let job = server.import(&server.post(release)).await;
+    let path = job.destination.as_str().to_owned();
+    let listed = server
+        .get(&format!("/api/library?limit=500&path={path}"))
+        .await
+        .json();
+    let mut files = Vec::new();
+    for entry in listed["data"].as_array().expect("a list") {
+        let id = entry["id"].as_i64().expect("an id");
+        let mut facts = server.get(&format!("/api/files/{id}")).await.json();
+        server.plain(&mut facts);
+        let bytes = server.get(&format!("/api/stream/{id}")).await.body;
+        files.push((facts, bytes));
+    }
+    assert!(!files.is_empty());
+    files
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_nzb_importer_gives_the_same_linked_and_loaded() {
+    let linked = Server::start().await;
+    let loaded = with("altmount_importer_nzb", |config| {
+        config.plugins.load[0].replaces = Some("nzb".to_owned());
+    })
+    .await;
+    let about = plugin(&loaded, "nzb").await;
+    assert_eq!(
+        (&about["state"], &about["linked"]),
+        (&json!("loaded"), &json!(false))
+    );
+    for (number, size) in [1, 3_000, 700_000, 2_500_000].into_iter().enumerate() {
+        let release = || Release::single(format!("release-{number}"), number as u64, size);
+        let (one, other) = (whole(&linked, &release()).await, whole(&loaded, &release()).await);
+        assert_eq!(one, other);
+    }
+    // The shadowed one is listed, and why it is not in use.
+    let all = loaded.get("/api/plugins").await.json();
+    let list = all["data"].as_array().expect("a list");
+    assert!(
+        list.iter()
+            .any(|p| p["id"] == "nzb" && p["state"] == "shadowed" && p["linked"] == true),
+        "{all}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_panics_is_put_aside_and_the_rest_goes_on() {
+    let server = with("altmount_misbehave", |config| {
+        config
+            .plugins
+            .config
+            .insert("misbehave".to_owned(), json!({"mode": "panic-after"}));
+    })
+    .await;
+    for number in 0..3 {
+        let path = server.write(&format!("{number}.bad"), "x");
+        let job = server.wait(server.submit(&path).await).await;
+        let failure = job.failure.expect("failed");
+        assert_eq!(failure.kind, "panicked");
+        assert!(failure.message.contains("after an await"), "{failure:?}");
+        let details = failure.details.expect("details").to_string();
+        assert!(details.contains("misbehave"), "{details}");
+    }
+    let about = plugin(&server, "misbehave").await;
+    assert_eq!(
+        (&about["state"], &about["counters"]["panics"]),
+        (&json!("quarantined"), &json!(3))
+    );
+    assert!(
+        about["reason"]
+            .as_str()
+            .expect("a reason")
+            .contains("panicked 3 times")
+    );
+    // Nobody takes its files now, and others are imported.
+    let again = server.write("again.bad", "x");
+    let refused = server
+        .api("POST", "/api/import/file", Some(json!({"file_path": again})))
+        .await;
+    refused.failure(400);
+    server
+        .import(&server.post(&Release::single("fine", 1, 3_000)))
+        .await;
+    let resumed = server.api("POST", "/api/plugins/misbehave/resume", None).await;
+    assert_eq!(resumed.json()["data"]["state"], "loaded");
+    server.submit(&again).await;
+    server
+        .api("POST", "/api/plugins/none/resume", None)
+        .await
+        .failure(404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hanging_import_is_cancelled_and_the_next_one_runs() {
+    let server = with("altmount_misbehave", |config| {
+        config
+            .plugins
+            .config
+            .insert("misbehave".to_owned(), json!({"mode": "hang"}));
+    })
+    .await;
+    let id = server.submit(&server.write("a.bad", "x")).await;
+    let cancelled = server.api("DELETE", &format!("/api/queue/{}", id.0), None).await;
+    assert!(cancelled.status.is_success(), "{}", cancelled.text());
+    assert_eq!(server.wait(id).await.state, JobState::Cancelled);
+    assert_eq!(plugin(&server, "misbehave").await["state"], "loaded");
+    server
+        .import(&server.post(&Release::single("fine", 1, 3_000)))
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_library_stops_nothing_unless_it_is_required() {
+    let server = with("altmount_example_hello", |config| {
+        config.plugins.load.push(file(Path::new("/no/such/library.so")));
+        config.plugins.config.insert("unheard-of".to_owned(), json!({}));
+    })
+    .await;
+    let all = server.get("/api/plugins").await.json();
+    let refused = all["data"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .find(|p| p["path"] == "/no/such/library.so")
+        .expect("listed");
+    assert_eq!(refused["state"], "refused");
+    assert!(
+        refused["reason"]
+            .as_str()
+            .expect("a reason")
+            .contains("cannot be found")
+    );
+    // Loaded anew: another copy, which starts from nothing.
+    server.import(&server.write("a.hello", "you")).await;
+    assert_eq!(plugin(&server, "hello").await["counters"]["imports"], 1);
+    let reloaded = server.api("POST", "/api/plugins/reload", None).await;
+    assert_eq!(reloaded.status, 200, "{}", reloaded.text());
+    assert_eq!(plugin(&server, "hello").await["counters"]["imports"], 0);
+    server.import(&server.write("b.hello", "you")).await;
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut config = Config::default();
+    config.plugins.load.push(PluginFile {
+        required: true,
+        ..file(Path::new("/no/such/library.so"))
+    });
+    let settings = config.resolve().expect("valid");
+    let data = crate::harness::data(folder.path());
+    let error = altmount::app::App::start(settings, &data)
+        .await
+        .expect_err("it does not start");
+    assert!(error.to_string().contains("/no/such/library.so"), "{error:#}");
+}
