@@ -47,6 +47,7 @@ const FOR_TESTS: &[&str] = &[
     "altmount-newsd",
     "altmount-misbehave",
     "altmount-example-hello",
+    "altmount-example-bundle",
 ];
 
 /// Libraries that one package alone may use.

@@ -221,3 +221,43 @@ async fn a_refused_library_stops_nothing_unless_it_is_required() {
         .expect_err("it does not start");
     assert!(error.to_string().contains("/no/such/library.so"), "{error:#}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bundle_of_nzbs_is_imported_by_the_importer_of_each() {
+    let server = with("altmount_example_bundle", |_| {}).await;
+    let mut bundle = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    for number in 0..2u64 {
+        let release = Release::single(format!("part-{number}"), number, 3_000 + number);
+        server.newsd.add(&release);
+        let options = zip::write::SimpleFileOptions::default();
+        bundle
+            .start_file(format!("part-{number}.nzb"), options)
+            .expect("started");
+        std::io::Write::write_all(&mut bundle, &release.nzb()).expect("written");
+    }
+    let options = zip::write::SimpleFileOptions::default();
+    bundle.start_file("readme.txt", options).expect("started");
+    let bytes = bundle.finish().expect("finished").into_inner();
+    let job = server.import(&server.write("all.zip", bytes)).await;
+    for number in 0..2 {
+        let folder = format!("{}/part-{number}", job.destination);
+        let listed = server.get(&format!("/api/library?path={folder}")).await.json();
+        assert_eq!(listed["data"][0]["size"], 3_000 + number, "{listed}");
+        let id = listed["data"][0]["id"].as_i64().expect("an id");
+        let bytes = server.get(&format!("/api/stream/{id}")).await;
+        assert_eq!(bytes.body.len(), 3_000 + number);
+    }
+    // In a bundle in a bundle ... there is an end.
+    let mut inner = b"<nzb>".to_vec();
+    for depth in 0..6 {
+        let mut out = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+        let name = if depth == 0 { "x.nzb" } else { "x.zip" };
+        out.start_file(name, zip::write::SimpleFileOptions::default())
+            .expect("started");
+        std::io::Write::write_all(&mut out, &inner).expect("written");
+        inner = out.finish().expect("finished").into_inner();
+    }
+    let path = server.write("deep.zip", inner);
+    let job = server.wait(server.submit(&path).await).await;
+    assert_eq!(job.failure.expect("failed").kind, "limit");
+}

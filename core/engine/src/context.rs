@@ -3,9 +3,10 @@
 use crate::{
     ImportLimits,
     error::{import_error_of_fetch, import_error_of_read},
+    expand::{Nesting, expand},
     progress::Progress,
     registered::Registered,
-    staging::Staging,
+    staging::{Staging, permit},
 };
 use altmount_model::{ArticleTable, Content, JobId, MessageId, TableNo};
 use altmount_sdk::{
@@ -43,12 +44,15 @@ pub(crate) struct JobContext {
     pub(crate) limits: ImportLimits,
     pub(crate) progress: Arc<Progress>,
     pub(crate) stop: CancellationToken,
-    use_of: Usage,
-}
-
-struct Usage {
+    /// Where the queued file, or the one inside of it, lies.
+    pub(crate) nesting: Nesting,
     /// The reader of handle 1, 2, ...
     readers: Mutex<Vec<Arc<Reader>>>,
+    use_of: Arc<Usage>,
+}
+
+/// What the queued file and all files inside of it use together.
+struct Usage {
     in_flight: Semaphore,
     bytes: AtomicU64,
 }
@@ -67,6 +71,7 @@ impl JobContext {
         limits: ImportLimits,
         progress: Arc<Progress>,
         stop: CancellationToken,
+        nesting: Nesting,
     ) -> Self {
         let in_flight = Semaphore::new(limits.max_in_flight.clamp(1, Semaphore::MAX_PERMITS));
         Self {
@@ -78,16 +83,40 @@ impl JobContext {
             limits,
             progress,
             stop,
-            use_of: Usage {
-                readers: Mutex::default(),
+            nesting,
+            readers: Mutex::default(),
+            use_of: Arc::new(Usage {
                 in_flight,
                 bytes: AtomicU64::new(0),
-            },
+            }),
+        }
+    }
+
+    /// The services of an importer that is given a file inside of this one: the same limits and the same staging area.
+    pub(crate) fn inner(
+        &self,
+        importer: Arc<Registered>,
+        upload: Bytes,
+        nesting: Nesting,
+        progress: Arc<Progress>,
+    ) -> Self {
+        Self {
+            job: self.job,
+            importer,
+            upload,
+            staging: Arc::clone(&self.staging),
+            vfs: Arc::clone(&self.vfs),
+            limits: self.limits.clone(),
+            progress,
+            stop: self.stop.child_token(),
+            nesting,
+            readers: Mutex::default(),
+            use_of: Arc::clone(&self.use_of),
         }
     }
 
     fn reader(&self, handle: Handle) -> Result<Arc<Reader>> {
-        let readers = self.use_of.readers.lock().unwrap_or_else(PoisonError::into_inner);
+        let readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
         handle
             .0
             .checked_sub(1)
@@ -97,7 +126,7 @@ impl JobContext {
     }
 
     /// Counts bytes before they are asked for, or as soon as their number is known.
-    fn charge(&self, bytes: u64) -> Result<()> {
+    pub(crate) fn charge(&self, bytes: u64) -> Result<()> {
         let limit = self.limits.max_bytes_read;
         let charged = self
             .use_of
@@ -230,8 +259,9 @@ impl ImportContext for JobContext {
         self.stop.is_cancelled()
     }
 
-    fn emit(&self, file: VirtualFile) -> Result<()> {
-        self.staging.emit(file)
+    fn emit(&self, mut file: VirtualFile) -> Result<()> {
+        file.path = self.nesting.place(&file.path)?;
+        self.staging.emit(&self.importer, file)
     }
 
     fn define_articles(&self, table: ArticleTable) -> Result<TableNo> {
@@ -239,13 +269,13 @@ impl ImportContext for JobContext {
     }
 
     async fn open(&self, content: &Content) -> Result<Handle> {
-        self.staging.check_content(content)?;
+        self.staging.check_content(&self.importer, content)?;
         let too_many = || {
             let text = format!("the import opens more than {} contents", self.limits.max_open);
             ImportError::new(ErrorKind::Limit, text)
         };
         let held = |readers: &Mutex<Vec<_>>| readers.lock().unwrap_or_else(PoisonError::into_inner).len();
-        if held(&self.use_of.readers) >= self.limits.max_open {
+        if held(&self.readers) >= self.limits.max_open {
             return Err(too_many());
         }
         let tables: Arc<dyn TableSource> = Arc::clone(&self.staging) as _;
@@ -254,7 +284,7 @@ impl ImportContext for JobContext {
             .open(Arc::new(content.clone()), tables, Class::Import)
             .await
             .map_err(|error| import_error_of_read(&error))?;
-        let mut readers = self.use_of.readers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
         if readers.len() >= self.limits.max_open {
             return Err(too_many());
         }
@@ -317,11 +347,11 @@ impl ImportContext for JobContext {
     async fn call(&self, method: &str, params: Json) -> Result<Json> {
         match method {
             "usenet.articles" => {
-                self.staging.permit("open:usenet")?;
+                permit(&self.importer, "open:usenet")?;
                 json_of(method, &self.articles(self.ids(method, params)?).await?)
             }
             "usenet.stat" => {
-                self.staging.permit("open:usenet")?;
+                permit(&self.importer, "open:usenet")?;
                 json_of(method, &self.stat(self.ids(method, params)?).await?)
             }
             "http.head" => {
@@ -329,16 +359,21 @@ impl ImportContext for JobContext {
                 struct Params {
                     url: String,
                 }
-                self.staging.permit("open:http")?;
+                permit(&self.importer, "open:http")?;
                 let Params { url } = parse(method, params)?;
                 json_of(method, &self.http_head(url).await?)
+            }
+            "expand" => {
+                permit(&self.importer, "expand")?;
+                let nested = parse(method, params)?;
+                json_of(method, &expand(self, nested).await?)
             }
             _ => {
                 let name: String = method.chars().take(80).collect();
                 Err(ImportError::new(
                     ErrorKind::Unsupported,
                     format!(
-                        "the host has no service '{}', there are: http.head, usenet.articles, usenet.stat",
+                        "the host has no service '{}', there are: expand, http.head, usenet.articles, usenet.stat",
                         name.escape_default()
                     ),
                 ))

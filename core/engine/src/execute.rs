@@ -3,6 +3,7 @@
 use crate::{
     EngineConfig,
     context::JobContext,
+    expand::Nesting,
     panics,
     password::split_password,
     progress::Progress,
@@ -149,14 +150,10 @@ impl Host<'_> {
         stop: &CancellationToken,
     ) -> Result<(Summary, Staged), Ended> {
         let limits = self.config.limits.clone();
-        let staging = Arc::new(Staging::new(
-            limits.clone(),
-            Arc::clone(&choice.importer),
-            input.destination,
-        ));
+        let staging = Arc::new(Staging::new(limits.clone(), input.destination));
         let (release_name, _) = split_password(self.registry.release_name(&input.file_name));
         let mut request = ImportRequest::new(&input.file_name, release_name, input.bytes.len() as u64);
-        request.passwords = input.passwords;
+        request.passwords.clone_from(&input.passwords);
         let asked = stop.child_token();
         let cx = Arc::new(JobContext::new(
             input.job,
@@ -167,6 +164,7 @@ impl Host<'_> {
             limits,
             progress,
             asked.clone(),
+            Nesting::top(Arc::clone(&self.registry), input.passwords),
         ));
         let span = tracing::info_span!(
             "import",

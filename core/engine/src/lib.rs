@@ -21,6 +21,7 @@ mod engine;
 mod error;
 mod events;
 mod execute;
+mod expand;
 mod inspect;
 mod library;
 mod names;

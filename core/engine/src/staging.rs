@@ -12,7 +12,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 #[derive(Debug)]
 pub(crate) struct Staging {
     limits: ImportLimits,
-    importer: Arc<Registered>,
     /// The release's folder: its length counts in what a path may have.
     destination: VPath,
     inner: Mutex<Inner>,
@@ -47,10 +46,9 @@ pub(crate) struct Staged {
 }
 
 impl Staging {
-    pub(crate) fn new(limits: ImportLimits, importer: Arc<Registered>, destination: VPath) -> Self {
+    pub(crate) fn new(limits: ImportLimits, destination: VPath) -> Self {
         Self {
             limits,
-            importer,
             destination,
             inner: Mutex::default(),
         }
@@ -99,9 +97,9 @@ impl Staging {
     }
 
     /// Checks a file and takes it, under a name that is free.
-    pub(crate) fn emit(&self, file: VirtualFile) -> Result<()> {
+    pub(crate) fn emit(&self, importer: &Registered, file: VirtualFile) -> Result<()> {
         let named = |error: ImportError| error.with("path", &file.path);
-        let len = self.check_content(&file.content).map_err(named)?;
+        let len = self.check_content(importer, &file.content).map_err(named)?;
         if len != file.size {
             return Err(named(ImportError::new(
                 ErrorKind::Invalid,
@@ -141,7 +139,7 @@ impl Staging {
     }
 
     /// Checks a content's graph and whether the importer may name its sources, and returns its length in bytes.
-    pub(crate) fn check_content(&self, content: &Content) -> Result<u64> {
+    pub(crate) fn check_content(&self, importer: &Registered, content: &Content) -> Result<u64> {
         let len = content
             .validate()
             .map_err(|error| ImportError::new(ErrorKind::Invalid, error.to_string()))?;
@@ -152,24 +150,9 @@ impl Staging {
                 Node::Local { .. } => "open:local",
                 _ => continue,
             };
-            self.permit(needed)?;
+            permit(importer, needed)?;
         }
         Ok(len)
-    }
-
-    /// Whether the importer's manifest declares a host service.
-    pub(crate) fn permit(&self, capability: &str) -> Result<()> {
-        // What the host materialised for one release is no business of another's importer.
-        if capability != "open:local" && self.importer.declares_capability(capability) {
-            return Ok(());
-        }
-        Err(ImportError::new(
-            ErrorKind::Denied,
-            format!(
-                "the importer '{}' may not use '{capability}': its manifest does not declare it, or no importer may",
-                self.importer.manifest.id
-            ),
-        ))
     }
 
     fn weigh(&self, inner: &Inner, more: u64) -> Result<u64> {
@@ -236,6 +219,21 @@ impl StagedFile {
             listed,
         }
     }
+}
+
+/// Whether the importer's manifest declares a host service.
+pub(crate) fn permit(importer: &Registered, capability: &str) -> Result<()> {
+    // What the host materialised for one release is no business of another's importer.
+    if capability != "open:local" && importer.declares_capability(capability) {
+        return Ok(());
+    }
+    Err(ImportError::new(
+        ErrorKind::Denied,
+        format!(
+            "the importer '{}' may not use '{capability}': its manifest does not declare it, or no importer may",
+            importer.manifest.id
+        ),
+    ))
 }
 
 fn within(count: usize, limit: usize, what: &str) -> Result<()> {

@@ -13,7 +13,7 @@ mod path;
 mod range;
 
 pub use articles::{ArticleTable, ArticleTableError, MessageId, MessageIdError};
-pub use content::{AesKey, Content, ContentError, HttpValidator, LocalRoot, Node, NodeId};
+pub use content::{AesKey, Content, ContentError, HttpValidator, LocalRoot, Node, NodeId, base64_text};
 pub use ids::{FileId, JobId, ReleaseId, TableNo};
 pub use path::{MAX_COMPONENT_BYTES, MAX_PATH_BYTES, PathError, VPath, sanitize_component};
 pub use range::ByteRange;

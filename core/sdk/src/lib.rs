@@ -11,6 +11,7 @@ mod error;
 pub mod http;
 mod importer;
 mod manifest;
+pub mod nested;
 mod shim;
 pub mod usenet;
 

@@ -45,6 +45,8 @@ pub struct Recorded {
     pub stated: Vec<String>,
     /// The methods of `call`, in order.
     pub calls: Vec<String>,
+    /// The files that were handed back to the host, in order.
+    pub nested: Vec<altmount_sdk::nested::Nested>,
     /// How many contents were opened.
     pub opened: usize,
 }
@@ -413,6 +415,17 @@ impl ImportContext for MockContext {
                             .with("status", 404))
                     }
                 }
+            }
+            "expand" => {
+                self.allow("expand")?;
+                let nested: altmount_sdk::nested::Nested = serde_json::from_value(params)
+                    .map_err(|e| invalid(format!("expand cannot be asked so: {e}")))?;
+                self.state().recorded.nested.push(nested);
+                serde_json::to_value(altmount_sdk::nested::Expanded {
+                    importer: "mock".to_owned(),
+                    summary: altmount_sdk::Summary::default(),
+                })
+                .map_err(internal)
             }
             _ => Err(ImportError::new(
                 ErrorKind::Unsupported,
