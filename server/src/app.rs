@@ -1,10 +1,11 @@
 //! The composition root: the components are made and put together here, and taken apart again in order.
 
 use crate::{
+    access::Access,
     config::{MountSettings, ServerSettings, Settings},
     data::DataDir,
     files::Streams,
-    http::{Api, ApiKey, Limits, Public, service},
+    http::{Api, Limits, Public, service},
     net,
     plugins::Reread,
     webdav::{self, WebDav},
@@ -131,7 +132,7 @@ impl App {
     /// # Errors
     /// Those of [`Self::start`].
     pub async fn start_with(settings: Settings, data: &DataDir, reread: Reread) -> Result<Self> {
-        let key = ApiKey::new(data.make_api_key()?);
+        let key = data.make_api_key()?;
         let password = match settings.webdav.as_ref().map(|webdav| webdav.password.clone()) {
             None => None,
             Some(Some(password)) => Some(password),
@@ -149,7 +150,7 @@ impl App {
         let streams = Streams::default();
         let api = Api {
             engine: Arc::clone(&core.engine),
-            key,
+            access: Access::new(key, core.engine.keys()),
             pool: Arc::clone(&core.pool),
             streams: streams.clone(),
             public: Public::new(settings.webdav.as_ref().map(|_| webdav::PREFIX)),

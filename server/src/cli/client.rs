@@ -101,6 +101,22 @@ impl Client {
         Ok(body["data"].take())
     }
 
+    /// The `data` of the answer to a `POST` of JSON.
+    pub(super) async fn post(&self, path: &str, body: &Value) -> Result<Value> {
+        let mut body: Value = self
+            .send(self.http.post(self.url(path)?).json(body))
+            .await?
+            .json()
+            .await?;
+        Ok(body["data"].take())
+    }
+
+    /// The `data` of the answer to a `DELETE`.
+    pub(super) async fn delete(&self, path: &str) -> Result<Value> {
+        let mut body: Value = self.send(self.http.delete(self.url(path)?)).await?.json().await?;
+        Ok(body["data"].take())
+    }
+
     /// Queues a file and follows it to its end.
     pub(super) async fn import(
         &self,
