@@ -1,5 +1,5 @@
 use crate::{
-    EngineConfig, ImportService, Keys, Library, Registry,
+    EngineConfig, ImportService, Keys, Library, Registry, Users,
     events::{Event, Events},
     shared::Shared,
     worker::{Worker, WorkerStatus},
@@ -22,6 +22,7 @@ const SHORTEST_LEASE: Duration = Duration::from_millis(100);
 pub struct Engine {
     imports: ImportService,
     library: Library,
+    users: Users,
     tasks: TaskTracker,
     workers: Vec<Arc<Mutex<WorkerStatus>>>,
 }
@@ -99,6 +100,7 @@ impl Engine {
         tasks.close();
         Ok(Arc::new(Self {
             library: Library::new(Arc::clone(&shared)),
+            users: Users::new(shared.store.clone()),
             imports: ImportService { shared },
             tasks,
             workers,
@@ -122,6 +124,11 @@ impl Engine {
         Keys {
             shared: Arc::clone(&self.imports.shared),
         }
+    }
+
+    /// The people who may use the page.
+    pub fn users(&self) -> &Users {
+        &self.users
     }
 
     /// The files and folders.

@@ -37,6 +37,7 @@ mod service;
 mod shared;
 mod source;
 mod staging;
+mod users;
 mod verify;
 mod worker;
 
@@ -54,12 +55,13 @@ pub use password::split_password;
 pub use registered::{Counters, LibraryFile, Registered};
 pub use registry::{Choice, ChoiceRecord, HEAD_BYTES, LoadedFile, Refused, Registry, RunnerUp};
 pub use service::{ImportService, InspectError, SubmitRequest, SubmitSource};
+pub use users::{SessionToken, UserError, Users};
 pub use worker::WorkerStatus;
 
 // What the engine's methods take and answer, so that adapters need not name the crates below.
 pub use altmount_store::{
     CancelOutcome, DeleteOutcome, Entry, Failure, HistoryFilter, Job, JobFilter, JobState, Key,
-    MakeDirOutcome, Page, Passwords, ROOT, Release, RenameOutcome, RetryOutcome, Scope, StoreError,
-    StoreErrorKind, Usage,
+    MakeDirOutcome, Page, Passwords, ROOT, Release, RenameOutcome, Result as StoreResult, RetryOutcome,
+    Scope, Session, StoreError, StoreErrorKind, Usage, User,
 };
 pub use altmount_vfs::{Class, ReadError, ReadErrorKind, Reader, VfsStats};

@@ -26,6 +26,7 @@ fn migrations() -> Vec<Migration> {
             "download client",
             include_str!("../migrations/0002_download_client.sql"),
         ),
+        (4, "users", include_str!("../migrations/0004_users.sql")),
         (
             5,
             "job missing bytes",

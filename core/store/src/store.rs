@@ -5,6 +5,7 @@ mod downloads;
 mod jobs;
 mod keys;
 mod tree;
+mod users;
 
 pub use downloads::{HistoryFilter, Usage};
 pub use keys::{Key, Scope};
@@ -15,6 +16,8 @@ use bytes::Bytes;
 use sqlx::{Connection, SqlitePool};
 use std::{path::Path, sync::Arc};
 use tokio::sync::RwLock;
+
+pub use users::{Session, User};
 
 /// The root folder of the library.
 pub const ROOT: FileId = library::ROOT;

@@ -101,19 +101,16 @@ impl Client {
         Ok(body["data"].take())
     }
 
-    /// The `data` of the answer to a `POST` of JSON.
-    pub(super) async fn post(&self, path: &str, body: &Value) -> Result<Value> {
-        let mut body: Value = self
-            .send(self.http.post(self.url(path)?).json(body))
-            .await?
-            .json()
-            .await?;
-        Ok(body["data"].take())
-    }
-
     /// The `data` of the answer to a `DELETE`.
     pub(super) async fn delete(&self, path: &str) -> Result<Value> {
         let mut body: Value = self.send(self.http.delete(self.url(path)?)).await?.json().await?;
+        Ok(body["data"].take())
+    }
+
+    /// The `data` of a request with a body.
+    pub(super) async fn send_json(&self, method: &str, path: &str, body: &Value) -> Result<Value> {
+        let request = self.http.request(method.parse()?, self.url(path)?).json(body);
+        let mut body: Value = self.send(request).await?.json().await?;
         Ok(body["data"].take())
     }
 

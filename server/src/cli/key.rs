@@ -169,7 +169,11 @@ async fn create(place: Place, name: &str, scope: Scope) -> Result<()> {
     match place {
         Place::Server(client) => {
             let made = client
-                .post("/api/keys", &json!({"name": name, "scope": scope.as_str()}))
+                .send_json(
+                    "POST",
+                    "/api/keys",
+                    &json!({"name": name, "scope": scope.as_str()}),
+                )
                 .await?;
             println!(
                 "{}",

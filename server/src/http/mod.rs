@@ -16,6 +16,7 @@ mod public;
 mod queue;
 mod stream;
 mod streams;
+mod users;
 
 pub(crate) use plugins::{PluginState, PluginView};
 pub use public::Public;
