@@ -8,6 +8,8 @@ use crate::{
     http::{Api, Limits, Public, service},
     net,
     plugins::Reread,
+    sabnzbd::{self, Meter, Roots, Sabnzbd, UrlFetcher},
+    throttle::{Limiter, Throttled},
     web::{self, Web},
     webdav::{self, WebDav},
 };
@@ -33,6 +35,9 @@ use tower::{Layer, util::MapRequestLayer};
 pub struct Core {
     /// The engine.
     pub engine: Arc<Engine>,
+    limiter: Arc<Limiter>,
+    meter: Arc<Meter>,
+    metering: (CancellationToken, tokio::task::JoinHandle<()>),
     store: Store,
     pool: Arc<Pool>,
 }
@@ -49,17 +54,52 @@ impl Core {
         let loading = move || crate::plugins::registry(&wanted, Some(&folder));
         let registry = tokio::task::spawn_blocking(loading).await??;
         let pool = Pool::new(settings.providers.clone())?;
-        let articles: Arc<dyn ArticleSource> = pool.clone();
+        let limiter = Arc::new(Limiter::default());
+        let sabnzbd = settings.sabnzbd.as_ref();
+        limiter.set(sabnzbd.map_or(0, |sabnzbd| sabnzbd.max_bytes_per_second));
+        let articles: Arc<dyn ArticleSource> = Throttled::new(
+            pool.clone(),
+            Arc::clone(&limiter),
+            sabnzbd.is_some_and(|sabnzbd| sabnzbd.limit_streams),
+        );
+        let mut engine = settings.engine.clone();
+        if let Some(sabnzbd) = sabnzbd {
+            let categories = Arc::clone(&settings.categories);
+            engine.fetcher = Some(UrlFetcher::new(
+                sabnzbd.clone(),
+                categories,
+                engine.max_source_bytes,
+            )?);
+        }
         let vfs = Vfs::new(articles, settings.vfs.clone())?;
         let store = Store::open(data_dir).await?;
-        let engine = Engine::start(store.clone(), vfs, registry, settings.engine.clone()).await?;
-        Ok(Self { engine, store, pool })
+        let engine = Engine::start(store.clone(), vfs, registry, engine).await?;
+        let (meter, stop) = (Meter::new(Arc::clone(&pool)), CancellationToken::new());
+        let metering = tokio::spawn(Arc::clone(&meter).run(Arc::clone(&engine), stop.clone()));
+        Ok(Self {
+            engine,
+            limiter,
+            meter,
+            metering: (stop, metering),
+            store,
+            pool,
+        })
     }
 
     /// Ends everything: running imports go back into the queue.
     pub async fn shutdown(self, deadline: Duration) {
-        let Self { engine, store, pool } = self;
+        let Self {
+            engine,
+            limiter: _,
+            meter: _,
+            metering: (stop, metering),
+            store,
+            pool,
+        } = self;
         engine.shutdown(deadline).await;
+        stop.cancel();
+        // It writes a last time. Where it panicked, there is nothing more to write.
+        let _ended = metering.await;
         pool.shutdown().await;
         store.close().await;
     }
@@ -167,6 +207,10 @@ impl App {
                 receive_timeout: settings.server.receive_timeout,
             },
             stopping: stopping.clone(),
+            others: match settings.sabnzbd {
+                Some(_) => sabnzbd::is_call,
+                None => |_| false,
+            },
         };
         let page = Web::new(web::Parts {
             engine: Arc::clone(&core.engine),
@@ -179,6 +223,23 @@ impl App {
             started: api.started,
         });
         let mut others = page.router();
+        if let Some(sabnzbd) = settings.sabnzbd.clone() {
+            let library = settings.mount.path.clone().unwrap_or_else(|| "/".into());
+            let sabnzbd = Sabnzbd::start(sabnzbd::Parts {
+                engine: Arc::clone(&core.engine),
+                access: api.access.clone(),
+                settings: sabnzbd,
+                categories: Arc::clone(&settings.categories),
+                roots: Roots::new(move |_| library.to_string_lossy().into_owned()),
+                meter: Arc::clone(&core.meter),
+                limiter: Arc::clone(&core.limiter),
+                max_file: settings.engine.max_source_bytes,
+                patience: settings.server.receive_timeout,
+                data_dir: data.path().to_owned(),
+            })
+            .await;
+            others = others.merge(sabnzbd.router());
+        }
         if let (Some(webdav), Some(password)) = (&settings.webdav, password) {
             let engine = Arc::clone(&core.engine);
             let webdav = WebDav::new(

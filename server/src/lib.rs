@@ -18,6 +18,8 @@ pub mod http;
 pub mod net;
 pub mod plugins;
 pub mod proxy;
+pub mod sabnzbd;
+pub mod throttle;
 pub mod web;
 pub mod webdav;
 

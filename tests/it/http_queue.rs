@@ -273,10 +273,12 @@ async fn the_description_is_complete() {
     }
     let expected = [
         "delete /api/files/{id}",
+        "delete /api/keys/{id}",
         "delete /api/queue/{id}",
         "get /api/files/{id}",
         "get /api/health/summary",
         "get /api/importers",
+        "get /api/keys",
         "get /api/library",
         "get /api/openapi.json",
         "get /api/plugins",
@@ -289,6 +291,7 @@ async fn the_description_is_complete() {
         "get /api/stream/{file_id}",
         "get /api/streams",
         "post /api/import/file",
+        "post /api/keys",
         "post /api/plugins/reload",
         "post /api/plugins/{id}/resume",
         "post /api/providers/test",

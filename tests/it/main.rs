@@ -13,6 +13,7 @@ mod kills;
 #[cfg(target_os = "linux")]
 mod mount;
 mod plugins;
+mod sabnzbd;
 mod shutdown;
 mod web_login;
 mod webdav;

@@ -29,7 +29,7 @@ mod vfs;
 pub use arrival::{Arrival, Arrived, ArrivingCopy};
 pub use config::VfsConfig;
 pub use error::{ReadError, ReadErrorKind};
-pub use http::HttpProbe;
+pub use http::{HttpProbe, address_allowed};
 pub use reader::Reader;
 pub use source::{Article, ArticleInfo, ArticleSource, Class, FetchError, Stat, TableSource};
 pub use vfs::{Vfs, VfsStats};

@@ -9,7 +9,9 @@ mod resolve;
 mod types;
 
 pub use reference::{reference_markdown, sample_yaml};
-pub use resolve::{MountSettings, ServerSettings, Settings, WebdavSettings};
+pub use resolve::{
+    CategorySettings, MountSettings, SabnzbdSettings, ServerSettings, Settings, WebdavSettings,
+};
 pub use types::*;
 
 use figment::{

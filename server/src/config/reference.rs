@@ -226,6 +226,8 @@ mod tests {
         config.providers.clear();
         assert_eq!(config.plugins.load.len(), 1);
         config.plugins.load.clear();
+        assert_eq!(config.categories.len(), 1);
+        config.categories.clear();
         assert_eq!(format!("{config:?}"), defaults);
     }
 
