@@ -5,7 +5,9 @@ use crate::{
     data::DataDir,
     files::Streams,
     http::{Api, ApiKey, Limits, Public, service},
+    links::LinkKey,
     net,
+    outputs::Outputs,
     plugins::Reread,
     webdav::{self, WebDav},
 };
@@ -137,6 +139,7 @@ impl App {
             Some(Some(password)) => Some(password),
             Some(None) => Some(data.make_webdav_password()?),
         };
+        let links = LinkKey::new(data.make_link_key()?);
         let core = Core::start(&settings, data.path()).await?;
         let mount = match mount(&core.engine, &settings.mount).await {
             Ok(mount) => mount,
@@ -145,6 +148,8 @@ impl App {
                 return Err(error);
             }
         };
+        let outputs = Outputs::new(&core.engine, settings.outputs.clone(), links);
+        core.engine.publish_with(Arc::clone(&outputs) as _);
         let stopping = CancellationToken::new();
         let streams = Streams::default();
         let api = Api {
@@ -152,6 +157,7 @@ impl App {
             key,
             pool: Arc::clone(&core.pool),
             streams: streams.clone(),
+            outputs,
             public: Public::new(settings.webdav.as_ref().map(|_| webdav::PREFIX)),
             trials: Arc::default(),
             reloads: Arc::default(),

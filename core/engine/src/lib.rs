@@ -28,6 +28,7 @@ mod names;
 mod panics;
 mod password;
 mod progress;
+mod publish;
 mod registered;
 mod registry;
 mod service;
@@ -45,6 +46,7 @@ pub use events::{Event, LibraryChange};
 pub use inspect::{InspectedFile, Inspection};
 pub use library::{Library, OpenError, OpenFile};
 pub use password::split_password;
+pub use publish::{Publication, Publisher};
 pub use registered::{Counters, LibraryFile, Registered};
 pub use registry::{Choice, ChoiceRecord, HEAD_BYTES, LoadedFile, Refused, Registry, RunnerUp};
 pub use service::{ImportService, InspectError, SubmitRequest, SubmitSource};
@@ -52,7 +54,8 @@ pub use worker::WorkerStatus;
 
 // What the engine's methods take and answer, so that adapters need not name the crates below.
 pub use altmount_store::{
-    CancelOutcome, DeleteOutcome, Entry, Failure, Job, JobFilter, JobState, MakeDirOutcome, Page, Passwords,
-    ROOT, Release, RenameOutcome, RetryOutcome, StoreError, StoreErrorKind,
+    CancelOutcome, DeleteOutcome, Entry, Failure, Job, JobFilter, JobState, MakeDirOutcome, Output,
+    OutputKind, Outputs, Page, Passwords, ROOT, Release, ReleaseFile, RenameOutcome, RetryOutcome,
+    StoreError, StoreErrorKind,
 };
 pub use altmount_vfs::{Class, ReadError, ReadErrorKind, Reader, VfsStats};

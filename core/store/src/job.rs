@@ -183,6 +183,14 @@ pub struct Job {
     pub progress_total: u64,
     /// See [`crate::NewRelease::missing_bytes`]; over 0 the job is degraded.
     pub missing_bytes: u64,
+    /// Where its files are for other programs.
+    pub storage: Option<String>,
+    /// Whether it is left out of the history that download clients are shown.
+    pub archived: bool,
+    /// How often it was tried in vain to put its release where other programs find it.
+    pub publish_attempts: u32,
+    /// Why that failed; it is tried again.
+    pub publish_error: Option<String>,
 }
 
 /// What became of a submission.

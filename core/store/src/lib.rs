@@ -23,6 +23,7 @@ mod error;
 mod job;
 mod library;
 mod open;
+mod output;
 mod pack;
 #[cfg(test)]
 mod plans;
@@ -40,7 +41,8 @@ pub use error::{Result, StoreError, StoreErrorKind};
 pub use job::{
     CancelOutcome, Failure, Job, JobFilter, JobState, NewJob, Page, Passwords, RetryOutcome, Submitted,
 };
-pub use store::{ROOT, Store};
+pub use output::{Output, OutputKind, ReleaseFile};
+pub use store::{Outputs, ROOT, Store};
 
 /// The time now, in milliseconds since 1970.
 pub fn now_ms() -> i64 {

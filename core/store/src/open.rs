@@ -21,6 +21,7 @@ const LOG_BOUND: &str = "8192";
 fn migrations() -> Vec<Migration> {
     let numbered = [
         (1, "initial", include_str!("../migrations/0001_initial.sql")),
+        (3, "outputs", include_str!("../migrations/0003_outputs.sql")),
         (
             5,
             "job missing bytes",

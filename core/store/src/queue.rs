@@ -17,7 +17,8 @@ macro_rules! columns {
         "id, state, source_path, source_key, file_name, size, blob, destination, delete_source, passwords, priority, \
          category, wanted_importer, importer, attempts, crashes, not_before_ms, cancel_requested, failure_kind, \
          failure_message, failure_details, release_id, created_ms, started_ms, finished_ms, progress_done, \
-         progress_total, missing_bytes"
+         progress_total, missing_bytes, \
+         publish_attempts, publish_error, storage, archived"
     };
 }
 
@@ -95,6 +96,10 @@ fn job_of(row: &SqliteRow) -> Result<Job> {
         progress_done: unsigned("progress_done")?,
         progress_total: unsigned("progress_total")?,
         missing_bytes: unsigned("missing_bytes")?,
+        storage: row.try_get("storage")?,
+        archived: row.try_get("archived")?,
+        publish_attempts: row.try_get("publish_attempts")?,
+        publish_error: row.try_get("publish_error")?,
     })
 }
 

@@ -2,7 +2,10 @@
 
 mod browse;
 mod jobs;
+mod outputs;
 mod tree;
+
+pub use outputs::Outputs;
 
 use crate::{BlobId, Result, StoreError, StoreErrorKind, blobs::Blobs, library, open, queue, writer::Writer};
 use altmount_model::FileId;
