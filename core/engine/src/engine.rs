@@ -5,7 +5,7 @@ use crate::{
     shared::Shared,
     worker::{Worker, WorkerStatus},
 };
-use altmount_store::{Outputs, Result, Store};
+use altmount_store::{Arrs, Outputs, Result, Store};
 use altmount_vfs::{Vfs, VfsStats};
 use std::{
     collections::HashMap,
@@ -118,6 +118,11 @@ impl Engine {
     /// What was made outside of the library, and signed links.
     pub fn outputs(&self) -> Outputs {
         self.imports.shared.store.outputs()
+    }
+
+    /// What is known of the *arr applications around.
+    pub fn arrs(&self) -> Arrs {
+        self.imports.shared.store.arrs()
     }
 
     /// The queue.

@@ -54,8 +54,8 @@ pub use worker::WorkerStatus;
 
 // What the engine's methods take and answer, so that adapters need not name the crates below.
 pub use altmount_store::{
-    CancelOutcome, DeleteOutcome, Entry, Failure, Job, JobFilter, JobState, MakeDirOutcome, Output,
-    OutputKind, Outputs, Page, Passwords, ROOT, Release, ReleaseFile, RenameOutcome, RetryOutcome,
-    StoreError, StoreErrorKind,
+    ArrFile, ArrWork, Arrs, CancelOutcome, DeleteOutcome, Entry, Failure, Job, JobFilter, JobState,
+    MakeDirOutcome, Output, OutputKind, Outputs, Page, Passwords, ROOT, Release, ReleaseFile, RenameOutcome,
+    ReplaceLimits, ReplaceVerdict, RetryOutcome, StoreError, StoreErrorKind,
 };
 pub use altmount_vfs::{Class, ReadError, ReadErrorKind, Reader, VfsStats};

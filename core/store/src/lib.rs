@@ -15,6 +15,7 @@
 //! those of a dead process.
 #![warn(missing_docs)]
 
+mod arr;
 mod blobs;
 mod commit;
 mod destination;
@@ -33,6 +34,7 @@ mod replace;
 mod store;
 mod writer;
 
+pub use arr::{ArrFile, ArrWork, ReplaceLimits, ReplaceVerdict};
 pub use blobs::BlobId;
 pub use entry::{
     CommitOutcome, DeleteOutcome, Entry, MakeDirOutcome, NewFile, NewRelease, Release, RenameOutcome,
@@ -42,7 +44,7 @@ pub use job::{
     CancelOutcome, Failure, Job, JobFilter, JobState, NewJob, Page, Passwords, RetryOutcome, Submitted,
 };
 pub use output::{Output, OutputKind, ReleaseFile};
-pub use store::{Outputs, ROOT, Store};
+pub use store::{Arrs, Outputs, ROOT, Store};
 
 /// The time now, in milliseconds since 1970.
 pub fn now_ms() -> i64 {

@@ -27,6 +27,7 @@ fn migrations() -> Vec<Migration> {
             "job missing bytes",
             include_str!("../migrations/0005_job_missing_bytes.sql"),
         ),
+        (7, "arr", include_str!("../migrations/0007_arr.sql")),
     ];
     numbered
         .into_iter()

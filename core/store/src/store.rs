@@ -1,10 +1,12 @@
 //! What callers see: one handle, whose methods hand work to the writer, to a reader or to a blocking thread.
 
+mod arr;
 mod browse;
 mod jobs;
 mod outputs;
 mod tree;
 
+pub use arr::Arrs;
 pub use outputs::Outputs;
 
 use crate::{BlobId, Result, StoreError, StoreErrorKind, blobs::Blobs, library, open, queue, writer::Writer};

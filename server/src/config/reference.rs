@@ -90,6 +90,8 @@ fn inline(value: &Yaml) -> String {
         Yaml::Null => "null".to_owned(),
         Yaml::String(text) if text.is_empty() => "''".to_owned(),
         Yaml::Sequence(list) if list.is_empty() => "[]".to_owned(),
+        // On one line, as it stands behind its key.
+        Yaml::Sequence(list) => format!("[{}]", list.iter().map(inline).collect::<Vec<_>>().join(", ")),
         Yaml::Mapping(map) if map.is_empty() => "{}".to_owned(),
         other => yaml_serde::to_string(other)
             .unwrap_or_default()
