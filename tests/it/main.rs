@@ -16,4 +16,5 @@ mod mount;
 mod outputs;
 mod plugins;
 mod shutdown;
+mod web_login;
 mod webdav;

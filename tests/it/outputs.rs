@@ -208,7 +208,7 @@ async fn texts_have_addresses_that_open_one_file_until_they_are_revoked() {
     let whole = open(&server, &address, None).await;
     assert_eq!(
         (whole.status.as_u16(), whole.header("content-type")),
-        (200, "video/matroska")
+        (200, "video/x-matroska")
     );
     assert!(whole.body == film.range(0, 120_000));
     let part = open(&server, &address, Some("bytes=70000-70099")).await;

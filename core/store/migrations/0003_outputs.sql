@@ -1,5 +1,3 @@
-ALTER TABLE jobs ADD COLUMN storage TEXT;
-ALTER TABLE jobs ADD COLUMN archived INTEGER NOT NULL DEFAULT 0;
 -- Publishing: what happens to a release between its commit and the moment that its job counts as completed for a download
 -- client (`storage` is NULL until then). After a failure it waits until publish_after_ms, and the error is shown.
 ALTER TABLE jobs ADD COLUMN publish_attempts INTEGER NOT NULL DEFAULT 0;

@@ -19,6 +19,7 @@ mod arr;
 mod blobs;
 mod commit;
 mod destination;
+mod downloads;
 mod entry;
 mod error;
 mod job;
@@ -44,7 +45,7 @@ pub use job::{
     CancelOutcome, Failure, Job, JobFilter, JobState, NewJob, Page, Passwords, RetryOutcome, Submitted,
 };
 pub use output::{Output, OutputKind, ReleaseFile};
-pub use store::{Arrs, Outputs, ROOT, Store};
+pub use store::{Arrs, HistoryFilter, Key, Outputs, ROOT, Scope, Session, Store, Usage, User};
 
 /// The time now, in milliseconds since 1970.
 pub fn now_ms() -> i64 {

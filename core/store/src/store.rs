@@ -2,9 +2,15 @@
 
 mod arr;
 mod browse;
+mod downloads;
 mod jobs;
+mod keys;
 mod outputs;
 mod tree;
+mod users;
+
+pub use downloads::{HistoryFilter, Usage};
+pub use keys::{Key, Scope};
 
 pub use arr::Arrs;
 pub use outputs::Outputs;
@@ -15,6 +21,8 @@ use bytes::Bytes;
 use sqlx::{Connection, SqlitePool};
 use std::{path::Path, sync::Arc};
 use tokio::sync::RwLock;
+
+pub use users::{Session, User};
 
 /// The root folder of the library.
 pub const ROOT: FileId = library::ROOT;

@@ -101,16 +101,16 @@ impl Client {
         Ok(body["data"].take())
     }
 
-    /// The `data` of a `POST` with a JSON body.
-    pub(super) async fn post(&self, path: &str, body: &Value) -> Result<Value> {
-        let request = self.http.post(self.url(path)?).json(body);
-        let mut body: Value = self.send(request).await?.json().await?;
+    /// The `data` of the answer to a `DELETE`.
+    pub(super) async fn delete(&self, path: &str) -> Result<Value> {
+        let mut body: Value = self.send(self.http.delete(self.url(path)?)).await?.json().await?;
         Ok(body["data"].take())
     }
 
-    /// The `data` of a `DELETE`.
-    pub(super) async fn delete(&self, path: &str) -> Result<Value> {
-        let mut body: Value = self.send(self.http.delete(self.url(path)?)).await?.json().await?;
+    /// The `data` of a request with a body.
+    pub(super) async fn send_json(&self, method: &str, path: &str, body: &Value) -> Result<Value> {
+        let request = self.http.request(method.parse()?, self.url(path)?).json(body);
+        let mut body: Value = self.send(request).await?.json().await?;
         Ok(body["data"].take())
     }
 

@@ -10,6 +10,7 @@ mod mount;
 mod outputs;
 mod plugin;
 mod serve;
+mod user;
 
 pub use demo::{Demo, Step, Verdict};
 
@@ -69,6 +70,9 @@ enum Command {
     /// Links, `.strm` files and copies that are made for releases.
     #[command(subcommand)]
     Outputs(outputs::Command),
+    /// The people who may use the page.
+    #[command(subcommand)]
+    User(user::Command),
     /// Importers, and libraries with importers.
     #[command(subcommand)]
     Plugin(plugin::Command),
@@ -91,6 +95,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Config(command) => config::run(&global, &command),
         Command::Key(command) => key::run(&global, &command),
         Command::Outputs(command) => outputs::run(&global, &command),
+        Command::User(command) => user::run(&global, &command),
         Command::Plugin(command) => plugin::run(&global, &command),
     };
     result.unwrap_or_else(|error| {

@@ -47,7 +47,7 @@ pub(super) fn run(global: &Global, command: &Command) -> Result<ExitCode> {
     match command {
         Command::Rebuild { apply, all, json } => {
             let body = json!({"apply": apply, "all": all});
-            let done = runtime()?.block_on(client.post("/api/outputs/rebuild", &body))?;
+            let done = runtime()?.block_on(client.send_json("POST", "/api/outputs/rebuild", &body))?;
             if *json {
                 println!("{}", serde_json::to_string_pretty(&done)?);
             } else {

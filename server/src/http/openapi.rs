@@ -1,8 +1,8 @@
 //! The API's description, collected from the handlers.
 
 use super::{
-    Api, envelope::json as answer_json, events, files, health, import, importers, library, outputs, plugins,
-    providers, queue, stream, streams,
+    Api, envelope::json as answer_json, events, files, health, import, importers, keys, library, outputs,
+    plugins, providers, queue, stream, streams, users,
 };
 use axum::routing::{MethodRouter, get};
 use http::StatusCode;
@@ -25,7 +25,9 @@ use utoipa_axum::{router::OpenApiRouter, routes};
         (name = "outputs", description = "Files that are made for releases outside of the library, and signed links"),
         (name = "providers", description = "News servers"),
         (name = "health", description = "How the server is"),
+        (name = "keys", description = "Who may do what"),
         (name = "stream", description = "Files come out"),
+        (name = "users", description = "Who may use the page"),
         (name = "description", description = "This description"),
     )
 )]
@@ -43,6 +45,8 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(plugins::list))
         .routes(routes!(plugins::reload))
         .routes(routes!(plugins::resume))
+        .routes(routes!(keys::list, keys::create))
+        .routes(routes!(keys::revoke))
         .routes(routes!(library::list))
         .routes(routes!(files::file, files::delete))
         .routes(routes!(files::release))
@@ -55,6 +59,11 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(streams::list))
         .routes(routes!(health::summary))
         .routes(routes!(stream::stream))
+        .routes(routes!(users::list, users::create))
+        .routes(routes!(users::delete))
+        .routes(routes!(users::set_password))
+        .routes(routes!(users::sessions))
+        .routes(routes!(users::end_session))
 }
 
 /// The description with what every operation has in common: the key, and the failures that need no reason of their own.
@@ -86,6 +95,7 @@ pub(super) fn complete(document: openapi::OpenApi) -> Value {
             };
             for (status, text) in [
                 ("401", "The API key is missing or wrong"),
+                ("403", "The API key is right and does not open this"),
                 (
                     "500",
                     "The server failed; its log has the cause, with the id that the answer has",
