@@ -200,7 +200,7 @@ pub struct Job {
     /// See [`NewJob::bytes`].
     pub bytes: u64,
     /// Where its files are for other programs: an absolute path of this machine. Set after the import; see
-    /// [`crate::Store::set_storage`].
+    /// [`crate::Store::mark_completed`].
     pub storage: Option<String>,
     /// Whether it is left out of the history that download clients are shown.
     pub archived: bool,
@@ -210,6 +210,10 @@ pub struct Job {
     pub url: Option<String>,
     /// See [`NewJob::fetched`].
     pub fetched: bool,
+    /// How often it was tried in vain to put its release where other programs find it.
+    pub publish_attempts: u32,
+    /// Why that failed; it is tried again.
+    pub publish_error: Option<String>,
 }
 
 /// What became of a submission.

@@ -18,7 +18,8 @@ macro_rules! columns {
         "id, state, source_path, source_key, file_name, size, blob, destination, delete_source, passwords, priority, \
          category, wanted_importer, importer, attempts, crashes, not_before_ms, cancel_requested, failure_kind, \
          failure_message, failure_details, release_id, created_ms, started_ms, finished_ms, progress_done, \
-         progress_total, missing_bytes, nzo_id, name, bytes, storage, archived, paused, url, fetched"
+         progress_total, missing_bytes, nzo_id, name, bytes, storage, archived, paused, url, fetched, \
+         publish_attempts, publish_error"
     };
 }
 
@@ -128,6 +129,8 @@ pub(crate) fn job_of(row: &SqliteRow) -> Result<Job> {
         paused: row.try_get("paused")?,
         url: row.try_get("url")?,
         fetched: row.try_get("fetched")?,
+        publish_attempts: row.try_get("publish_attempts")?,
+        publish_error: row.try_get("publish_error")?,
     })
 }
 
@@ -485,19 +488,6 @@ pub(crate) async fn by_nzo(conn: &mut SqliteConnection, names: &str) -> Result<V
         " FROM jobs INDEXED BY jobs_nzo WHERE nzo_id IN (SELECT value FROM json_each(?1)) AND nzo_id IS NOT NULL"
     ))
     .bind(names)
-    .fetch_all(conn)
-    .await?;
-    rows.iter().map(job_of).collect()
-}
-
-/// Runs on a reader.
-pub(crate) async fn unpublished(conn: &mut SqliteConnection, limit: u32) -> Result<Vec<Job>> {
-    let rows = sqlx::query(concat!(
-        "SELECT ",
-        columns!(),
-        " FROM jobs INDEXED BY jobs_unpublished WHERE state = 2 AND storage IS NULL ORDER BY id LIMIT ?1"
-    ))
-    .bind(limit)
     .fetch_all(conn)
     .await?;
     rows.iter().map(job_of).collect()

@@ -30,6 +30,7 @@ use crate::{
 use altmount_engine::{Engine, Job, Scope};
 use altmount_model::VPath;
 use answer::{done, error, respond};
+use async_trait::async_trait;
 use axum::{
     Router,
     extract::{DefaultBodyLimit, Request, State},
@@ -55,21 +56,48 @@ const LOGIN_LASTS: Duration = Duration::from_secs(60);
 /// Logins that are remembered.
 const MAX_LOGINS: usize = 64;
 
-/// Where releases of a category are told to be: the folder that the category's own is in, as the client sees it.
+/// Where releases are: the folder that a category's own is in, and what clients call a path of this machine.
 #[derive(Clone)]
-pub struct Roots(Arc<Rule>);
+pub struct Roots {
+    of_category: Arc<OfCategory>,
+    for_clients: Arc<ForClients>,
+}
 
-/// From a category to its root.
-type Rule = dyn Fn(Option<&str>) -> String + Send + Sync;
+type OfCategory = dyn Fn(Option<&str>) -> String + Send + Sync;
+type ForClients = dyn Fn(&str) -> String + Send + Sync;
+
+/// Removes what was made for a job beside the library, when a client deletes its entry with its files.
+#[async_trait]
+pub trait Discard: std::fmt::Debug + Send + Sync {
+    /// Removes what is still there of it. The release itself stays.
+    async fn discard(&self, job: &Job);
+}
 
 impl Roots {
-    /// This rule.
-    pub fn new(rule: impl Fn(Option<&str>) -> String + Send + Sync + 'static) -> Self {
-        Self(Arc::new(rule))
+    /// These rules.
+    pub fn new(
+        of_category: impl Fn(Option<&str>) -> String + Send + Sync + 'static,
+        for_clients: impl Fn(&str) -> String + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            of_category: Arc::new(of_category),
+            for_clients: Arc::new(for_clients),
+        }
     }
 
+    /// A category's root as clients call it.
     fn of(&self, category: Option<&str>) -> String {
-        (self.0)(category)
+        self.theirs(&self.ours(category))
+    }
+
+    /// A category's root on this machine.
+    fn ours(&self, category: Option<&str>) -> String {
+        (self.of_category)(category)
+    }
+
+    /// What clients call a path of this machine.
+    fn theirs(&self, path: &str) -> String {
+        (self.for_clients)(path)
     }
 
     /// A path below one of them, in the way of writing that it has.
@@ -103,6 +131,8 @@ pub struct Parts {
     pub categories: Arc<[CategorySettings]>,
     /// Where releases are.
     pub roots: Roots,
+    /// Who removes what was made for a job.
+    pub discard: Arc<dyn Discard>,
     /// What the news servers gave.
     pub meter: Arc<Meter>,
     /// How fast imports may be.
