@@ -2,7 +2,7 @@
 
 use crate::{
     access::Access,
-    config::{MountSettings, ServerSettings, Settings},
+    config::{MountSettings, OutputWay, ServerSettings, Settings},
     data::DataDir,
     files::Streams,
     http::{Api, Limits, Public, service},
@@ -10,18 +10,19 @@ use crate::{
     net,
     outputs::Outputs,
     plugins::Reread,
-    sabnzbd::{self, Meter, Roots, Sabnzbd, UrlFetcher},
+    sabnzbd::{self, Discard, Meter, Roots, Sabnzbd, UrlFetcher},
     throttle::{Limiter, Throttled},
     web::{self, Web},
     webdav::{self, WebDav},
 };
-use altmount_engine::Engine;
+use altmount_engine::{Engine, Job};
 use altmount_store::Store;
 use altmount_usenet::Pool;
 use altmount_vfs::{ArticleSource, Vfs};
 #[cfg(not(all(target_os = "linux", feature = "fuse")))]
 use anyhow::bail;
 use anyhow::{Context, Result};
+use async_trait::async_trait;
 use axum::{Router, extract::Request};
 use std::{
     path::Path,
@@ -112,6 +113,43 @@ pub fn install_crypto() {
     if rustls::crypto::CryptoProvider::get_default().is_none() {
         // Fails only where another thread was quicker, with the same choice.
         let _installed = rustls::crypto::ring::default_provider().install_default();
+    }
+}
+
+/// What a download client's deletion means for the outputs: the files were taken from where they were told to be, so what is
+/// left there goes. The release stays: what was taken may be a link into it.
+#[derive(Debug)]
+struct Leftovers(Arc<Outputs>);
+
+#[async_trait]
+impl Discard for Leftovers {
+    async fn discard(&self, job: &Job) {
+        if let Err(error) = self.0.discard(job, true).await {
+            tracing::warn!(
+                job.id = job.id.0,
+                "what was made for a job cannot be removed: {error}"
+            );
+        }
+    }
+}
+
+/// Makes the folders that releases of a category are put in beside the library: an *arr looks for them before there is a job.
+async fn make_category_folders(settings: &Settings) {
+    for category in settings.categories.iter() {
+        let way = settings.outputs.ways(Some(&category.name)).first().copied();
+        let Some(way) = way.filter(|way| *way != OutputWay::Mount) else {
+            continue;
+        };
+        let Some(mut folder) = settings.outputs.root(way).map(Path::to_owned) else {
+            continue;
+        };
+        folder.extend(category.dir.components());
+        if let Err(error) = tokio::fs::create_dir_all(&folder).await {
+            tracing::warn!(
+                "the category's folder {} cannot be made: {error}",
+                folder.display()
+            );
+        }
     }
 }
 
@@ -230,13 +268,19 @@ impl App {
         });
         let mut others = page.router();
         if let Some(sabnzbd) = settings.sabnzbd.clone() {
-            let library = settings.mount.path.clone().unwrap_or_else(|| "/".into());
+            let (outputs, paths) = (Arc::clone(&api.outputs), settings.outputs.clone());
+            let leftovers = Leftovers(Arc::clone(&outputs));
+            make_category_folders(&settings).await;
             let sabnzbd = Sabnzbd::start(sabnzbd::Parts {
                 engine: Arc::clone(&core.engine),
                 access: api.access.clone(),
                 settings: sabnzbd,
                 categories: Arc::clone(&settings.categories),
-                roots: Roots::new(move |_| library.to_string_lossy().into_owned()),
+                roots: Roots::new(
+                    move |category| outputs.root(category).to_string_lossy().into_owned(),
+                    move |path| paths.theirs(Path::new(path)),
+                ),
+                discard: Arc::new(leftovers),
                 meter: Arc::clone(&core.meter),
                 limiter: Arc::clone(&core.limiter),
                 max_file: settings.engine.max_source_bytes,

@@ -1,7 +1,7 @@
 //! The SABnzbd API: what the *arrs and other clients do with it, and what a hostile one tries.
 
 use crate::harness::{Answer, KEY, Server, read};
-use altmount::config::{Category, Config};
+use altmount::config::{Category, Config, OutputWay};
 use altmount_arrd::{
     client::{Client, Kind, Login, State},
     import,
@@ -32,6 +32,17 @@ fn categories(config: &mut Config) {
 
 async fn start() -> Server {
     Server::with(categories).await
+}
+
+/// With releases copied to a folder, as for an *arr that has nothing but a disk.
+async fn copying(folder: &Path) -> Server {
+    Server::with(|config| {
+        categories(config);
+        config.outputs.default = vec![OutputWay::Copy];
+        config.outputs.copy.path = Some(folder.to_owned());
+        config.outputs.copy.min_free_bytes = 0;
+    })
+    .await
 }
 
 /// The same, with everything that it serves at a real address; the *arrs' URL base is part of it.
@@ -105,6 +116,21 @@ async fn finished(server: &Server, id: &str) -> altmount_engine::Job {
         .await
         .expect("reads");
     server.wait(jobs[0].id).await
+}
+
+/// The job's entry as soon as its files are where it says.
+async fn published(server: &Server, id: &str) -> Value {
+    for _ in 0..1000 {
+        let history = sab(server, &format!("mode=history&nzo_ids={id}&limit=1")).await;
+        let slot = history["history"]["slots"][0].clone();
+        match slot["status"].as_str() {
+            Some("Completed") => return slot,
+            Some("Moving") | None => assert!(slot["storage"] == "" || slot.is_null(), "{slot}"),
+            Some(_) => panic!("{slot}"),
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("it is never published");
 }
 
 /// Nothing is stored, and the server answers as before.
@@ -189,13 +215,8 @@ async fn queue_and_history_have_every_field_of_a_real_one_with_its_type() {
     sab(&server, "mode=resume").await;
     gate.open();
     let job = finished(&server, &id).await;
-    server
-        .app
-        .engine()
-        .imports()
-        .set_storage(job.id, "/complete/x.mkv")
-        .await
-        .expect("stored");
+    assert_eq!(job.state, JobState::Completed, "{:?}", job.failure);
+    published(&server, &id).await;
     let real: Value = serde_json::from_str(include_str!("../fixtures/sabnzbd/history.json")).expect("JSON");
     let ours = sab(&server, "mode=history&limit=60").await;
     assert_eq!(shape(&ours["history"]), shape(&real["history"]));
@@ -229,43 +250,32 @@ async fn queue_and_history_have_every_field_of_a_real_one_with_its_type() {
 
 #[tokio::test]
 async fn every_arr_can_test_add_poll_import_and_remove() {
-    let (server, base) = listening().await;
-    let output = server.folder.path().join("complete");
+    let complete = tempfile::tempdir().expect("a folder");
+    let server = copying(complete.path()).await;
+    let base = format!("{}/sabnzbd", listen(server.router()).await);
     for (at, kind) in Kind::ALL.into_iter().enumerate() {
         let client = Client::new(kind, &base, Login::Key(KEY.to_owned()));
         assert_eq!(client.test().await, [], "{kind:?}");
         assert!(!client.removes_completed().await.expect("reads"));
+        // The folder is there before the first job: the health check looks for it.
+        let root = client.root().await.expect("reads");
+        assert_eq!(Path::new(&root), complete.path().join(kind.category()));
+        assert!(Path::new(&root).is_dir());
         let title = format!("{TITLE}.{at} (2020) [a&b+c] ü");
         let id = client
-            .add(&title, &nzb(&server, &format!("release{at}"), at as u64), -100)
+            .add(
+                &title,
+                &nzb(&server, &format!("release{at}"), at as u64 + 1),
+                -100,
+            )
             .await
             .expect("added");
-        if kind == Kind::Prowlarr {
-            finished(&server, &id).await;
-            continue;
-        }
         let job = finished(&server, &id).await;
         assert_eq!(job.state, JobState::Completed, "{:?}", job.failure);
-        // What an output does: the files are where the client is told, and only then is the job completed.
-        let storage = output.join(kind.category()).join(&title);
-        if job.storage.is_none() {
-            let item = client.poll().await.expect("polls").history.remove(0);
-            assert_eq!(
-                (item.status, item.state, item.storage),
-                ("Moving", State::Downloading, None)
-            );
+        assert_eq!(published(&server, &id).await["name"], title);
+        if kind == Kind::Prowlarr {
+            continue;
         }
-        std::fs::create_dir_all(&storage).expect("made");
-        std::fs::write(storage.join("episode.mkv"), b"bytes").expect("written");
-        std::fs::write(storage.join("info.nfo"), b"bytes").expect("written");
-        let text = storage.to_str().expect("UTF-8");
-        server
-            .app
-            .engine()
-            .imports()
-            .set_storage(job.id, text)
-            .await
-            .expect("stored");
         let poll = client.poll().await.expect("polls");
         assert!(poll.queue.is_empty(), "{poll:?}");
         let item = &poll.history[0];
@@ -276,9 +286,10 @@ async fn every_arr_can_test_add_poll_import_and_remove() {
         assert!(item.size > 30_000 && poll.history.len() == 1, "{item:?}");
         let storage = item.storage.clone().expect("set with Completed");
         assert!(Path::new(&storage).is_absolute());
-        let moved = import::import(Path::new(&storage), &title, &server.folder.path().join("library"))
-            .expect("imported");
-        assert_eq!(std::fs::read(&moved[0]).expect("reads"), b"bytes");
+        assert!(Path::new(&storage).starts_with(complete.path().join(kind.category())));
+        let library = server.folder.path().join("library");
+        let moved = import::import(Path::new(&storage), &title, &library).expect("imported");
+        assert_eq!(std::fs::metadata(&moved[0]).expect("there").len(), 30_000);
         import::clean_up(Path::new(&storage), &title).expect("deleted");
         assert!(!Path::new(&storage).try_exists().expect("looked"));
         client.remove(&id).await.expect("removed");
@@ -666,6 +677,7 @@ async fn a_paused_queue_starts_nothing_but_what_is_forced_also_after_a_restart()
         app,
         newsd: _newsd,
         folder: _folder,
+        ..
     } = server;
     app.shutdown().await;
     let mut config = Config {

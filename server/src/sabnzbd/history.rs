@@ -30,7 +30,7 @@ fn fail_message(job: &Job) -> String {
     }
 }
 
-fn slot(job: &Job) -> Value {
+fn slot(job: &Job, roots: &Roots) -> Value {
     let bytes = bytes_of(job);
     let moving = job.state == JobState::Completed && job.storage.is_none();
     let took =
@@ -56,7 +56,7 @@ fn slot(job: &Job) -> Value {
         "url": job.url.as_ref().map(|_| &job.source_path),
         "status": status,
         "nzo_id": job.nzo_id,
-        "storage": if moving { "" } else { job.storage.as_deref().unwrap_or_default() },
+        "storage": job.storage.as_deref().map_or(String::new(), |path| roots.theirs(path)),
         "path": "",
         "script_line": "",
         "download_time": took(job.started_ms, job.finished_ms),
@@ -144,7 +144,7 @@ impl Sabnzbd {
             "noofslots": page.total,
             "last_history_update": changes,
             "version": self.settings().version,
-            "slots": page.items.iter().map(slot).collect::<Vec<_>>(),
+            "slots": page.items.iter().map(|job| slot(job, &self.0.parts.roots)).collect::<Vec<_>>(),
         }}))
     }
 
@@ -193,7 +193,13 @@ impl Sabnzbd {
                 let finished = jobs
                     .iter()
                     .filter(|job| matches!(job.state, JobState::Completed | JobState::Failed));
-                take(finished.map(|job| job.id).collect()).await?;
+                let finished: Vec<&Job> = finished.collect();
+                if call.flag("del_files") {
+                    for job in &finished {
+                        self.0.parts.discard.discard(job).await;
+                    }
+                }
+                take(finished.iter().map(|job| job.id).collect()).await?;
                 self.changed();
                 return Ok(done());
             }
@@ -208,6 +214,11 @@ impl Sabnzbd {
                 ..HistoryFilter::default()
             };
             let page = imports.history(&filter).await?;
+            if call.flag("del_files") {
+                for job in &page.items {
+                    self.0.parts.discard.discard(job).await;
+                }
+            }
             if page.items.is_empty() || take(page.items.iter().map(|job| job.id).collect()).await? == 0 {
                 break;
             }
@@ -220,7 +231,10 @@ impl Sabnzbd {
         let imports = self.engine().imports();
         let mut marked = false;
         for job in imports.by_nzo(&call.list("value")).await? {
-            let folder = Roots::below(&self.0.parts.roots.of(job.category.as_deref()), &job.destination);
+            let folder = Roots::below(
+                &self.0.parts.roots.ours(job.category.as_deref()),
+                &job.destination,
+            );
             marked |= imports.mark_completed(job.id, &folder).await?;
         }
         self.changed();
