@@ -471,8 +471,8 @@ async fn a_key_opens_what_its_scope_says_in_band_and_with_status_200() {
     }
     assert_eq!(
         error(&format!("mode=queue&apikey={KEY}&apikey=wrong")).await["queue"]["status"],
-        "Idle",
-        "the first counts"
+        "Paused",
+        "the first counts, and the key of the API did pause it"
     );
     assert_eq!(
         error(&format!("mode=nonsense&apikey={KEY}")).await,
