@@ -10,13 +10,13 @@ use futures::StreamExt;
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
-use std::io::{Error, Result, Write as _};
+use std::io::{BufRead as _, BufReader, Error, Result, Write as _};
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, oneshot};
 
@@ -83,28 +83,40 @@ pub(crate) async fn run<V>(task: &Task, viewer: impl FnOnce(SocketAddr) -> V) ->
 where
     V: Future<Output = ()>,
 {
-    let mut child = tokio::process::Command::from(Command::new(std::env::current_exe().expect("own path")))
-        .env(MARK, serde_json::to_string(task).expect("JSON"))
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .expect("the reference starts");
-    let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
-    let mut line = async || {
-        lines
-            .next_line()
-            .await
-            .expect("reads")
-            .expect("the reference says something")
-    };
+    let mut child = Child(
+        Command::new(std::env::current_exe().expect("own path"))
+            .env(MARK, serde_json::to_string(task).expect("JSON"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the reference starts"),
+    );
+    let mut lines = BufReader::new(child.0.stdout.take().expect("piped")).lines();
+    // A pipe has no other way to be waited for here; the thread is one of those that may block.
+    let (sender, mut receiver) = tokio::sync::mpsc::channel(4);
+    tokio::task::spawn_blocking(move || {
+        while let Some(Ok(line)) = lines.next() {
+            if sender.blocking_send(line).is_err() {
+                return;
+            }
+        }
+    });
+    let mut line = async || receiver.recv().await.expect("the reference says something");
     if task.mode == Mode::Serve {
         let address = line().await.parse().expect("an address");
         viewer(address).await;
     }
-    let outcome = serde_json::from_str(&line().await).expect("JSON");
-    let _ = child.wait().await;
-    outcome
+    serde_json::from_str(&line().await).expect("JSON")
+}
+
+/// A process that does not outlive its handle.
+struct Child(std::process::Child);
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 /// Becomes the reference where this process is one; returns at once where it is not.
@@ -224,7 +236,7 @@ async fn connection(shared: Arc<Shared>) -> Result<(u64, Duration)> {
     match &shared.tls {
         None => articles(&shared, socket).await,
         Some(tls) => {
-            let socket = BufReader::with_capacity(BUFFER, socket);
+            let socket = tokio::io::BufReader::with_capacity(BUFFER, socket);
             let name = "localhost".try_into().map_err(Error::other)?;
             articles(&shared, tls.connect(name, socket).await?).await
         }
