@@ -14,8 +14,6 @@ mod machine;
 mod reference;
 mod report;
 mod scenarios;
-mod server;
-mod stream;
 
 use clap::Parser;
 use lab::Lab;

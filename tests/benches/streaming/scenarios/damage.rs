@@ -3,9 +3,9 @@
 use super::{Bed, YENC, many::largest_gap, ms};
 use crate::lab::{Lab, settled};
 use crate::report::{Row, mean, quantile};
-use crate::server::{Provider, Server};
-use crate::stream::Range;
 use altmount_newsd::{Command, Fault, Newsd, Profile, Rule};
+use altmount_tests::server::{Provider, Server};
+use altmount_tests::stream::Range;
 use std::time::Duration;
 
 pub(super) async fn run(lab: &Lab) -> Vec<Row> {
@@ -27,11 +27,11 @@ async fn failover(lab: &Lab, name: &'static str, providers: usize) -> Row {
     let each: Vec<Provider> = newsds.iter().map(|newsd| Provider::of(newsd, 12)).collect();
     let mut server = Server::new(lab.program(), &lab.folder(name), &each, "");
     server.start().await;
-    let (release, body) = crate::server::film("film", 1, 1 << 30, profile.article);
+    let (release, body) = altmount_tests::server::film("film", 1, 1 << 30, profile.article);
     for newsd in &newsds[1..] {
         newsd.add(&release);
     }
-    let film = crate::server::Film {
+    let film = altmount_tests::server::Film {
         body,
         id: {
             server.import(&newsds[0], &release).await;

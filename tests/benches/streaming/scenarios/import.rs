@@ -4,9 +4,9 @@ use super::ms;
 use crate::lab::{Lab, bodies};
 use crate::machine;
 use crate::report::{Row, mean, median};
-use crate::server::{Film, Provider, Server};
-use crate::stream::Range;
 use altmount_newsd::{Body, Command, FileSpec, Newsd, Profile, Release};
+use altmount_tests::server::{Film, Provider, Server};
+use altmount_tests::stream::Range;
 use rars::{ArchiveVersion, Builder};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -201,7 +201,7 @@ async fn large(lab: &Lab) -> Vec<Row> {
         .collect();
     server.import(&newsd, &plain("warm-2", 2)).await;
     machine::reset_peak(server.pid());
-    let (cpu, rss) = (server.cpu(), machine::rss_mib(server.pid()));
+    let (cpu, rss) = (machine::cpu_seconds(server.pid()), machine::rss_mib(server.pid()));
     let mut times = Vec::new();
     for path in &paths {
         let started = Instant::now();
@@ -209,7 +209,7 @@ async fn large(lab: &Lab) -> Vec<Row> {
         server.completed(job).await;
         times.push(ms(started.elapsed()));
     }
-    let cpu = (server.cpu() - cpu) / count as f64 * 1e3;
+    let cpu = (machine::cpu_seconds(server.pid()) - cpu) / count as f64 * 1e3;
     let peak = machine::peak_mib(server.pid()) - rss;
     server.stop().await;
     let gb = count as f64 * (SEGMENTS * ARTICLE) as f64 / 1e9;

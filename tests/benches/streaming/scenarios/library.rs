@@ -3,11 +3,11 @@
 use super::{Bed, MIB, ms};
 use crate::lab::Lab;
 use crate::report::{Row, median, quantile};
-use crate::server::{PASSWORD, Server};
-use crate::stream::Range;
 use altmount_model::{ArticleTable, Content, MessageId, Node, TableNo, VPath};
 use altmount_newsd::{Body, Profile};
 use altmount_store::{CommitOutcome, NewFile, NewJob, NewRelease, Passwords, Store, Submitted, now_ms};
+use altmount_tests::server::{PASSWORD, Server};
+use altmount_tests::stream::Range;
 use bytes::Bytes;
 use serde_json::Value;
 use std::io::Read as _;

@@ -4,9 +4,9 @@ use super::{Bed, MIB, YENC, ms};
 use crate::lab::{Lab, bodies, settled};
 use crate::machine;
 use crate::report::{Row, median};
-use crate::server::Film;
-use crate::stream::Range;
 use altmount_newsd::{Body, Profile, Release};
+use altmount_tests::server::Film;
+use altmount_tests::stream::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -20,12 +20,12 @@ pub(super) async fn run(lab: &Lab) -> Vec<Row> {
     let mut play = async |count: usize| {
         let films: Vec<&Film> = (0..count).map(|film| &bed.films[film]).collect();
         machine::reset_peak(bed.server.pid());
-        let cpu = bed.server.cpu();
+        let cpu = machine::cpu_seconds(bed.server.pid());
         let rates = streams(&bed, &films, at, time).await;
         // Another part of the films the next time.
         at += 300 << 20;
         let served: f64 = rates.iter().sum::<f64>() * time.as_secs_f64() / 1024.0;
-        let cost = (bed.server.cpu() - cpu) / served;
+        let cost = (machine::cpu_seconds(bed.server.pid()) - cpu) / served;
         settled(&bed.newsd, Duration::from_millis(300)).await;
         (rates, cost, machine::peak_mib(bed.server.pid()))
     };

@@ -12,9 +12,9 @@ mod sequential;
 
 use crate::lab::{Lab, settled};
 use crate::report::Row;
-use crate::server::{Film, Provider, Server};
-use crate::stream::Range;
 use altmount_newsd::{Newsd, Profile};
+use altmount_tests::server::{Film, Provider, Server};
+use altmount_tests::stream::Range;
 use std::time::Duration;
 
 /// Bytes of wire for each byte of an article, as goals reckon with it: yEnc's escapes and line ends.

@@ -2,11 +2,12 @@
 
 use super::{MIB, sequential::task};
 use crate::lab::Lab;
+use crate::machine;
 use crate::reference::{self, Mode, Outcome, Task};
 use crate::report::{Row, median};
-use crate::server::{Provider, Server};
-use crate::stream::{Range, Stream};
 use altmount_newsd::{Body, Newsd};
+use altmount_tests::server::{Provider, Server};
+use altmount_tests::stream::{Range, Stream};
 use std::net::SocketAddr;
 
 /// As many as the prototype was measured with.
@@ -31,7 +32,7 @@ async fn kind(lab: &Lab, name: &'static str, tls: bool, absolute: f64, pool_shar
     );
     server.start().await;
     let film = server.film(&newsd, "film", 1, bytes, ARTICLE).await;
-    let (_, reference_body) = crate::server::film(&format!("reference-{name}"), 7, bytes, ARTICLE);
+    let (_, reference_body) = altmount_tests::server::film(&format!("reference-{name}"), 7, bytes, ARTICLE);
     let task = |mode| task(lab, &newsd, name, mode, bytes, ARTICLE, CONNECTIONS);
     let (mut cost, mut rate, mut news) = (Vec::new(), Vec::new(), Vec::new());
     let mut results: [Vec<Outcome>; 4] = Default::default();
@@ -41,12 +42,12 @@ async fn kind(lab: &Lab, name: &'static str, tls: bool, absolute: f64, pool_shar
             match (turn + round) % 5 {
                 0 => {
                     server.restart_cold().await;
-                    let (cpu, newsd_cpu) = (server.cpu(), lab.news_cpu());
+                    let (cpu, newsd_cpu) = (machine::cpu_seconds(server.pid()), lab.news_cpu());
                     let mut stream = server.open(&film, Range::Exact(0, bytes)).await;
                     assert_eq!(stream.take(u64::MAX).await.expect("reads"), bytes);
                     let took = stream.started.elapsed().as_secs_f64();
                     let gib = bytes as f64 / f64::from(1 << 30);
-                    cost.push((server.cpu() - cpu) / gib);
+                    cost.push((machine::cpu_seconds(server.pid()) - cpu) / gib);
                     news.push((lab.news_cpu() - newsd_cpu) / gib);
                     rate.push(bytes as f64 / MIB / took);
                 }

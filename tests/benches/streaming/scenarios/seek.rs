@@ -3,9 +3,9 @@
 use super::{Bed, Lot, YENC, ms};
 use crate::lab::{Lab, bodies, settled};
 use crate::report::{Row, mean, quantile};
-use crate::server::{Film, Server};
-use crate::stream::Range;
 use altmount_newsd::{Body, Newsd, Profile, Release};
+use altmount_tests::server::{Film, Server};
+use altmount_tests::stream::Range;
 use rars::{ArchiveVersion, Builder};
 use std::time::Duration;
 

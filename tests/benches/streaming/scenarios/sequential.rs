@@ -3,10 +3,10 @@
 use super::{Bed, MIB, YENC};
 use crate::lab::{Lab, bodies, settled};
 use crate::machine;
-use crate::reference::{self, Mode, Task};
+use crate::reference::{self, Mode, Outcome, Task};
 use crate::report::{Row, mean, quantile};
-use crate::stream::Range;
 use altmount_newsd::{Newsd, Profile};
+use altmount_tests::stream::Range;
 use std::time::{Duration, Instant};
 
 pub(super) async fn run(lab: &Lab) -> Vec<Row> {
@@ -21,7 +21,7 @@ async fn profile(lab: &Lab, profile: Profile, name: &'static str, mib: u64) -> V
     let server = &bed.server;
     bed.warm().await;
     machine::reset_peak(server.pid());
-    let (cpu, counts) = (server.cpu(), bed.newsd.counts());
+    let (cpu, counts) = (machine::cpu_seconds(server.pid()), bed.newsd.counts());
     let (mut samples, mut window) = (Vec::new(), (Instant::now(), 0u64));
     let mut stream = server.open(&bed.films[0], Range::Exact(0, bytes)).await;
     loop {
@@ -38,7 +38,7 @@ async fn profile(lab: &Lab, profile: Profile, name: &'static str, mib: u64) -> V
     }
     let took = stream.started.elapsed().as_secs_f64();
     let after = settled(&bed.newsd, Duration::from_millis(300)).await;
-    let cpu = (server.cpu() - cpu) / (bytes as f64 / f64::from(1 << 30));
+    let cpu = (machine::cpu_seconds(server.pid()) - cpu) / (bytes as f64 / f64::from(1 << 30));
     let wire = (after.bytes_out - counts.bytes_out) as f64;
     let articles = bodies(&after) - bodies(&counts);
     let ceiling = bed.ceiling();
@@ -48,7 +48,12 @@ async fn profile(lab: &Lab, profile: Profile, name: &'static str, mib: u64) -> V
         Row::new(name, "one stream, ramp-up included", rate, "MiB/s")
             .against("connections x cap / 1.032", ceiling)
             .at_least(0.95 * ceiling)
-            .note(format!("R, depth 2: {r:.0} MiB/s, {:.1} %", r / ceiling * 100.0)),
+            .note(format!(
+                "R, depth 2: {:.0} MiB/s, {:.1} %; its first byte after {:.1} ms",
+                r.mib_per_second(),
+                r.mib_per_second() / ceiling * 100.0,
+                r.first_byte * 1e3
+            )),
         Row::new(
             name,
             "rate of the slowest 5 % of 100 ms windows",
@@ -82,8 +87,8 @@ async fn profile(lab: &Lab, profile: Profile, name: &'static str, mib: u64) -> V
     rows
 }
 
-/// What the reference reaches on the same line, in MiB/s. It says how true the line is to its profile, too.
-async fn reference(lab: &Lab, profile: &Profile, name: &str, bytes: u64) -> f64 {
+/// What the reference reaches on the same line. It says how true the line is to its profile, too.
+async fn reference(lab: &Lab, profile: &Profile, name: &str, bytes: u64) -> Outcome {
     let newsd = lab.newsd(Newsd::builder().profile(profile)).await;
     let task = task(
         lab,
@@ -96,7 +101,7 @@ async fn reference(lab: &Lab, profile: &Profile, name: &str, bytes: u64) -> f64 
     );
     let outcome = reference::run(&task, async |_| {}).await;
     newsd.stop().await;
-    outcome.mib_per_second()
+    outcome
 }
 
 /// Puts a film on the news server, and says what the reference is to do with it.
@@ -109,7 +114,7 @@ pub(super) fn task(
     article: u64,
     connections: usize,
 ) -> Task {
-    let (release, _) = crate::server::film(&format!("reference-{name}"), 7, len, article);
+    let (release, _) = altmount_tests::server::film(&format!("reference-{name}"), 7, len, article);
     newsd.add(&release);
     let ids: Vec<String> = release.files()[0]
         .segments()

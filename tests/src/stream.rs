@@ -13,8 +13,10 @@ const BUFFER: usize = 256 << 10;
 
 /// Bytes of a file: all, from an offset on, or a range.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Range {
+pub enum Range {
+    /// From an offset to the end of the file.
     From(u64),
+    /// An offset, and how many bytes.
     Exact(u64, u64),
 }
 
@@ -27,16 +29,16 @@ impl Range {
 
 /// An answer that is being read.
 #[derive(Debug)]
-pub(crate) struct Stream {
+pub struct Stream {
     socket: TcpStream,
     buffer: Vec<u8>,
     /// Where in `buffer` what came with the head begins, until it is taken.
     early: Option<std::ops::Range<usize>>,
     left: u64,
     /// When the request began: the connection's opening is part of it.
-    pub(crate) started: Instant,
+    pub started: Instant,
     /// Time to the first byte of the body.
-    pub(crate) first: Option<Duration>,
+    pub first: Option<Duration>,
     /// What should come next: an offset of this body. Nothing is compared where it is empty.
     body: Body,
     at: u64,
@@ -45,7 +47,7 @@ pub(crate) struct Stream {
 
 impl Stream {
     /// Asks for bytes of a file; `headers` are whole lines. Comes back when the head of the answer is there.
-    pub(crate) async fn open(
+    pub async fn open(
         address: SocketAddr,
         path: &str,
         headers: &str,
@@ -103,7 +105,7 @@ impl Stream {
     }
 
     /// The next bytes; 0 at the end of the answer.
-    pub(crate) async fn next(&mut self) -> Result<usize> {
+    pub async fn next(&mut self) -> Result<usize> {
         let came = match self.early.take() {
             Some(early) => early,
             None if self.left == 0 => return Ok(0),
@@ -136,7 +138,7 @@ impl Stream {
     }
 
     /// Reads this many bytes more, or to the end. Returns how many.
-    pub(crate) async fn take(&mut self, bytes: u64) -> Result<u64> {
+    pub async fn take(&mut self, bytes: u64) -> Result<u64> {
         let mut taken = 0;
         while taken < bytes {
             match self.next().await? {

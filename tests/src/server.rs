@@ -1,6 +1,5 @@
-//! The server under measurement: a process of its own, a data directory that outlives it, and its API.
+//! The server under measurement or under load: a process of its own, a data directory that outlives it, and its API.
 
-use crate::machine;
 use crate::stream::{Range, Stream};
 use altmount_newsd::{Body, Newsd, Release};
 use serde_json::{Value, json};
@@ -10,14 +9,16 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-pub(crate) const KEY: &str = "streaming-bench-key-0123456789";
-pub(crate) const PASSWORD: &str = "streaming-bench-password";
+/// The API's key.
+pub const KEY: &str = "streaming-bench-key-0123456789";
+/// WebDAV's password; the user is `bench`.
+pub const PASSWORD: &str = "streaming-bench-password";
 /// The header line of the API's key.
-pub(crate) const AUTH: &str = "X-Api-Key: streaming-bench-key-0123456789\r\n";
+pub const AUTH: &str = "X-Api-Key: streaming-bench-key-0123456789\r\n";
 
 /// A news server as the server under measurement is told of it.
 #[derive(Clone, Debug)]
-pub(crate) struct Provider {
+pub struct Provider {
     port: u16,
     host: String,
     tls: bool,
@@ -25,7 +26,8 @@ pub(crate) struct Provider {
 }
 
 impl Provider {
-    pub(crate) fn of(newsd: &Newsd, connections: usize) -> Self {
+    /// The provider that `newsd` plays, with so many connections to it.
+    pub fn of(newsd: &Newsd, connections: usize) -> Self {
         Self {
             port: newsd.port(),
             host: newsd.host(),
@@ -37,20 +39,23 @@ impl Provider {
 
 /// A file of the library, with what must be in it.
 #[derive(Clone, Debug)]
-pub(crate) struct Film {
-    pub(crate) id: i64,
-    pub(crate) body: Body,
+pub struct Film {
+    /// Its id in the library.
+    pub id: i64,
+    /// Its bytes.
+    pub body: Body,
 }
 
 impl Film {
     /// Its place in the API.
-    pub(crate) fn path(&self) -> String {
+    pub fn path(&self) -> String {
         format!("/api/stream/{}", self.id)
     }
 }
 
+/// A server in a process of its own, on a data directory and a port that outlive it.
 #[derive(Debug)]
-pub(crate) struct Server {
+pub struct Server {
     program: Option<PathBuf>,
     folder: PathBuf,
     address: SocketAddr,
@@ -60,7 +65,7 @@ pub(crate) struct Server {
 
 impl Server {
     /// A server below `folder` with these news servers; `more` is further configuration, as YAML. Not started.
-    pub(crate) fn new(program: Option<&Path>, folder: &Path, providers: &[Provider], more: &str) -> Self {
+    pub fn new(program: Option<&Path>, folder: &Path, providers: &[Provider], more: &str) -> Self {
         altmount::app::install_crypto();
         std::fs::create_dir_all(folder.join("data")).expect("a data directory");
         std::fs::write(folder.join("data/api.key"), KEY).expect("the key is written");
@@ -103,7 +108,7 @@ impl Server {
     }
 
     /// Starts the process. It is not ready yet.
-    pub(crate) fn spawn(&mut self) -> Instant {
+    pub fn spawn(&mut self) -> Instant {
         let (config, data) = (self.folder.join("config.yaml"), self.data());
         let (config, data) = (config.to_string_lossy(), data.to_string_lossy());
         let listen = self.address.to_string();
@@ -117,7 +122,7 @@ impl Server {
             &listen,
         ];
         let mut command = match &self.program {
-            None => altmount_tests::child::command(&args),
+            None => crate::child::command(&args),
             Some(program) => {
                 let mut command = Command::new(program);
                 command.args(args);
@@ -135,7 +140,7 @@ impl Server {
     }
 
     /// Starts the process and waits until it is ready.
-    pub(crate) async fn start(&mut self) {
+    pub async fn start(&mut self) {
         let started = self.spawn();
         let url = self.url("/readyz");
         while !self
@@ -159,7 +164,7 @@ impl Server {
     }
 
     /// Ends the process in order, so that a mount goes too.
-    pub(crate) async fn stop(&mut self) {
+    pub async fn stop(&mut self) {
         let Some(mut child) = self.child.take() else {
             return;
         };
@@ -176,33 +181,34 @@ impl Server {
     }
 
     /// Ends and starts it, with nothing in memory and, where there is a cache on disk, nothing in that.
-    pub(crate) async fn restart_cold(&mut self) {
+    pub async fn restart_cold(&mut self) {
         self.stop().await;
         let _ = std::fs::remove_dir_all(self.data().join("cache"));
         self.start().await;
     }
 
-    pub(crate) fn data(&self) -> PathBuf {
+    /// Its data directory.
+    pub fn data(&self) -> PathBuf {
         self.folder.join("data")
     }
 
-    pub(crate) fn pid(&self) -> u32 {
+    /// Its process.
+    pub fn pid(&self) -> u32 {
         self.child.as_ref().map_or(0, Child::id)
     }
 
-    pub(crate) fn cpu(&self) -> f64 {
-        machine::cpu_seconds(self.pid())
-    }
-
-    pub(crate) fn url(&self, path: &str) -> String {
+    /// An address of it.
+    pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 
-    pub(crate) fn http(&self) -> &reqwest::Client {
+    /// A client for what is no stream.
+    pub fn http(&self) -> &reqwest::Client {
         &self.http
     }
 
-    pub(crate) async fn get(&self, path: &str) -> Value {
+    /// What a route of the API answers.
+    pub async fn get(&self, path: &str) -> Value {
         let answer = self
             .http
             .get(self.url(path))
@@ -217,7 +223,7 @@ impl Server {
     }
 
     /// Queues a file; returns its job.
-    pub(crate) async fn submit(&self, nzb: &Path) -> i64 {
+    pub async fn submit(&self, nzb: &Path) -> i64 {
         let answer = self
             .http
             .post(self.url("/api/import/file"))
@@ -233,7 +239,7 @@ impl Server {
     }
 
     /// Waits until a job is completed.
-    pub(crate) async fn completed(&self, job: i64) {
+    pub async fn completed(&self, job: i64) {
         let path = format!("/api/queue/{job}");
         loop {
             let view = self.get(&path).await;
@@ -246,14 +252,14 @@ impl Server {
     }
 
     /// Writes a release's NZB, for [`Server::submit`].
-    pub(crate) fn write(&self, release: &Release) -> PathBuf {
+    pub fn write(&self, release: &Release) -> PathBuf {
         let path = self.folder.join(format!("{}.nzb", release.name()));
         std::fs::write(&path, release.nzb()).expect("the NZB is written");
         path
     }
 
     /// Puts a release on the news server and imports it. Returns how long the import took.
-    pub(crate) async fn import(&self, newsd: &Newsd, release: &Release) -> Duration {
+    pub async fn import(&self, newsd: &Newsd, release: &Release) -> Duration {
         newsd.add(release);
         let path = self.write(release);
         let started = Instant::now();
@@ -263,7 +269,7 @@ impl Server {
     }
 
     /// The id of a file in a folder of the library.
-    pub(crate) async fn file_id(&self, folder: &str, name: &str) -> i64 {
+    pub async fn file_id(&self, folder: &str, name: &str) -> i64 {
         let entries = self.get(&format!("/api/library?limit=500&path=/{folder}")).await;
         let found = entries
             .as_array()
@@ -276,7 +282,7 @@ impl Server {
     }
 
     /// Imports a film of one file; its articles are of `article` bytes.
-    pub(crate) async fn film(&self, newsd: &Newsd, name: &str, seed: u64, len: u64, article: u64) -> Film {
+    pub async fn film(&self, newsd: &Newsd, name: &str, seed: u64, len: u64, article: u64) -> Film {
         let (release, body) = film(name, seed, len, article);
         self.import(newsd, &release).await;
         let id = self.file_id(name, &format!("{name}.mkv")).await;
@@ -284,10 +290,14 @@ impl Server {
     }
 
     /// Reads a film.
-    pub(crate) async fn open(&self, film: &Film, range: Range) -> Stream {
-        Stream::open(self.address, &film.path(), AUTH, range, &film.body)
-            .await
-            .unwrap_or_else(|error| panic!("{}: {error}", film.path()))
+    pub async fn open(&self, film: &Film, range: Range) -> Stream {
+        let opened = self.try_open(film, range).await;
+        opened.unwrap_or_else(|error| panic!("{}: {error}", film.path()))
+    }
+
+    /// The same where that may fail.
+    pub async fn try_open(&self, film: &Film, range: Range) -> std::io::Result<Stream> {
+        Stream::open(self.address, &film.path(), AUTH, range, &film.body).await
     }
 }
 
@@ -301,7 +311,7 @@ impl Drop for Server {
 }
 
 /// A release of one film that costs the news server next to nothing.
-pub(crate) fn film(name: &str, seed: u64, len: u64, article: u64) -> (Release, Body) {
+pub fn film(name: &str, seed: u64, len: u64, article: u64) -> (Release, Body) {
     let body = Body::stamped(seed, len, article as usize);
     let release = Release::builder(name)
         .seed(seed)
