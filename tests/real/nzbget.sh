@@ -18,7 +18,7 @@ clean() {
 }
 trap clean EXIT
 say() { # VERDICT TEXT
-    echo "$1 nzbget: $2"
+    printf "%-4s nzbget: %s\n" "$1" "$2"
     [[ $1 != FAIL ]] || failed=1
 }
 now() { echo "${EPOCHREALTIME/./}"; }
@@ -36,7 +36,7 @@ theirs() { # TLS: microseconds from the start of the program until the whole fil
     [[ $1 == plain ]] || { encryption=yes port=$NNTPS_PORT; }
     start=$(now)
     timeout 300 nzbget -n -o MainDir="$dir/nzbget" -o DestDir="$dir/nzbget/done" -o InterDir="$dir/nzbget/part" -o QueueDir="$dir/nzbget/queue" \
-        -o TempDir="$dir/nzbget/tmp" -o NzbDir= -o ScriptDir= -o LogFile= -o WriteLog=none -o LockFile= -o ConfigTemplate= -o WebDir= \
+        -o TempDir="$dir/nzbget/tmp" -o NzbDir="$dir/nzbget/nzb" -o ScriptDir="$dir/nzbget/scripts" -o LogFile= -o WriteLog=none -o LockFile= -o ConfigTemplate=/usr/share/nzbget/webui/nzbget.conf -o WebDir= \
         -o OutputMode=log -o ParCheck=manual -o Unpack=no -o DirectUnpack=no -o ArticleCache=100 -o WriteBuffer=1024 -o CrcCheck=yes \
         -o Server1.Active=yes -o Server1.Host=127.0.0.1 -o Server1.Port="$port" -o Server1.Username="$NNTP_USER" \
         -o Server1.Password="$NNTP_PASSWORD" -o Server1.Encryption=$encryption -o Server1.Connections=$connections -o CertCheck=no \
@@ -50,7 +50,7 @@ theirs() { # TLS: microseconds from the start of the program until the whole fil
     done
     echo $(($(now) - start))
     wait "$pid"
-    [[ -n $file ]] && cmp -s "$file" "$dir/film.mkv"
+    [[ -n $file ]] && cmp "$file" "$dir/film.mkv" >>"$dir/nzbget.log"
 }
 ours() { # TLS: microseconds for the whole file over HTTP, from a server that has nothing of it in memory
     local tls=false port=$NNTP_PORT start key url

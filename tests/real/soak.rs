@@ -1,4 +1,4 @@
-//! Many readers over a bad provider, for minutes: `altmount-soak --server target/release/altmount [--seconds N] [--seed N]`.
+//! Many readers over a bad provider, for minutes: `altmount-soak [--server target/release/altmount] [--seconds N] [--seed N]`.
 //!
 //! Twenty readers seek, pause, stall and go away in the middle of an answer, over a news server that in turn behaves, cuts
 //! connections, slows down, lies, is silent for a minute, and behaves again. Then they all go, and nothing may be left of them.
@@ -33,9 +33,9 @@ const SLACK: Duration = Duration::from_millis(500);
 
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// A built `altmount`.
+    /// A built `altmount`; the one that this program is made with where it is left out.
     #[arg(long)]
-    server: PathBuf,
+    server: Option<PathBuf>,
     /// How long the readers read. At least 150, a minute of which is silence.
     #[arg(long, default_value_t = 180, value_parser = clap::value_parser!(u64).range(150..))]
     seconds: u64,
@@ -124,7 +124,9 @@ struct Soak {
     phase: Mutex<Phase>,
 }
 
+/// Not `async`: the child process brings a runtime of its own.
 fn main() -> ExitCode {
+    altmount_tests::child::run_if_child();
     let arguments = Arguments::parse();
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(run(arguments))
@@ -143,7 +145,7 @@ async fn run(arguments: Arguments) -> ExitCode {
         .await
         .expect("the news server starts");
     let provider = Provider::of(&newsd, CONNECTIONS);
-    let mut server = Server::new(Some(&arguments.server), folder.path(), &[provider], "");
+    let mut server = Server::new(arguments.server.as_deref(), folder.path(), &[provider], "");
     server.start().await;
     let mut films = Vec::new();
     for film in 0..FILMS {

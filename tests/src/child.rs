@@ -28,10 +28,12 @@ pub fn run_if_child() {
 }
 
 /// The command that runs the server with these arguments in a process of its own: this very program, which calls
-/// [`run_if_child`] first of all.
+/// [`run_if_child`] first of all. A test binary does that in the test that is named here; other programs do not look.
 pub fn command(args: &[&str]) -> Command {
     let mut command = Command::new(std::env::current_exe().expect("own path"));
-    command.env(MARK, args.join("\n"));
+    command
+        .args(["kills::server", "--exact", "--nocapture", "--test-threads=1"])
+        .env(MARK, args.join("\n"));
     command
 }
 
@@ -87,7 +89,6 @@ impl ChildServer {
             &format!("127.0.0.1:{}", self.port),
         ];
         let child = command(&args)
-            .args(["kills::server", "--exact", "--nocapture", "--test-threads=1"])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .spawn()

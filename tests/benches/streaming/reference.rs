@@ -32,6 +32,8 @@ pub(crate) enum Mode {
     Decode,
     /// The same, and sends it in order over HTTP.
     Serve,
+    /// Asks whether they are there, and fetches none.
+    Stat,
     /// Not the reference: this project's pool, doing the work of `Decode`.
     Pool,
 }
@@ -71,6 +73,11 @@ impl Outcome {
 
     pub(crate) fn cpu_per_gib(&self) -> f64 {
         self.cpu / (self.bytes as f64 / f64::from(1 << 30))
+    }
+
+    /// Of `Stat`, whose bytes are answers.
+    pub(crate) fn answers_per_second(&self) -> f64 {
+        self.bytes as f64 / self.seconds
     }
 
     pub(crate) fn gb_per_cpu(&self) -> f64 {
@@ -255,6 +262,9 @@ async fn articles<S: AsyncRead + AsyncWrite + Unpin>(
     }
     let mut rest = 0..0;
     let mut waiting = VecDeque::new();
+    if shared.task.mode == Mode::Stat {
+        return Ok((existence(shared, &mut socket, &mut buffer).await?, Duration::MAX));
+    }
     let (mut bytes, mut asked, mut first) = (0, None, Duration::MAX);
     let buffers = yenc::Buffers::new(64 << 20);
     loop {
@@ -316,6 +326,34 @@ async fn articles<S: AsyncRead + AsyncWrite + Unpin>(
         {
             let _ = turn.send(article.data);
         }
+    }
+}
+
+/// Asks for the existence of articles; returns how many are there.
+async fn existence<S: AsyncRead + AsyncWrite + Unpin>(
+    shared: &Shared,
+    socket: &mut S,
+    buffer: &mut [u8],
+) -> Result<u64> {
+    let (mut there, mut waiting) = (0, 0);
+    loop {
+        let mut commands = Vec::new();
+        while waiting < shared.task.depth {
+            let index = shared.next.fetch_add(1, Ordering::Relaxed);
+            let Some(id) = shared.ids.get(index) else { break };
+            commands.extend_from_slice(format!("STAT <{id}>\r\n").as_bytes());
+            waiting += 1;
+        }
+        socket.write_all(&commands).await?;
+        socket.flush().await?;
+        if waiting == 0 {
+            return Ok(there);
+        }
+        let n = some(socket.read(buffer).await?)?;
+        // Every answer is a line that is there, and so has one line end, wherever a read cuts it.
+        let answers = memchr::memchr_iter(b'\n', &buffer[..n]).count();
+        there += answers as u64;
+        waiting -= answers;
     }
 }
 

@@ -3,6 +3,7 @@
 use super::ms;
 use crate::lab::{Lab, bodies};
 use crate::machine;
+use crate::reference::{self, Mode};
 use crate::report::{Row, mean, median};
 use altmount_newsd::{Body, Command, FileSpec, Newsd, Profile, Release};
 use altmount_tests::server::{Film, Provider, Server};
@@ -290,13 +291,26 @@ async fn existence(lab: &Lab) -> Row {
     let (to, all) = *seen.last().expect("there is one");
     let rate = (all - already) as f64 / (to - from).as_secs_f64();
     server.stop().await;
+    // The same articles, asked for by the reference.
+    let mut task = super::sequential::task(
+        lab,
+        &newsd,
+        "stat",
+        Mode::Stat,
+        SEGMENTS * ARTICLE,
+        ARTICLE,
+        CONNECTIONS,
+    );
+    task.depth = DEPTH as usize;
+    let r = reference::run(&task, async |_| {}).await;
     newsd.stop().await;
     let limit = CONNECTIONS as f64 * DEPTH / profile.rtt.as_secs_f64();
     Row::new("stat", "existence checks, 20 connections", rate, "a second")
         .against("connections x depth / round trip", limit)
         .at_least(0.9 * limit)
         .note(format!(
-            "{all} asked for; the import took {:.2} s",
+            "R {:.0} a second; {all} asked for; the import took {:.2} s",
+            r.answers_per_second(),
             took.as_secs_f64()
         ))
 }
