@@ -15,4 +15,5 @@ mod mount;
 mod plugins;
 mod shutdown;
 mod streaming;
+mod web_login;
 mod webdav;

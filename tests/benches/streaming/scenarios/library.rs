@@ -99,6 +99,11 @@ async fn fill(data: &Path) {
             priority: 0,
             category: None,
             wanted_importer: None,
+            name: destination.clone(),
+            bytes: 0,
+            paused: false,
+            url: None,
+            fetched: true,
         };
         let Submitted::Accepted(job) = store.submit(job).await.expect("submits") else {
             panic!("sources differ");
