@@ -14,6 +14,7 @@
 #![warn(missing_docs)]
 
 mod ahead;
+mod arrival;
 mod cipher;
 mod config;
 mod error;
@@ -25,6 +26,7 @@ mod source;
 mod units;
 mod vfs;
 
+pub use arrival::{Arrival, Arrived, ArrivingCopy};
 pub use config::VfsConfig;
 pub use error::{ReadError, ReadErrorKind};
 pub use http::HttpProbe;

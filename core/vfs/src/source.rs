@@ -1,5 +1,6 @@
 //! The seam to where articles and their tables come from.
 
+use crate::{Arrival, Arrived};
 use altmount_model::{ArticleTable, TableNo};
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -81,6 +82,30 @@ pub type Stat = Result<bool, FetchError>;
 pub trait ArticleSource: Send + Sync + 'static {
     /// Fetches and decodes one article.
     async fn fetch(&self, id: &str, class: Class) -> Result<Article, FetchError>;
+
+    /// Fetches and decodes one article, and hands over what is decoded while the rest is still arriving: each attempt is a
+    /// [`Arrival::copy`] of `arrival`, which says when somebody waits for bytes. The verdict comes as the result: `Ok` only
+    /// with a copy whose checksum is right.
+    ///
+    /// By itself it hands over nothing before the end.
+    async fn fetch_into(
+        &self,
+        id: &str,
+        class: Class,
+        arrival: &Arc<Arrival>,
+    ) -> Result<Arrived, FetchError> {
+        let _ = arrival;
+        self.fetch(id, class).await.map(Arrived::from)
+    }
+
+    /// How many bodies the source has on their way at once when it is busy (connections x pipeline depth, over the
+    /// providers that are asked first): more read-ahead than that makes nothing faster.
+    fn width(&self) -> usize {
+        32
+    }
+
+    /// Somebody is about to read: connections that will be needed may be made now. Returns at once.
+    fn warm(&self) {}
 
     /// A fetch of this article that is under way is from now on for `class` as well: where it still waits its turn, it
     /// waits among those. Nothing where there is none.

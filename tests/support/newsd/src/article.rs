@@ -1,11 +1,14 @@
 //! One stored article, and how it is written to the wire piece by piece.
 
-use crate::{body::Body, fault::Fault, yenc};
+use crate::{body::Body, fault::Fault, stamped::Stamped, yenc};
 use bytes::Bytes;
 use std::{fmt::Write as _, sync::Arc};
 
 /// Decoded bytes that are encoded between two writes: 32 KiB, some 30 microseconds.
 const PIECE: u64 = 32 << 10;
+
+/// Encoded bytes that are copied between two writes.
+const CACHED_PIECE: usize = 64 << 10;
 
 /// A byte-to-text encoding of articles.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -144,6 +147,10 @@ enum State {
     Raw {
         at: usize,
     },
+    /// The shared block of a stamped part, in its encoded form.
+    Cached {
+        at: usize,
+    },
     Done,
 }
 
@@ -206,11 +213,23 @@ impl<'a> Writer<'a> {
             };
             out.extend_from_slice(&file.name);
             out.extend_from_slice(text.as_bytes());
+            let whole = !self.damage.truncated && !self.damage.payload;
+            if let Some(stamped) = file.body.stamps().filter(|s| whole && s.is_part(begin, len)) {
+                // A line of its own, so that what follows is the same in every part.
+                let mut stamp = yenc::Encoder::new(file.line);
+                stamp.push(&stamped.stamp(begin), out);
+                stamp.finish(out);
+                self.state = State::Cached { at: 0 };
+                return Piece::More;
+            }
             state = State::Payload {
                 at: 0,
                 encoder: yenc::Encoder::new(file.line),
                 crc: crc32fast::Hasher::new(),
             };
+        }
+        if let (State::Cached { at }, Some(stamped)) = (&state, file.body.stamps()) {
+            return self.cached(file, index, stamped, *at, out);
         }
         let State::Payload {
             at,
@@ -258,11 +277,38 @@ impl<'a> Writer<'a> {
         if self.damage.truncated {
             return Piece::End;
         }
-        let mut crc = crc.finalize();
-        if self.damage.checksum {
-            crc ^= 1;
+        self.tail(file, index, crc.finalize(), out);
+        Piece::End
+    }
+
+    /// The next piece of the shared block, and the end behind its last.
+    fn cached(
+        &mut self,
+        file: &PostedFile,
+        index: usize,
+        stamped: &Stamped,
+        at: usize,
+        out: &mut Vec<u8>,
+    ) -> Piece {
+        let wire = stamped.wire(file.line);
+        let middle = wire.len() / 2;
+        let limit = if at < middle { middle } else { wire.len() };
+        let end = limit.min(at + CACHED_PIECE);
+        out.extend_from_slice(&wire[at..end]);
+        if end < wire.len() {
+            self.state = State::Cached { at: end };
+            return if end == middle { Piece::Middle } else { Piece::More };
         }
-        let size = len + wrong_size;
+        self.tail(file, index, stamped.crc32(file.part(index).0), out);
+        Piece::End
+    }
+
+    /// The `=yend` line.
+    fn tail(&self, file: &PostedFile, index: usize, crc: u32, out: &mut Vec<u8>) {
+        let (_, len) = file.part(index);
+        let multipart = file.parts() > 1 || file.always_part;
+        let crc = crc ^ u32::from(self.damage.checksum);
+        let size = len + if self.damage.size { 1000 } else { 0 };
         let tail = match (multipart, file.crc32) {
             (false, _) => format!("=yend size={size} crc32={crc:08x}\r\n"),
             (true, Some(whole)) if index + 1 == file.parts() => {
@@ -274,7 +320,6 @@ impl<'a> Writer<'a> {
             (true, _) => format!("=yend size={size} part={} pcrc32={crc:08x}\r\n", index + 1),
         };
         out.extend_from_slice(tail.as_bytes());
-        Piece::End
     }
 
     /// uuencode (POSIX): lines of 45 bytes, a grave accent for zero. The parts' borders are multiples of 45 or a line
@@ -356,13 +401,21 @@ mod tests {
     use super::*;
 
     pub(super) fn file(len: u64, cuts: &[u64], encoding: Encoding) -> Arc<PostedFile> {
+        post(Body::seeded(1, len), cuts, encoding)
+    }
+
+    pub(super) fn file_of(body: Body, cuts: &[u64]) -> Arc<PostedFile> {
+        post(body, cuts, Encoding::Yenc)
+    }
+
+    fn post(body: Body, cuts: &[u64], encoding: Encoding) -> Arc<PostedFile> {
         Arc::new(PostedFile {
-            body: Body::seeded(1, len),
+            crc32: body.cheap_crc32(),
+            body,
             name: b"a b.bin".to_vec(),
             cuts: cuts.to_vec(),
             encoding,
             line: 128,
-            crc32: Body::seeded(1, len).cheap_crc32(),
             always_part: false,
             poster: "p <p@newsd.invalid>".into(),
             group: "alt.binaries.test".into(),
@@ -476,5 +529,92 @@ mod tests {
             },
         );
         assert!(cut.len() < body.len() && body.starts_with(&cut) && cut.ends_with(b"\r\n"));
+    }
+}
+
+#[cfg(test)]
+mod stamped {
+    use super::{
+        tests::{file_of, whole},
+        *,
+    };
+
+    /// What a decoder that knows the format alone makes of the lines.
+    fn decode(text: &[u8]) -> (Vec<u8>, Vec<String>) {
+        let (mut data, mut control) = (Vec::new(), Vec::new());
+        for line in text.split_inclusive(|b| *b == b'\n') {
+            let line = line.strip_suffix(b"\r\n").expect("lines end so");
+            if line.starts_with(b"=y") {
+                control.push(String::from_utf8(line.to_vec()).expect("text"));
+                continue;
+            }
+            let mut bytes = line.strip_prefix(b".").unwrap_or(line).iter();
+            while let Some(byte) = bytes.next() {
+                let byte = match byte {
+                    b'=' => bytes.next().expect("a pair").wrapping_sub(64),
+                    byte => *byte,
+                };
+                data.push(byte.wrapping_sub(42));
+            }
+        }
+        (data, control)
+    }
+
+    #[test]
+    fn the_shared_form_is_the_parts_own_bytes_and_checksum() {
+        let body = Body::stamped(3, 2 * 200_000 + 70_000, 200_000);
+        let file = file_of(body.clone(), &[0, 200_000, 400_000, 470_000]);
+        for index in 0..3 {
+            let article = Article::Part {
+                file: file.clone(),
+                index,
+            };
+            let (begin, len) = file.part(index);
+            let (data, control) = decode(&whole(&article, Damage::default()));
+            assert!(data == body.range(begin, len as usize), "part {index}");
+            let crc = format!("pcrc32={:08x}", crc32fast::hash(&data));
+            assert!(control[2].contains(&crc), "{} has no {crc}", control[2]);
+        }
+        assert_ne!(body.range(0, 16), body.range(200_000, 16));
+        assert_eq!(body.range(16, 1000), body.range(200_016, 1000));
+    }
+
+    #[test]
+    fn damage_is_the_same_as_elsewhere() {
+        let file = file_of(Body::stamped(3, 400_000, 200_000), &[0, 200_000, 400_000]);
+        let article = Article::Part { file, index: 0 };
+        let good = whole(&article, Damage::default());
+        for (name, damage) in [
+            (
+                "payload",
+                Damage {
+                    payload: true,
+                    ..Damage::default()
+                },
+            ),
+            (
+                "checksum",
+                Damage {
+                    checksum: true,
+                    ..Damage::default()
+                },
+            ),
+            (
+                "truncated",
+                Damage {
+                    truncated: true,
+                    ..Damage::default()
+                },
+            ),
+            (
+                "size",
+                Damage {
+                    size: true,
+                    ..Damage::default()
+                },
+            ),
+        ] {
+            assert_ne!(whole(&article, damage), good, "{name}");
+        }
     }
 }

@@ -1,8 +1,9 @@
 //! What a posted file consists of: real bytes, or bytes made from a seed when they are asked for.
 
-use crate::generator;
+use crate::{generator, stamped::Stamped};
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
+use std::sync::Arc;
 
 /// The content of one posted file, readable at any offset. Cloning is cheap.
 #[derive(Clone, Debug)]
@@ -13,6 +14,7 @@ enum Kind {
     Bytes(Bytes),
     Seeded { seed: u64, len: u64 },
     Tiled { tile: Bytes, len: u64 },
+    Stamped(Arc<Stamped>),
 }
 
 impl Body {
@@ -37,11 +39,27 @@ impl Body {
         })
     }
 
+    /// `len` bytes in parts of `part` bytes (at least 32): each begins with a stamp of its own, and the rest is one seeded
+    /// block that all of them share. Posted in articles of `part` bytes, the encoded form of that block is made once, so
+    /// an answer costs a copy; and an article in the wrong place is seen by its stamp.
+    pub fn stamped(seed: u64, len: u64, part: usize) -> Self {
+        Self(Kind::Stamped(Arc::new(Stamped::new(seed, len, part))))
+    }
+
+    /// The parts, of a stamped body.
+    pub(crate) fn stamps(&self) -> Option<&Stamped> {
+        match &self.0 {
+            Kind::Stamped(stamped) => Some(stamped),
+            _ => None,
+        }
+    }
+
     /// Length in bytes.
     pub fn len(&self) -> u64 {
         match &self.0 {
             Kind::Bytes(bytes) => bytes.len() as u64,
             Kind::Seeded { len, .. } | Kind::Tiled { len, .. } => *len,
+            Kind::Stamped(stamped) => stamped.len(),
         }
     }
 
@@ -64,6 +82,7 @@ impl Body {
                 }
             }
             Kind::Seeded { seed, .. } => generator::fill(*seed, offset, out),
+            Kind::Stamped(stamped) => stamped.fill(offset, out),
             Kind::Tiled { tile, .. } => {
                 let mut at = (offset % tile.len() as u64) as usize;
                 let mut out = out;
@@ -151,6 +170,7 @@ mod tests {
             Body::bytes((0..=255).collect::<Vec<u8>>()),
             Body::seeded(5, 300),
             Body::tiled(5, 300, 7),
+            Body::stamped(5, 300, 64),
         ] {
             let whole = body.range(0, 10_000);
             assert_eq!(whole.len() as u64, body.len());

@@ -34,9 +34,12 @@ mod counts;
 mod fault;
 mod generator;
 mod nzb;
+mod pace;
+mod profile;
 mod release;
 mod server;
 mod session;
+mod stamped;
 mod store;
 mod tls;
 mod wire;
@@ -47,6 +50,7 @@ pub use body::Body;
 pub use counts::{Command, Counts};
 pub use fault::{Fault, Gate, Rule};
 pub use nzb::{NzbEncoding, SegmentOrder, SubjectForm};
+pub use profile::Profile;
 pub use release::{
     DEFAULT_ARTICLE, Duplicates, FileSpec, Obfuscation, Release, ReleaseBuilder, ReleaseFile, Segment,
 };

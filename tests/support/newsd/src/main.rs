@@ -1,6 +1,6 @@
 //! `altmount-newsd`: the double at a terminal, for trying a client by hand.
 
-use altmount_newsd::{Body, Fault, Newsd, Release, Rule};
+use altmount_newsd::{Body, DEFAULT_ARTICLE, Fault, Newsd, Profile, Release, Rule};
 use clap::Parser;
 use std::{error::Error, path::PathBuf, time::Duration};
 
@@ -25,25 +25,35 @@ struct Arguments {
     /// TLS from the first byte on, with a self-signed certificate.
     #[arg(long)]
     tls: bool,
+    /// A provider to play: premium-750k or slow-4m. The five options below go before what it sets.
+    #[arg(long, value_parser = profile, value_name = "NAME")]
+    profile: Option<Profile>,
     /// Connections at one time; one more is told 502.
     #[arg(long)]
     max_connections: Option<usize>,
     /// Round-trip time to play, in milliseconds.
+    #[arg(long, value_name = "MS")]
+    rtt: Option<u64>,
+    /// Up to this much more of it, drawn for each reply, in milliseconds.
     #[arg(long, default_value_t = 0, value_name = "MS")]
-    rtt: u64,
+    jitter: u64,
     /// Bytes a second and connection, such as 10M.
     #[arg(long, value_parser = size, value_name = "SIZE")]
     bandwidth: Option<u64>,
+    /// Bytes a second over all connections.
+    #[arg(long, value_parser = size, value_name = "SIZE")]
+    link: Option<u64>,
     /// Decides the releases' bytes and what is drawn by lot.
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// Bytes an article.
-    #[arg(long, default_value = "700K", value_parser = size, value_name = "SIZE")]
-    article_size: u64,
+    #[arg(long, value_parser = size, value_name = "SIZE")]
+    article_size: Option<u64>,
     /// A release of one file NAME.mkv, such as Some.Film:4G. May be given several times.
     #[arg(long = "release", value_parser = named_size, value_name = "NAME:SIZE")]
     releases: Vec<(String, u64)>,
-    /// A fault and its probability, such as missing=0.01. Kinds: missing, corrupt, truncated, stall, disconnect.
+    /// A fault and its probability, such as missing=0.01. Kinds: missing, corrupt, truncated, stall, disconnect, late
+    /// (three seconds).
     #[arg(long = "fault", value_parser = fault, value_name = "KIND=P")]
     faults: Vec<(Fault, f64)>,
     /// Folder for the NZBs.
@@ -67,6 +77,11 @@ fn size(text: &str) -> Result<u64, String> {
     number
         .checked_mul(1 << shift)
         .ok_or_else(|| format!("`{text}` is too large"))
+}
+
+fn profile(name: &str) -> Result<Profile, String> {
+    let names = || Profile::ALL.map(|profile| profile.name).join(" or ");
+    Profile::named(name).ok_or_else(|| format!("no profile `{name}`: use {}", names()))
 }
 
 fn named_size(text: &str) -> Result<(String, u64), String> {
@@ -93,9 +108,10 @@ fn fault(text: &str) -> Result<(Fault, f64), String> {
         "truncated" => Fault::Truncated,
         "stall" => Fault::Stall,
         "disconnect" => Fault::DisconnectInside,
+        "late" => Fault::SlowFirstByte(Duration::from_secs(3)),
         _ => {
             return Err(format!(
-                "no fault `{kind}`: use missing, corrupt, truncated, stall or disconnect"
+                "no fault `{kind}`: use missing, corrupt, truncated, stall, disconnect or late"
             ));
         }
     };
@@ -112,7 +128,16 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .listen(&arguments.listen)
         .tls(arguments.tls)
         .seed(arguments.seed)
-        .rtt(Duration::from_millis(arguments.rtt));
+        .jitter(Duration::from_millis(arguments.jitter));
+    if let Some(profile) = &arguments.profile {
+        builder = builder.profile(profile);
+    }
+    if let Some(rtt) = arguments.rtt {
+        builder = builder.rtt(Duration::from_millis(rtt));
+    }
+    if let Some(link) = arguments.link {
+        builder = builder.link(link);
+    }
     if let (Some(user), Some(password)) = (arguments.user, arguments.password) {
         builder = builder.credentials(user, password);
     }
@@ -131,11 +156,20 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .map_err(|e| format!("cannot listen on {}: {e}", arguments.listen))?;
     let scheme = if server.is_tls() { "nntps" } else { "nntp" };
     println!("{scheme}://{}", server.address());
+    let article = arguments
+        .article_size
+        .or(arguments.profile.map(|profile| profile.article))
+        .unwrap_or(DEFAULT_ARTICLE);
     for (name, len) in arguments.releases {
+        let body = Body::stamped(
+            arguments.seed,
+            len,
+            usize::try_from(article).unwrap_or(usize::MAX).min(64 << 20),
+        );
         let release = Release::builder(&name)
             .seed(arguments.seed)
-            .article_size(arguments.article_size)
-            .file(format!("{name}.mkv"), Body::seeded(arguments.seed, len))
+            .article_size(article)
+            .file(format!("{name}.mkv"), body)
             .build();
         server.add(&release);
         let path = arguments.nzb_dir.join(format!("{name}.nzb"));

@@ -4,6 +4,8 @@ use crate::{
     article::Article,
     counts::{Command, Counters, Counts},
     fault::{Rule, Rules},
+    pace::Link,
+    profile::Profile,
     release::Release,
     session,
     store::Store,
@@ -51,6 +53,7 @@ pub struct Builder {
     rtt: Duration,
     jitter: Duration,
     bandwidth: Option<u64>,
+    link: Option<u64>,
     seed: u64,
     greeting: String,
     posting: bool,
@@ -81,6 +84,7 @@ impl Default for Builder {
             rtt: Duration::ZERO,
             jitter: Duration::ZERO,
             bandwidth: None,
+            link: None,
             seed: 0,
             greeting: "200 newsd ready, posting allowed".into(),
             posting: true,
@@ -147,6 +151,21 @@ impl Builder {
     pub fn bandwidth(mut self, bytes_per_second: u64) -> Self {
         self.bandwidth = Some(bytes_per_second.max(1));
         self
+    }
+
+    /// Bytes a second that all connections together are sent at most. Default: no limit.
+    #[must_use]
+    pub fn link(mut self, bytes_per_second: u64) -> Self {
+        self.link = Some(bytes_per_second.max(1));
+        self
+    }
+
+    /// Latency, rate and number of connections of a provider as it is found in the wild.
+    #[must_use]
+    pub fn profile(self, profile: &Profile) -> Self {
+        self.rtt(profile.rtt)
+            .bandwidth(profile.bandwidth)
+            .max_connections(profile.connections)
     }
 
     /// Decides what is drawn by lot: rules with a chance, and jitter. Default 0.
@@ -230,6 +249,7 @@ impl Builder {
             rtt: self.rtt,
             jitter: self.jitter,
             bandwidth: self.bandwidth,
+            link: self.link.map(Link::new),
             seed: self.seed,
             greeting: Mutex::new(self.greeting),
             posting: self.posting,
@@ -270,6 +290,7 @@ pub(crate) struct Shared {
     pub(crate) rtt: Duration,
     pub(crate) jitter: Duration,
     pub(crate) bandwidth: Option<u64>,
+    pub(crate) link: Option<Link>,
     pub(crate) seed: u64,
     greeting: Mutex<String>,
     pub(crate) posting: bool,

@@ -25,6 +25,9 @@ use tokio_util::sync::CancellationToken;
 /// Encoded bytes that are gathered before they are written.
 const GATHER: usize = 64 << 10;
 
+/// A reply that is due within this time is given now.
+const HALF_A_TICK: Duration = Duration::from_micros(500);
+
 /// What becomes of the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Next {
@@ -160,10 +163,12 @@ impl<W: AsyncWrite + Unpin> Session<'_, W> {
     async fn latency(&mut self, at: Instant) -> io::Result<()> {
         let jitter = u64::try_from(self.shared.jitter.as_micros()).unwrap_or(u64::MAX);
         let due = at + self.shared.rtt + Duration::from_micros(self.lot.below(jitter));
-        if due > Instant::now() {
+        // A timer has ticks of a millisecond: of commands that came together, each would wait for a tick of its own.
+        if due > Instant::now() + HALF_A_TICK {
             self.out.flush(self.shared).await?;
             tokio::time::sleep_until(due).await;
         }
+        self.out.begin(due);
         Ok(())
     }
 
@@ -218,13 +223,14 @@ impl<W: AsyncWrite + Unpin> Session<'_, W> {
                 Fault::Hold(gate) => {
                     self.out.flush(self.shared).await?;
                     tokio::select! {
-                        () = gate.passed() => {}
+                        () = gate.passed() => self.out.begin(Instant::now()),
                         () = self.gone.cancelled() => return Ok(Next::Cut),
                     }
                 }
                 Fault::SlowFirstByte(delay) => {
                     self.out.flush(self.shared).await?;
                     tokio::time::sleep(delay).await;
+                    self.out.begin(Instant::now());
                 }
                 Fault::SlowBytes(rate) => {
                     // What was gathered before goes at its own pace.

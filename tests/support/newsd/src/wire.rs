@@ -1,10 +1,12 @@
 //! The two directions of one connection: lines that come in with their time of arrival, text that goes out at a pace.
 
-use crate::server::Shared;
+use crate::{
+    pace::{Link, Pace},
+    server::Shared,
+};
 use std::{
     io,
     sync::{Arc, atomic::Ordering::Relaxed},
-    time::Duration,
 };
 use tokio::{
     io::{AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader},
@@ -120,7 +122,7 @@ pub(crate) struct Outbox<W> {
     bandwidth: Option<u64>,
     /// Bytes a second, of a fault; only for the article that it hits.
     pub(crate) slow: Option<u64>,
-    free_at: Instant,
+    pace: Pace,
 }
 
 impl<W: AsyncWrite + Unpin> Outbox<W> {
@@ -130,8 +132,13 @@ impl<W: AsyncWrite + Unpin> Outbox<W> {
             buffer: Vec::new(),
             bandwidth,
             slow: None,
-            free_at: Instant::now(),
+            pace: Pace::new(Instant::now()),
         }
+    }
+
+    /// What follows is the reply to a command that may be answered at `at`.
+    pub(crate) fn begin(&mut self, at: Instant) {
+        self.pace.begin(at);
     }
 
     pub(crate) fn line(&mut self, line: &str) {
@@ -148,22 +155,25 @@ impl<W: AsyncWrite + Unpin> Outbox<W> {
             .bytes_out
             .fetch_add(self.buffer.len() as u64, Relaxed);
         let rate = [self.bandwidth, self.slow].into_iter().flatten().min();
-        match rate {
-            None => self.socket.write_all(&self.buffer).await?,
-            Some(rate) => {
-                let rate = rate.max(1);
-                // A fiftieth of a second at a time: fine enough to look like a line, coarse enough for the timer.
-                let slice = usize::try_from(rate / 50)
-                    .unwrap_or(usize::MAX)
-                    .clamp(1, 16 << 10);
-                for piece in self.buffer.chunks(slice) {
-                    tokio::time::sleep_until(self.free_at).await;
-                    self.socket.write_all(piece).await?;
-                    self.socket.flush().await?;
-                    let cost = Duration::from_secs_f64(piece.len() as f64 / rate as f64);
-                    self.free_at = self.free_at.max(Instant::now()) + cost;
-                }
+        // A link that is shared sets the length of the pieces where nothing else does.
+        let pieces = rate.or(shared.link.as_ref().map(Link::rate));
+        let mut rest = &self.buffer[..];
+        while !rest.is_empty() {
+            let len = pieces.map_or(rest.len(), |rate| self.pace.piece(rate, rest.len()));
+            let (piece, later) = rest.split_at(len);
+            let now = Instant::now();
+            let line = rate.map(|rate| self.pace.reserve(rate.max(1), len, now));
+            let link = shared.link.as_ref().map(|link| link.reserve(len, now));
+            if let Some(due) = line.max(link)
+                && due > now
+            {
+                tokio::time::sleep_until(due).await;
             }
+            self.socket.write_all(piece).await?;
+            if pieces.is_some() {
+                self.socket.flush().await?;
+            }
+            rest = later;
         }
         self.buffer.clear();
         self.socket.flush().await
