@@ -8,10 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
-/// Between two times at which is kept what changed.
-const EVERY: Duration = Duration::from_secs(10);
 /// A text that is longer is not read.
 const MAX_BYTES: usize = 64 << 20;
 
@@ -152,10 +149,6 @@ impl Keeper {
         });
         // A panic in there loses what may be lost.
         let _ = written.await;
-    }
-
-    pub(super) async fn wait() {
-        tokio::time::sleep(EVERY).await;
     }
 }
 

@@ -18,6 +18,7 @@ pub(super) enum Said {
 }
 
 /// A provider's name and group, and what it said; `None` where it was not asked because a sibling had answered.
+#[derive(Debug)]
 pub(super) struct Asked<'a> {
     pub(super) name: &'a str,
     pub(super) group: &'a str,
