@@ -42,7 +42,7 @@ pub struct ProviderConfig {
     pub pipeline_body_max: u8,
     /// STAT requests in flight on one connection, 1 to 255. Fewer where connections broke under as many.
     pub pipeline_stat: u8,
-    /// Connections that are kept open where nothing is asked of them; 0 keeps none.
+    /// Connections that are kept open where nothing is asked of them, up to `max_connections`; 0 keeps none.
     pub min_connections: u16,
     /// Bytes that may be received in each period; the provider is not asked beyond.
     pub quota: Option<Quota>,
@@ -127,9 +127,6 @@ impl ProviderConfig {
         }
         if !(2..=64).contains(&self.pipeline_body_max) {
             return bad("pipeline_body_max must be 2 to 64");
-        }
-        if self.min_connections > self.max_connections {
-            return bad("min_connections is above max_connections");
         }
         if self.quota.is_some_and(|quota| quota.bytes == 0) {
             return bad("the quota is 0 bytes; leave it out for none, or set enabled to false");

@@ -277,7 +277,7 @@ impl<'a> Session<'a> {
             if !self.login_due {
                 self.take_requests(feed);
             }
-            let deadline = self.deadline();
+            let deadline = self.deadline(feed);
             let turn = tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ended::Stopped,
@@ -287,6 +287,9 @@ impl<'a> Session<'a> {
                     if self.in_flight.is_empty() && feed.keep() {
                         self.send(keep_alive());
                         continue;
+                    }
+                    if self.is_not_worth_it(feed) {
+                        return Ended::Abandoned;
                     }
                     return self.late();
                 }
@@ -366,7 +369,7 @@ impl<'a> Session<'a> {
         self.body.is_some() || !self.wire.input().is_empty()
     }
 
-    fn deadline(&self) -> Instant {
+    fn deadline(&self, feed: &impl Feed) -> Instant {
         let config = self.config;
         if self.in_flight.is_empty() {
             return self.front_since + config.idle_timeout;
@@ -376,7 +379,12 @@ impl<'a> Session<'a> {
         } else {
             self.front_since + config.first_byte_timeout
         };
-        next_byte.min(self.front_since + config.article_timeout)
+        let last = next_byte.min(self.front_since + config.article_timeout);
+        let unwanted = self.in_flight.front().is_some_and(|s| s.request.is_abandoned());
+        if unwanted && self.body.is_none() {
+            return last.min(self.front_since + feed.costs().late);
+        }
+        last
     }
 
     fn late(&self) -> Ended {
@@ -453,9 +461,12 @@ impl<'a> Session<'a> {
         });
         let behind = abandoned.filter(|s| s.request.kind == Kind::Body).count();
         let bodies = behind.saturating_sub(1) as u64;
-        let is_body = self.in_flight.front().is_some_and(|s| s.request.kind == Kind::Body);
+        let is_body = self
+            .in_flight
+            .front()
+            .is_some_and(|s| s.request.kind == Kind::Body);
         let bytes = if is_body { front } else { 0 } + bodies * typical;
-        let late = is_body && self.body.is_none() && self.front_since.elapsed() > costs.late;
+        let late = is_body && self.body.is_none() && self.front_since.elapsed() >= costs.late;
         let rate = costs.rate.unwrap_or(u64::MAX).max(1);
         let takes = Duration::from_secs_f64(bytes as f64 / rate as f64);
         // Where others wait behind, they begin anew elsewhere, which costs a round trip as well.
@@ -515,9 +526,7 @@ impl<'a> Session<'a> {
         let kind = front.request.kind;
         let answer = match (kind, reply.code) {
             (Kind::Date, 111 | 401..=479 | 500 | 501 | 503) => Answer::Exists,
-            (Kind::Body | Kind::Stat, 220 | 222 | 223 | 423 | 430)
-                if !reply.is_about(&front.request.id) =>
-            {
+            (Kind::Body | Kind::Stat, 220 | 222 | 223 | 423 | 430) if !reply.is_about(&front.request.id) => {
                 return Err(Ended::Broken(format!(
                     "the answer '{reply}' is about another article"
                 )));

@@ -143,17 +143,20 @@ impl Measure {
         self.article.map(|bytes| bytes as u64)
     }
 
-    pub(super) fn costs(&self, config: &ProviderConfig, hedge_after: Duration) -> Costs {
+    /// When a body that was asked for is late, where `configured` is the least.
+    pub(super) fn late_after(&self, configured: Duration) -> Duration {
+        // Before anything is known the first article's way through a cold server is not taken for the usual one.
+        self.usual_first_byte()
+            .map_or(5 * configured, |usual| (2 * usual).max(configured))
+    }
+
+    pub(super) fn costs(&self, hedge_after: Duration) -> Costs {
         let dial = self.dial.map_or(DIAL, Duration::from_secs_f64);
         Costs {
             dial: dial.max(MIN_DIAL),
             rate: self.rate(),
             article: self.typical_article(),
-            late: self
-                .usual_first_byte()
-                .map_or(config.first_byte_timeout, |usual| {
-                    (4 * usual).max(2 * hedge_after).min(config.first_byte_timeout)
-                }),
+            late: self.late_after(hedge_after),
         }
     }
 }

@@ -81,7 +81,10 @@ impl Keeper {
             Ok(Some(text)) if text.len() <= MAX_BYTES => text,
             Ok(None) => return None,
             Ok(Some(_)) => {
-                tracing::warn!(name, "what was kept of the news servers is too long; it is left out");
+                tracing::warn!(
+                    name,
+                    "what was kept of the news servers is too long; it is left out"
+                );
                 return None;
             }
             Err(error) => {
@@ -92,7 +95,11 @@ impl Keeper {
         match serde_json::from_slice::<Kept<T>>(&text) {
             Ok(Kept { version: 1, data }) => Some(data),
             Ok(Kept { version, .. }) => {
-                tracing::warn!(name, version, "what was kept of the news servers is of another version");
+                tracing::warn!(
+                    name,
+                    version,
+                    "what was kept of the news servers is of another version"
+                );
                 None
             }
             Err(error) => {

@@ -49,7 +49,10 @@ impl Misses {
         if known.until.is_empty() {
             return false;
         }
-        known.until.get(&(group, Arc::from(id))).is_some_and(|until| *until > now)
+        known
+            .until
+            .get(&(group, Arc::from(id)))
+            .is_some_and(|until| *until > now)
     }
 
     /// The group said so.
@@ -90,7 +93,11 @@ impl Misses {
     /// How many of a group are known.
     pub(super) fn count(&self, group: u16, now: u64) -> u64 {
         let known = self.known();
-        known.until.iter().filter(|((g, _), until)| *g == group && **until > now).count() as u64
+        known
+            .until
+            .iter()
+            .filter(|((g, _), until)| *g == group && **until > now)
+            .count() as u64
     }
 
     /// All of them, oldest first, where something changed since the last call.
@@ -99,8 +106,14 @@ impl Misses {
         if !std::mem::take(&mut known.changed) {
             return None;
         }
-        let live = known.order.iter().filter(|(key, until)| *until > now && known.until.get(key) == Some(until));
-        Some(live.map(|((group, id), until)| (*group, id.to_string(), *until)).collect())
+        let live = known
+            .order
+            .iter()
+            .filter(|(key, until)| *until > now && known.until.get(key) == Some(until));
+        Some(
+            live.map(|((group, id), until)| (*group, id.to_string(), *until))
+                .collect(),
+        )
     }
 
     /// Takes up what was known before.

@@ -81,7 +81,9 @@ impl Memories {
     }
 
     fn had(&self, group: u16) -> u64 {
-        self.had.get(usize::from(group)).map_or(0, |n| n.load(Ordering::Relaxed))
+        self.had
+            .get(usize::from(group))
+            .map_or(0, |n| n.load(Ordering::Relaxed))
     }
 
     /// This group had what was missing elsewhere.
@@ -216,7 +218,8 @@ impl Pool {
     #[must_use]
     pub fn status(&self) -> Vec<ProviderStatus> {
         let now = quota::now();
-        self.scheduler.status(|group| self.memories.misses.count(group, now))
+        self.scheduler
+            .status(|group| self.memories.misses.count(group, now))
     }
 
     /// Makes the connections that are to be kept open, and from now on writes what is to be kept. To be called in the
@@ -248,7 +251,13 @@ impl Pool {
         self.scheduler.stop();
         self.scheduler.tasks.close();
         self.scheduler.tasks.wait().await;
-        keep(&self.scheduler, &self.memories, self.keeper.as_deref(), &self.written).await;
+        keep(
+            &self.scheduler,
+            &self.memories,
+            self.keeper.as_deref(),
+            &self.written,
+        )
+        .await;
     }
 
     fn active(&self) -> MutexGuard<'_, HashMap<Box<str>, Weak<Demand>>> {
@@ -364,7 +373,10 @@ impl Drop for Listed<'_> {
     fn drop(&mut self) {
         let mut active = self.pool.active();
         // Another search for the same article may have taken the place.
-        if active.get(self.id).is_some_and(|d| d.as_ptr() == Arc::as_ptr(self.demand)) {
+        if active
+            .get(self.id)
+            .is_some_and(|d| d.as_ptr() == Arc::as_ptr(self.demand))
+        {
             active.remove(self.id);
         }
     }

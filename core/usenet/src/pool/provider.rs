@@ -193,7 +193,13 @@ impl Peer {
         (connections * depth).saturating_sub(used)
     }
 
-    pub(super) fn status(&self, provider: &Provider, queued: u64, closed: bool, missed: u64) -> ProviderStatus {
+    pub(super) fn status(
+        &self,
+        provider: &Provider,
+        queued: u64,
+        closed: bool,
+        missed: u64,
+    ) -> ProviderStatus {
         let config = &provider.config;
         let now = Instant::now();
         let cap = u16::try_from(self.cap(config, now)).unwrap_or(u16::MAX);

@@ -199,7 +199,10 @@ impl Queue {
         for at in to + 1..CLASSES {
             let mut raised = Vec::new();
             for heap in self.lanes[at].heaps.iter_mut().filter(|h| h.kind == Kind::Body) {
-                let place = heap.requests.iter().position(|(_, r)| *r.id == *id && !r.is_abandoned());
+                let place = heap
+                    .requests
+                    .iter()
+                    .position(|(_, r)| *r.id == *id && !r.is_abandoned());
                 raised.extend(place.and_then(|place| heap.requests.remove(place)));
             }
             self.lanes[at].trim();

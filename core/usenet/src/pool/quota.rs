@@ -109,8 +109,16 @@ mod tests {
             (Period::Week, 1_708_905_600, 1_709_510_400),
             (Period::Month, 1_706_745_600, 1_709_251_200),
         ] {
-            assert_eq!((start(period, LEAP_DAY), end(period, LEAP_DAY)), (from, to), "{period:?}");
-            assert_eq!((start(period, from), start(period, to - 1)), (from, from), "{period:?}");
+            assert_eq!(
+                (start(period, LEAP_DAY), end(period, LEAP_DAY)),
+                (from, to),
+                "{period:?}"
+            );
+            assert_eq!(
+                (start(period, from), start(period, to - 1)),
+                (from, from),
+                "{period:?}"
+            );
             assert_eq!(start(period, to), to, "{period:?}");
         }
         // December 2026 to January 2027.

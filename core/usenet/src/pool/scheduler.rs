@@ -235,19 +235,8 @@ impl Scheduler {
     fn dispatch(self: &Arc<Self>, state: &mut State, kind: Kind, class: usize, providers: u64) {
         let now = Instant::now();
         let providers = providers & self.known();
-        if class == 0
-            && kind == Kind::Body
-            && let Some(slot) = places(providers)
-                .filter(|at| state.peers[*at].breaker.shown().0 == Phase::Closed)
-                .flat_map(|at| state.peers[at].slots.iter().map(move |s| (at, s)))
-                .find(|(_, s)| s.ready && s.load() == 0)
-                .map(|(at, s)| (at, s.id))
-        {
-            if let Some(slot) = state.peers[slot.0].slot(slot.1) {
-                slot.woken += 1;
-                slot.wake.notify_one();
-            }
-            return;
+        if class == 0 && kind == Kind::Body {
+            return self.dispatch_demanded(state, providers, now);
         }
         let mut waiting = state.queue.len(kind, providers);
         let mut roused = false;
@@ -275,9 +264,39 @@ impl Scheduler {
         }
     }
 
+    /// An article that somebody waits for goes to an idle connection, wherever it is. Without one a connection is made,
+    /// and whichever has room first takes it.
+    fn dispatch_demanded(self: &Arc<Self>, state: &mut State, providers: u64, now: Instant) {
+        let usable = |state: &State, at: usize| !matches!(state.peers[at].breaker.shown().0, Phase::Open(_));
+        let providers: Vec<usize> = places(providers).filter(|at| usable(state, *at)).collect();
+        for at in &providers {
+            let idle = state.peers[*at]
+                .slots
+                .iter_mut()
+                .find(|s| s.ready && s.load() == 0);
+            if let Some(slot) = idle {
+                slot.woken += 1;
+                slot.wake.notify_one();
+                return;
+            }
+        }
+        for at in &providers {
+            Self::rouse(&mut state.peers[*at], &self.providers[*at], Kind::Body);
+        }
+        for at in providers {
+            let before = state.next_slot;
+            self.grow(state, at, Kind::Body, now);
+            if state.next_slot > before {
+                return;
+            }
+        }
+    }
+
     /// A bit for each provider.
     fn known(&self) -> u64 {
-        u64::MAX.checked_shr(64 - self.providers.len() as u32).unwrap_or(0)
+        u64::MAX
+            .checked_shr(64 - self.providers.len() as u32)
+            .unwrap_or(0)
     }
 
     /// Wakes the connection with the most room. Returns whether it was idle.
@@ -521,10 +540,7 @@ impl Scheduler {
             count(counter);
         }
         // Where nobody waits any more, the answer goes nowhere.
-        let _ = request.reply.send(Said {
-            by: Some(at),
-            answer,
-        });
+        let _ = request.reply.send(Said { by: Some(at), answer });
     }
 
     /// Whether a connection is to be kept although nothing is asked of it.
@@ -534,16 +550,14 @@ impl Scheduler {
     }
 
     pub(super) fn costs(&self, at: usize) -> Costs {
-        let config = &self.providers[at].config;
-        self.state().peers[at].measure.costs(config, self.options.hedge_after)
+        self.state().peers[at].measure.costs(self.options.hedge_after)
     }
 
     /// When an article that was sent on a connection of this provider is late.
     pub(super) fn late_after(&self, at: usize) -> Duration {
-        let usual = self.state().peers[at].measure.usual_first_byte();
-        let configured = self.options.hedge_after;
-        // Before anything is known the first article's way through a cold server is not taken for the usual one.
-        usual.map_or(5 * configured, |usual| (2 * usual).max(configured))
+        self.state().peers[at]
+            .measure
+            .late_after(self.options.hedge_after)
     }
 
     /// Bytes that an article of these providers has.
@@ -559,7 +573,11 @@ impl Scheduler {
         let state = self.state();
         places(providers).any(|at| {
             let peer = &state.peers[at];
-            let others = peer.slots.iter().filter(|s| s.ready && s.id != connection).count();
+            let others = peer
+                .slots
+                .iter()
+                .filter(|s| s.ready && s.id != connection)
+                .count();
             let allowed = peer.cap(&self.providers[at].config, now);
             others > 0 || (peer.may_hope(now) && peer.slots.len() < allowed)
         })
@@ -699,10 +717,7 @@ impl Scheduler {
                 back.push(request);
             } else {
                 let answer = Answer::Failed(why.clone());
-                let _ = request.reply.send(Said {
-                    by: Some(at),
-                    answer,
-                });
+                let _ = request.reply.send(Said { by: Some(at), answer });
             }
         }
         for request in back.into_iter().rev() {
@@ -727,10 +742,7 @@ impl Scheduler {
     fn take_out(&self, state: &mut State, at: usize, why: &str) {
         for request in state.queue.without(self.providers[at].bit()) {
             let answer = Answer::Unavailable(why.into());
-            let _ = request.reply.send(Said {
-                by: Some(at),
-                answer,
-            });
+            let _ = request.reply.send(Said { by: Some(at), answer });
         }
     }
 

@@ -163,7 +163,10 @@ impl<'a> Search<'a> {
             .asked
             .iter()
             .all(|a| matches!(a.said, Some(Said::Unavailable(_))));
-        if self.target.demand.class() != Class::Playback || !nobody || self.target.scheduler.stop.is_cancelled() {
+        if self.target.demand.class() != Class::Playback
+            || !nobody
+            || self.target.scheduler.stop.is_cancelled()
+        {
             return None;
         }
         let wait = self.target.scheduler.retry_in(self.everybody())?;
@@ -220,7 +223,9 @@ impl<'a> Search<'a> {
         let mut probed = false;
         if target.kind == Kind::Body
             && target.demand.class() == Class::Playback
-            && target.memories.missed_lately(target.scheduler.options.probe_after_miss)
+            && target
+                .memories
+                .missed_lately(target.scheduler.options.probe_after_miss)
             && let Step::Ask(first) = self.next(false, 0)
         {
             // On connections that are there: to make one would take longer than to wait for the first's answer.
@@ -340,7 +345,10 @@ impl<'a> Search<'a> {
         let first = |providers: u64| {
             let mut best: Option<(u64, usize)> = None;
             for at in places(providers) {
-                let score = self.target.memories.had(self.target.scheduler.providers[at].group);
+                let score = self
+                    .target
+                    .memories
+                    .had(self.target.scheduler.providers[at].group);
                 if best.is_none_or(|(known, _)| score > known) {
                     best = Some((score, at));
                 }
