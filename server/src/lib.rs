@@ -16,6 +16,8 @@ pub mod fuse;
 pub mod http;
 pub mod net;
 pub mod plugins;
+pub mod proxy;
+pub mod web;
 pub mod webdav;
 
 // An importer makes itself known by being linked, and is linked by being named.

@@ -34,7 +34,7 @@ async fn every_route_wants_the_key_before_anything_else() {
             let expected = match path.as_str() {
                 "/api/plugins/reload" => 200,
                 "/api/plugins/x/resume" => 404,
-                path if path.contains("/x") || method == "post" => 400,
+                path if path.contains("/x") || matches!(method.as_str(), "post" | "put") => 400,
                 _ => 200,
             };
             assert_eq!(with_key, expected, "{method} {path}");

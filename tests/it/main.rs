@@ -14,4 +14,5 @@ mod kills;
 mod mount;
 mod plugins;
 mod shutdown;
+mod web_login;
 mod webdav;

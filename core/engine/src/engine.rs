@@ -1,5 +1,5 @@
 use crate::{
-    EngineConfig, ImportService, Library, Registry,
+    EngineConfig, ImportService, Library, Registry, Users,
     events::{Event, Events},
     shared::Shared,
     worker::{Worker, WorkerStatus},
@@ -22,6 +22,7 @@ const SHORTEST_LEASE: Duration = Duration::from_millis(100);
 pub struct Engine {
     imports: ImportService,
     library: Library,
+    users: Users,
     tasks: TaskTracker,
     workers: Vec<Arc<Mutex<WorkerStatus>>>,
 }
@@ -94,6 +95,7 @@ impl Engine {
         tasks.close();
         Ok(Arc::new(Self {
             library: Library::new(Arc::clone(&shared)),
+            users: Users::new(shared.store.clone()),
             imports: ImportService { shared },
             tasks,
             workers,
@@ -110,6 +112,11 @@ impl Engine {
     /// The queue.
     pub fn imports(&self) -> &ImportService {
         &self.imports
+    }
+
+    /// The people who may use the page.
+    pub fn users(&self) -> &Users {
+        &self.users
     }
 
     /// The files and folders.

@@ -34,6 +34,7 @@ mod service;
 mod shared;
 mod source;
 mod staging;
+mod users;
 mod verify;
 mod worker;
 
@@ -48,11 +49,13 @@ pub use password::split_password;
 pub use registered::{Counters, LibraryFile, Registered};
 pub use registry::{Choice, ChoiceRecord, HEAD_BYTES, LoadedFile, Refused, Registry, RunnerUp};
 pub use service::{ImportService, InspectError, SubmitRequest, SubmitSource};
+pub use users::{SessionToken, UserError, Users};
 pub use worker::WorkerStatus;
 
 // What the engine's methods take and answer, so that adapters need not name the crates below.
 pub use altmount_store::{
     CancelOutcome, DeleteOutcome, Entry, Failure, Job, JobFilter, JobState, MakeDirOutcome, Page, Passwords,
-    ROOT, Release, RenameOutcome, RetryOutcome, StoreError, StoreErrorKind,
+    ROOT, Release, RenameOutcome, Result as StoreResult, RetryOutcome, Session, StoreError, StoreErrorKind,
+    User,
 };
 pub use altmount_vfs::{Class, ReadError, ReadErrorKind, Reader, VfsStats};

@@ -40,7 +40,7 @@ pub use error::{Result, StoreError, StoreErrorKind};
 pub use job::{
     CancelOutcome, Failure, Job, JobFilter, JobState, NewJob, Page, Passwords, RetryOutcome, Submitted,
 };
-pub use store::{ROOT, Store};
+pub use store::{ROOT, Session, Store, User};
 
 /// The time now, in milliseconds since 1970.
 pub fn now_ms() -> i64 {

@@ -21,6 +21,7 @@ const LOG_BOUND: &str = "8192";
 fn migrations() -> Vec<Migration> {
     let numbered = [
         (1, "initial", include_str!("../migrations/0001_initial.sql")),
+        (4, "users", include_str!("../migrations/0004_users.sql")),
         (
             5,
             "job missing bytes",

@@ -3,6 +3,7 @@
 mod browse;
 mod jobs;
 mod tree;
+mod users;
 
 use crate::{BlobId, Result, StoreError, StoreErrorKind, blobs::Blobs, library, open, queue, writer::Writer};
 use altmount_model::FileId;
@@ -10,6 +11,8 @@ use bytes::Bytes;
 use sqlx::{Connection, SqlitePool};
 use std::{path::Path, sync::Arc};
 use tokio::sync::RwLock;
+
+pub use users::{Session, User};
 
 /// The root folder of the library.
 pub const ROOT: FileId = library::ROOT;

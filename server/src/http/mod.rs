@@ -15,6 +15,7 @@ mod public;
 mod queue;
 mod stream;
 mod streams;
+mod users;
 
 pub use auth::ApiKey;
 pub(crate) use plugins::{PluginState, PluginView};

@@ -2,7 +2,7 @@
 
 use super::{
     Api, envelope::json as answer_json, events, files, health, import, importers, library, plugins,
-    providers, queue, stream, streams,
+    providers, queue, stream, streams, users,
 };
 use axum::routing::{MethodRouter, get};
 use http::StatusCode;
@@ -25,6 +25,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
         (name = "providers", description = "News servers"),
         (name = "health", description = "How the server is"),
         (name = "stream", description = "Files come out"),
+        (name = "users", description = "Who may use the page"),
         (name = "description", description = "This description"),
     )
 )]
@@ -51,6 +52,11 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(streams::list))
         .routes(routes!(health::summary))
         .routes(routes!(stream::stream))
+        .routes(routes!(users::list, users::create))
+        .routes(routes!(users::delete))
+        .routes(routes!(users::set_password))
+        .routes(routes!(users::sessions))
+        .routes(routes!(users::end_session))
 }
 
 /// The description with what every operation has in common: the key, and the failures that need no reason of their own.
