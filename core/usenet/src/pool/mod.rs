@@ -38,7 +38,7 @@ use search::{Demand, Search, Target};
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 use verdict::{Verdict, verdict};
 
 /// Articles from all providers.
@@ -260,6 +260,20 @@ impl Pool {
         .await;
     }
 
+    /// As [`ArticleSource::fetch`], of an article that was posted then: providers whose `retention_days` are over are not
+    /// asked, and nothing is concluded from that.
+    ///
+    /// # Errors
+    /// As [`ArticleSource::fetch`].
+    pub async fn fetch_posted(
+        &self,
+        id: &str,
+        class: Class,
+        posted: SystemTime,
+    ) -> Result<Article, FetchError> {
+        self.body(id, class, None, Some(posted)).await
+    }
+
     fn active(&self) -> MutexGuard<'_, HashMap<Box<str>, Weak<Demand>>> {
         self.active.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -281,6 +295,7 @@ impl Pool {
         kind: Kind,
         class: Class,
         arrival: Option<&Arc<Arrival>>,
+        posted: Option<SystemTime>,
     ) -> Result<Found, FetchError> {
         let unknown = |reason: String| FetchError::Unknown {
             id: id.into(),
@@ -297,7 +312,7 @@ impl Pool {
             kind,
             demand: &demand,
             arrival,
-            age_days: None,
+            age_days: posted.and_then(|at| Some(at.elapsed().ok()?.as_secs() / 86_400)),
         });
         let options = &self.scheduler.options;
         let limit = options.request_timeout;
@@ -330,8 +345,9 @@ impl Pool {
         id: &str,
         class: Class,
         arrival: Option<&Arc<Arrival>>,
+        posted: Option<SystemTime>,
     ) -> Result<Article, FetchError> {
-        let found = self.ask(id, Kind::Body, class, arrival).await?;
+        let found = self.ask(id, Kind::Body, class, arrival, posted).await?;
         found.article.ok_or_else(|| FetchError::Unknown {
             id: id.into(),
             reason: "a provider said that it exists, and did not send it".into(),
@@ -421,7 +437,7 @@ fn group_together(providers: &mut [ProviderConfig]) {
 #[async_trait]
 impl ArticleSource for Pool {
     async fn fetch(&self, id: &str, class: Class) -> Result<Article, FetchError> {
-        self.body(id, class, None).await
+        self.body(id, class, None, None).await
     }
 
     async fn fetch_into(
@@ -430,7 +446,8 @@ impl ArticleSource for Pool {
         class: Class,
         arrival: &Arc<Arrival>,
     ) -> Result<Arrived, FetchError> {
-        self.body(id, class, Some(arrival)).await.map(Arrived::from)
+        let article = self.body(id, class, Some(arrival), None).await;
+        article.map(Arrived::from)
     }
 
     fn width(&self) -> usize {
@@ -465,7 +482,7 @@ impl ArticleSource for Pool {
             .sum();
         let window = (2 * in_flight).clamp(1, self.scheduler.options.queue_limit);
         let ask = |id: String| async move {
-            match self.ask(&id, Kind::Stat, class, None).await {
+            match self.ask(&id, Kind::Stat, class, None, None).await {
                 Ok(_) => Ok(true),
                 Err(FetchError::Missing { .. }) => Ok(false),
                 Err(error) => Err(error),

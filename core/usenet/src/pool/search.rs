@@ -93,8 +93,6 @@ pub(super) struct Search<'a> {
     pub(super) asked: Vec<Asked<'a>>,
     /// What STAT said of each.
     hints: Vec<Option<bool>>,
-    /// Those that cannot have it: it is older than what they keep.
-    too_old: u64,
 }
 
 /// What to do next.
@@ -121,24 +119,20 @@ impl<'a> Search<'a> {
     pub(super) fn new(target: Target<'a>) -> Self {
         let enabled = target.scheduler.providers.iter().filter(|p| p.config.enabled);
         let asked: Vec<Asked<'a>> = enabled
-            .clone()
-            .map(|p| Asked {
-                name: &p.config.name,
-                group: p.config.group_name(),
-                said: None,
+            .map(|p| {
+                let kept = p.config.retention_days.map(u64::from);
+                let too_old = kept.zip(target.age_days).is_some_and(|(kept, age)| age > kept);
+                Asked {
+                    name: &p.config.name,
+                    group: p.config.group_name(),
+                    said: too_old.then_some(Said::TooOld),
+                }
             })
             .collect();
-        let too_old = enabled
-            .filter(|p| {
-                let kept = p.config.retention_days.map(u64::from);
-                kept.zip(target.age_days).is_some_and(|(kept, age)| age > kept)
-            })
-            .fold(0, |bits, p| bits | p.bit());
         Self {
             hints: vec![None; asked.len()],
             asked,
             target,
-            too_old,
         }
     }
 
@@ -153,16 +147,14 @@ impl<'a> Search<'a> {
             let wait = self.until_somebody_is_tried()?;
             tokio::time::sleep(wait).await;
             for asked in &mut self.asked {
-                asked.said = None;
+                asked.said = asked.said.take().filter(|said| *said == Said::TooOld);
             }
         }
     }
 
     fn until_somebody_is_tried(&self) -> Option<Duration> {
-        let nobody = self
-            .asked
-            .iter()
-            .all(|a| matches!(a.said, Some(Said::Unavailable(_))));
+        let mut asked = self.asked.iter().filter(|a| a.said != Some(Said::TooOld));
+        let nobody = asked.all(|a| matches!(a.said, Some(Said::Unavailable(_))));
         if self.target.demand.class() != Class::Playback
             || !nobody
             || self.target.scheduler.stop.is_cancelled()
@@ -295,9 +287,8 @@ impl<'a> Search<'a> {
                 .iter()
                 .any(|a| a.group == group && a.said == Some(Said::Missing))
         };
-        let open = self.asked.iter().enumerate().filter(|(at, asked)| {
-            asked.said.is_none() && self.too_old & (1 << at) == 0 && !missing(asked.group)
-        });
+        let open = self.asked.iter().enumerate();
+        let open = open.filter(|(_, asked)| asked.said.is_none() && !missing(asked.group));
         open.fold(0, |bits, (at, _)| bits | 1 << at)
     }
 
