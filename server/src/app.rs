@@ -1,10 +1,11 @@
 //! The composition root: the components are made and put together here, and taken apart again in order.
 
 use crate::{
+    access::Access,
     config::{MountSettings, ServerSettings, Settings},
     data::DataDir,
     files::Streams,
-    http::{Api, ApiKey, Limits, Public, service},
+    http::{Api, Limits, Public, service},
     net,
     plugins::Reread,
     web::{self, Web},
@@ -138,7 +139,6 @@ impl App {
     /// Those of [`Self::start`].
     pub async fn start_with(settings: Settings, data: &DataDir, reread: Reread) -> Result<Self> {
         let secret = data.make_api_key()?;
-        let key = ApiKey::new(secret.clone());
         let base = settings.server.base_path.clone();
         let password = match settings.webdav.as_ref().map(|webdav| webdav.password.clone()) {
             None => None,
@@ -157,7 +157,7 @@ impl App {
         let streams = Streams::default();
         let api = Api {
             engine: Arc::clone(&core.engine),
-            key,
+            access: Access::new(secret.clone(), core.engine.keys()),
             pool: Arc::clone(&core.pool),
             streams: streams.clone(),
             public: Public::new(&base, settings.webdav.as_ref().map(|_| webdav::PREFIX)),

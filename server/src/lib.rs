@@ -6,6 +6,7 @@
 //! ranges and conditions, is a module of its own ([`files`]). It is a library so that tests drive the same router that the
 //! binary serves.
 
+pub mod access;
 pub mod app;
 pub mod cli;
 pub mod config;
