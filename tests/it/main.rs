@@ -17,5 +17,6 @@ mod outputs;
 mod plugins;
 mod sabnzbd;
 mod shutdown;
+mod streaming;
 mod web_login;
 mod webdav;
