@@ -55,4 +55,4 @@ pub use altmount_store::{
     CancelOutcome, DeleteOutcome, Entry, Failure, Job, JobFilter, JobState, MakeDirOutcome, Page, Passwords,
     ROOT, Release, RenameOutcome, RetryOutcome, StoreError, StoreErrorKind,
 };
-pub use altmount_vfs::{Class, ReadError, ReadErrorKind, Reader, VfsStats};
+pub use altmount_vfs::{Class, DiskStats, ReadError, ReadErrorKind, Reader, VfsStats};

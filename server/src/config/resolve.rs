@@ -6,7 +6,7 @@ use super::ConfigError;
 use super::types::*;
 use altmount_engine::{EngineConfig, ImportLimits, Passwords};
 use altmount_usenet::ProviderConfig;
-use altmount_vfs::VfsConfig;
+use altmount_vfs::{DiskConfig, VfsConfig};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use std::{
@@ -134,8 +134,16 @@ impl Config {
         let mut engine = resolve_import(import, &mut faults);
         let Cache {
             memory_bytes,
+            disk_bytes,
+            disk_folder,
+            disk_queue_bytes,
+            disk_timeout_ms,
             read_ahead_bytes,
             read_ahead_total_bytes,
+            read_ahead_after_bytes,
+            read_ahead_seconds,
+            read_ahead_idle_seconds,
+            early_delivery,
             tables_bytes,
         } = cache;
         engine.table_cache_bytes = tables_bytes;
@@ -148,6 +156,23 @@ impl Config {
             memory_bytes,
             read_ahead_bytes,
             read_ahead_total_bytes,
+            read_ahead_after_bytes,
+            read_ahead_lasts: seconds(faults.at_least_one("cache.read_ahead_seconds", read_ahead_seconds)),
+            read_ahead_idle: seconds(
+                faults.at_least_one("cache.read_ahead_idle_seconds", read_ahead_idle_seconds),
+            ),
+            early_delivery,
+            disk: DiskConfig {
+                // In the data directory, where it is not absolute.
+                folder: disk_folder.unwrap_or_else(|| "cache".into()),
+                bytes: disk_bytes,
+                queue_bytes: disk_queue_bytes,
+                read_timeout: Duration::from_millis(
+                    faults
+                        .at_least_one("cache.disk_timeout_ms", disk_timeout_ms)
+                        .into(),
+                ),
+            },
             http_timeout: seconds(faults.at_least_one("http_sources.timeout_seconds", timeout_seconds)),
             allow_private_addresses: allow_private,
             max_redirects,
