@@ -13,5 +13,7 @@ mod kills;
 #[cfg(target_os = "linux")]
 mod mount;
 mod plugins;
+#[cfg(target_os = "linux")]
+mod reads;
 mod shutdown;
 mod webdav;

@@ -177,6 +177,7 @@ impl Ahead {
             http: 0,
             unit: 1,
             sharer: None,
+            width: core.units.source().width() as u64,
             rate: Rate::new(position),
             range,
         };
@@ -250,15 +251,17 @@ impl Rate {
         }
     }
 
-    fn at(&mut self, position: u64) {
+    /// Whether a sample was taken.
+    fn at(&mut self, position: u64) -> bool {
         let elapsed = self.since.elapsed();
         if elapsed < SAMPLE {
-            return;
+            return false;
         }
         let now = position.saturating_sub(self.from) as f64 / elapsed.as_secs_f64();
         // Quick to grow, for a window that is too small is what slows a reader down.
         self.known = Some(self.known.map_or(now, |before| now.max((before + now) / 2.0)));
         (self.since, self.from) = (Instant::now(), position);
+        true
     }
 }
 
@@ -314,6 +317,8 @@ struct Window {
     unit: u64,
     sharer: Option<Sharer>,
     rate: Rate,
+    /// What the source said of its width, when the rate was looked at last.
+    width: u64,
 }
 
 impl Window {
@@ -327,7 +332,9 @@ impl Window {
             if now != position {
                 position = now;
                 self.release(position);
-                self.rate.at(position);
+                if self.rate.at(position) {
+                    self.width = self.units.source().width() as u64;
+                }
             } else if halted != halts {
                 self.halt(position);
             }
@@ -409,9 +416,8 @@ impl Window {
 
     /// How many bytes ahead of the position units are to be.
     fn reach(&self, position: u64) -> u64 {
-        let width = self.units.source().width() as u64;
         // What arrived before its turn is neither on its way nor read: room for that too.
-        let link = (2 * width).saturating_mul(self.unit);
+        let link = (2 * self.width).saturating_mul(self.unit);
         let share = self.budget.share().max(self.unit);
         let most = self.habits.cap.min(link).min(share);
         if self.start == Start::Full {

@@ -16,8 +16,8 @@ pub struct VfsConfig {
     pub read_ahead_lasts: Duration,
     /// A reader that does not read for so long loses what was fetched ahead for it, and what is on its way.
     pub read_ahead_idle: Duration,
-    /// Whether streams get bytes of an article that is still arriving.
-    pub early_delivery: bool,
+    /// Whether readers get bytes of an article that is still arriving.
+    pub early: Early,
     /// The cache on disk.
     pub disk: DiskConfig,
     /// Longest wait for an HTTP server to accept, to answer, or to send the next bytes.
@@ -28,6 +28,20 @@ pub struct VfsConfig {
     pub max_redirects: u8,
     /// The folder of [`altmount_model::LocalRoot::Materialized`]; without it local sources are refused.
     pub materialized_root: Option<PathBuf>,
+}
+
+/// When bytes of an article are given out. Whatever is chosen, only what is whole and right is kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Early {
+    /// When the article is here, and its checksum is right.
+    Off,
+    /// To streams while the article is arriving. The last bytes of it, and the last bytes of a stream, wait for the
+    /// checksum: what came to its end has had no wrong byte.
+    #[default]
+    Held,
+    /// To all reads of players while the article is arriving; only the article's own last bytes wait for the checksum. A
+    /// short read in a long article is answered sooner, and may be of a damaged copy.
+    Free,
 }
 
 /// Articles that are kept on disk.
@@ -63,7 +77,7 @@ impl Default for VfsConfig {
             read_ahead_after_bytes: 128 << 10,
             read_ahead_lasts: Duration::from_secs(2),
             read_ahead_idle: Duration::from_secs(2),
-            early_delivery: true,
+            early: Early::Held,
             disk: DiskConfig::default(),
             http_timeout: Duration::from_secs(20),
             allow_private_addresses: false,

@@ -31,7 +31,7 @@ mod units;
 mod vfs;
 
 pub use arrival::{Arrival, Arrived, ArrivingCopy};
-pub use config::{DiskConfig, VfsConfig};
+pub use config::{DiskConfig, Early, VfsConfig};
 pub use disk::DiskStats;
 pub use error::{ReadError, ReadErrorKind};
 pub use http::HttpProbe;

@@ -4,7 +4,7 @@
 //! its checksum came out right; a [`Taking`] knows of whom it has such bytes, and [`Core::prove`] waits for the verdicts.
 
 use crate::{
-    Class, ReadError, ReadErrorKind,
+    Class, Early, ReadError, ReadErrorKind,
     ahead::{Budget, Habits},
     cipher::BLOCK,
     local::Roots,
@@ -42,7 +42,7 @@ pub(crate) struct Core {
     pub(crate) budget: Budget,
     pub(crate) class: Class,
     pub(crate) habits: Habits,
-    pub(crate) early: bool,
+    pub(crate) early: Early,
 }
 
 /// How a read takes what it needs, and what it took on trust.
@@ -77,10 +77,18 @@ impl Taking {
         }
     }
 
-    /// What arrives, where `early`.
-    pub(crate) fn arriving(early: bool) -> Self {
+    /// What arrives, for streams, where this may be.
+    pub(crate) fn streaming(core: &Core) -> Self {
         Self {
-            early,
+            early: core.class == Class::Playback && core.early != Early::Off,
+            ..Self::proven()
+        }
+    }
+
+    /// The same for a single read.
+    pub(crate) fn single(core: &Core) -> Self {
+        Self {
+            early: core.class == Class::Playback && core.early == Early::Free,
             ..Self::proven()
         }
     }

@@ -1,5 +1,5 @@
 use crate::{
-    Class, ReadError, ReadErrorKind,
+    Early, ReadError, ReadErrorKind,
     ahead::{Ahead, Start},
     plan::Walk,
     read::{Core, LAST, MAX_CHUNK, Taking},
@@ -62,7 +62,10 @@ impl Reader {
             return Ok(Bytes::new());
         }
         let _reading = self.tracks.begin(&self.core, offset, end);
-        let data = self.core.chunk(offset, end, &mut Taking::proven()).await?;
+        let data = self
+            .core
+            .chunk(offset, end, &mut Taking::single(&self.core))
+            .await?;
         self.tracks.end(offset, data.len() as u64);
         Ok(data)
     }
@@ -95,7 +98,7 @@ impl Reader {
         let apart = !self.core.plan.in_one_unit(offset, end) && !self.tracks.covers(offset, end);
         let ahead = apart.then(|| Ahead::new(&self.core, Start::Full, offset..end, offset));
         let _all = ahead.as_ref().map(|ahead| ahead.begin(offset));
-        let mut taking = Taking::proven();
+        let mut taking = Taking::single(&self.core);
         let first = self.core.chunk(offset, end, &mut taking).await?;
         let mut position = offset + first.len() as u64;
         if position == end {
@@ -134,7 +137,7 @@ impl Reader {
             let start = if all { Start::Full } else { Start::Slow };
             Streaming {
                 ahead: Ahead::new(&self.core, start, range.start..end, range.start),
-                taking: Taking::arriving(self.core.early && self.core.class == Class::Playback),
+                taking: Taking::streaming(&self.core),
                 reader: self,
                 position: range.start,
                 end,
@@ -203,7 +206,7 @@ impl Streaming {
         let mut data = core.chunk(self.position, upto, &mut self.taking).await?;
         self.taking.has_begun();
         self.position += data.len() as u64;
-        if self.position == self.end && !self.taking.is_proven() {
+        if self.position == self.end && core.early == Early::Held && !self.taking.is_proven() {
             let last = LAST as usize;
             if data.len() > last {
                 self.last = Some(data.split_off(data.len() - last));

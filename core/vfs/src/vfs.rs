@@ -1,5 +1,6 @@
 use crate::{
-    Article, ArticleSource, Class, FetchError, HttpProbe, ReadError, Reader, Stat, TableSource, VfsConfig,
+    Article, ArticleSource, Class, Early, FetchError, HttpProbe, ReadError, Reader, Stat, TableSource,
+    VfsConfig,
     ahead::{Budget, Habits},
     disk::{Disk, DiskStats},
     http::Http,
@@ -20,7 +21,7 @@ pub struct Vfs {
     roots: Arc<Roots>,
     budget: Budget,
     habits: Habits,
-    early: bool,
+    early: Early,
 }
 
 impl fmt::Debug for Vfs {
@@ -79,7 +80,7 @@ impl Vfs {
                 lasts: config.read_ahead_lasts,
                 idle: config.read_ahead_idle,
             },
-            early: config.early_delivery,
+            early: config.early,
         }))
     }
 

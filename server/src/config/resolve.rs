@@ -6,7 +6,7 @@ use super::ConfigError;
 use super::types::*;
 use altmount_engine::{EngineConfig, ImportLimits, Passwords};
 use altmount_usenet::ProviderConfig;
-use altmount_vfs::{DiskConfig, VfsConfig};
+use altmount_vfs::{DiskConfig, Early, VfsConfig};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use std::{
@@ -161,7 +161,11 @@ impl Config {
             read_ahead_idle: seconds(
                 faults.at_least_one("cache.read_ahead_idle_seconds", read_ahead_idle_seconds),
             ),
-            early_delivery,
+            early: match early_delivery {
+                EarlyDelivery::Off => Early::Off,
+                EarlyDelivery::Held => Early::Held,
+                EarlyDelivery::Free => Early::Free,
+            },
             disk: DiskConfig {
                 // In the data directory, where it is not absolute.
                 folder: disk_folder.unwrap_or_else(|| "cache".into()),

@@ -290,9 +290,8 @@ pub struct Cache {
     pub read_ahead_seconds: u32,
     /// A reader that does not read for this long loses what was fetched ahead for it, and what is on its way, in seconds.
     pub read_ahead_idle_seconds: u32,
-    /// Whether a stream gets the bytes of an article while the rest is still arriving. An article that turns out to be
-    /// damaged breaks the stream off before its last bytes; without this, before its first.
-    pub early_delivery: bool,
+    /// When bytes of an article are given out.
+    pub early_delivery: EarlyDelivery,
     /// Memory for the article tables of open files, in bytes.
     pub tables_bytes: u64,
 }
@@ -310,10 +309,25 @@ impl Default for Cache {
             read_ahead_after_bytes: 128 << 10,
             read_ahead_seconds: 2,
             read_ahead_idle_seconds: 2,
-            early_delivery: true,
+            early_delivery: EarlyDelivery::Held,
             tables_bytes: 64 << 20,
         }
     }
+}
+
+/// When bytes of an article are given out. Whatever is chosen, only what is whole and right is kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum EarlyDelivery {
+    /// When all of the article is here and its checksum is right.
+    Off,
+    /// To HTTP and WebDAV while the article is arriving. Its last bytes, and the last bytes of the answer, wait for the
+    /// checksum: an answer that came to its end has had no wrong byte, and one of a damaged article breaks off.
+    #[default]
+    Held,
+    /// To HTTP, WebDAV and the mount while the article is arriving; only its own last bytes wait for the checksum. A short
+    /// read in a long article is answered sooner, and may be of a damaged copy.
+    Free,
 }
 
 /// The library as a WebDAV folder.

@@ -2,7 +2,7 @@
 
 use crate::support::{Fixture, News, Say, config, within};
 use altmount_model::{AesKey, ByteRange, Content, Node, NodeId};
-use altmount_vfs::{Article, ArticleInfo, Class, FetchError, ReadError, ReadErrorKind, VfsConfig};
+use altmount_vfs::{Article, ArticleInfo, Class, Early, FetchError, ReadError, ReadErrorKind, VfsConfig};
 use bytes::Bytes;
 use futures::{Stream, StreamExt, TryStreamExt};
 use std::{pin::Pin, sync::Arc};
@@ -217,10 +217,10 @@ async fn what_contradicts_the_table_is_refused_while_it_arrives() {
 
 #[tokio::test]
 async fn single_reads_and_imports_wait_for_the_verdict() {
-    for early in [true, false] {
+    for early in [Early::Held, Early::Off] {
         let config = VfsConfig {
             read_ahead_bytes: 0,
-            early_delivery: early,
+            early,
             ..config()
         };
         let f = Fixture::new(Arc::default(), config, 1, SIZE);
@@ -233,7 +233,7 @@ async fn single_reads_and_imports_wait_for_the_verdict() {
             })),
             Box::pin(import.stream(range(0, SIZE))),
         ];
-        if !early {
+        if early == Early::Off {
             waiting.push(Box::pin(reader.stream(range(0, SIZE))));
         }
         for stream in &mut waiting {
@@ -244,7 +244,7 @@ async fn single_reads_and_imports_wait_for_the_verdict() {
         says(Say::Bytes(part(&f, 0, 300_000))).await;
         f.settle().await;
         for stream in &mut waiting {
-            assert!(futures::poll!(stream.next()).is_pending(), "early: {early}");
+            assert!(futures::poll!(stream.next()).is_pending(), "{early:?}");
         }
         says(Say::Right(part(&f, 300_000, SIZE))).await;
         for stream in &mut waiting {
@@ -373,6 +373,29 @@ async fn the_verdict_is_needed_by_those_who_read_part_of_an_article_too() {
     let last = within(stream.next()).await.expect("an item").expect("bytes");
     assert!([first, last].concat() == f.data[100_000..200_000]);
     assert!(within(stream.next()).await.is_none());
+}
+
+#[tokio::test]
+async fn where_it_is_wanted_short_reads_do_not_wait_for_the_rest() {
+    let config = VfsConfig {
+        read_ahead_bytes: 0,
+        early: Early::Free,
+        ..config()
+    };
+    let f = Fixture::new(Arc::default(), config, 1, SIZE);
+    let say = f.news.slowly(FIRST);
+    let reader = f.open(Class::Playback).await;
+    let mut stream = Box::pin(reader.clone().stream(range(100_000, 200_000)));
+    assert!(futures::poll!(stream.next()).is_pending());
+    let single = tokio::spawn(async move { reader.read_exact_at(150_000, 70_000).await });
+    let says = async |what| say.send(what).await.expect("it listens");
+    says(Say::Copy(info(&f, FIRST))).await;
+    says(Say::Bytes(part(&f, 0, 250_000))).await;
+    let all: Vec<Bytes> = within(stream.try_collect()).await.expect("bytes");
+    assert!(all.concat() == f.data[100_000..200_000]);
+    let read = within(single).await.expect("no panic").expect("bytes");
+    assert!(read == f.data[150_000..220_000]);
+    assert_eq!(f.vfs.stats().cache_entries, 0, "and nothing unverified is kept");
 }
 
 #[tokio::test]
