@@ -1,12 +1,14 @@
 //! The composition root: the components are made and put together here, and taken apart again in order.
 
 use crate::{
+    access::Access,
     config::{MountSettings, ServerSettings, Settings},
     data::DataDir,
     files::Streams,
-    http::{Api, ApiKey, Limits, Public, service},
+    http::{Api, Limits, Public, service},
     net,
     plugins::Reread,
+    web::{self, Web},
     webdav::{self, WebDav},
 };
 use altmount_engine::Engine;
@@ -16,7 +18,7 @@ use altmount_vfs::{ArticleSource, Vfs};
 #[cfg(not(all(target_os = "linux", feature = "fuse")))]
 use anyhow::bail;
 use anyhow::{Context, Result};
-use axum::{Router, response::Html, routing::get};
+use axum::{Router, extract::Request};
 use std::{
     path::Path,
     sync::Arc,
@@ -24,6 +26,7 @@ use std::{
 };
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tower::{Layer, util::MapRequestLayer};
 
 /// The parts below every adapter: the queue, the library, the reader, the news servers.
 #[derive(Debug)]
@@ -133,7 +136,8 @@ impl App {
     /// # Errors
     /// Those of [`Self::start`].
     pub async fn start_with(settings: Settings, data: &DataDir, reread: Reread) -> Result<Self> {
-        let key = ApiKey::new(data.make_api_key()?);
+        let secret = data.make_api_key()?;
+        let base = settings.server.base_path.clone();
         let password = match settings.webdav.as_ref().map(|webdav| webdav.password.clone()) {
             None => None,
             Some(Some(password)) => Some(password),
@@ -151,10 +155,10 @@ impl App {
         let streams = Streams::default();
         let api = Api {
             engine: Arc::clone(&core.engine),
-            key,
+            access: Access::new(secret.clone(), core.engine.keys()),
             pool: Arc::clone(&core.pool),
             streams: streams.clone(),
-            public: Public::new(settings.webdav.as_ref().map(|_| webdav::PREFIX)),
+            public: Public::new(&base, settings.webdav.as_ref().map(|_| webdav::PREFIX)),
             trials: Arc::default(),
             reloads: Arc::default(),
             reread,
@@ -166,7 +170,17 @@ impl App {
             },
             stopping: stopping.clone(),
         };
-        let mut others = Router::new().route("/", get(|| async { Html(PAGE) }));
+        let page = Web::new(web::Parts {
+            engine: Arc::clone(&core.engine),
+            pool: Arc::clone(&core.pool),
+            streams: streams.clone(),
+            base: base.clone(),
+            proxies: settings.server.proxies.clone(),
+            session: settings.server.session,
+            key: secret,
+            started: api.started,
+        });
+        let mut others = page.router();
         if let (Some(webdav), Some(password)) = (&settings.webdav, password) {
             let engine = Arc::clone(&core.engine);
             let webdav = WebDav::new(
@@ -175,12 +189,13 @@ impl App {
                 password,
                 settings.server.receive_timeout,
                 streams,
+                &base,
             );
             others = others.merge(webdav.router());
         }
         Ok(Self {
             core,
-            router: service(api.clone(), others),
+            router: below(&base, service(api.clone(), others)),
             api,
             mount,
             server: settings.server,
@@ -245,19 +260,35 @@ impl App {
     }
 }
 
-/// Where things are. It says nothing that needs a key.
-const PAGE: &str = concat!(
-    "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>AltMount</title>",
-    "<style>body{font:16px/1.5 system-ui;max-width:40rem;margin:3rem auto;padding:0 1rem}code{background:#8882}</style>",
-    "<h1>AltMount</h1><p>Version ",
-    env!("CARGO_PKG_VERSION"),
-    ".</p><ul>",
-    "<li>The library is the WebDAV folder <a href=\"/webdav/\"><code>/webdav</code></a>.</li>",
-    "<li>Files go in through <code>POST /api/import/file</code>; the queue is <code>/api/queue</code>. ",
-    "<code>/api/openapi.json</code> describes the API. It needs the API key: <code>altmount key show</code>.</li>",
-    "<li><a href=\"/healthz\"><code>/healthz</code></a> and <a href=\"/readyz\"><code>/readyz</code></a> say how it is.</li>",
-    "</ul></html>\n"
-);
+/// Takes the base path off what is asked for, where a proxy has not. What comes without it is the proxy's doing, or asks on
+/// the server itself.
+fn below(base: &str, router: Router) -> Router {
+    if base.is_empty() {
+        return router;
+    }
+    let base = base.to_owned();
+    let cut = move |mut request: Request| {
+        let rest = request
+            .uri()
+            .path_and_query()
+            .and_then(|path| path.as_str().strip_prefix(base.as_str()))
+            .map(|rest| match rest.as_bytes().first() {
+                None => "/".to_owned(),
+                Some(b'?') => format!("/{rest}"),
+                _ => rest.to_owned(),
+            });
+        // A longer name that begins the same is not below it.
+        if let Some(rest) = rest.filter(|rest| rest.starts_with('/')) {
+            let mut parts = request.uri().clone().into_parts();
+            parts.path_and_query = rest.parse().ok();
+            if let Ok(uri) = http::Uri::from_parts(parts) {
+                *request.uri_mut() = uri;
+            }
+        }
+        request
+    };
+    Router::new().fallback_service(MapRequestLayer::new(cut).layer(router))
+}
 
 /// The path of the library below the server's address.
 pub const WEBDAV_PATH: &str = webdav::PREFIX;

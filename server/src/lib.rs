@@ -6,6 +6,7 @@
 //! ranges and conditions, is a module of its own ([`files`]). It is a library so that tests drive the same router that the
 //! binary serves.
 
+pub mod access;
 pub mod app;
 pub mod cli;
 pub mod config;
@@ -16,6 +17,8 @@ pub mod fuse;
 pub mod http;
 pub mod net;
 pub mod plugins;
+pub mod proxy;
+pub mod web;
 pub mod webdav;
 
 // An importer makes itself known by being linked, and is linked by being named.

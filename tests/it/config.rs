@@ -24,7 +24,10 @@ fn the_sample_file_is_made_from_the_types() {
 
 #[test]
 fn zz_write() {
-    for (file, made) in [("docs/configuration.md", reference_markdown()), ("examples/deploy/config.sample.yaml", sample_yaml())] {
+    for (file, made) in [
+        ("docs/configuration.md", reference_markdown()),
+        ("examples/deploy/config.sample.yaml", sample_yaml()),
+    ] {
         std::fs::write(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(file), made).expect("written");
     }
 }

@@ -16,4 +16,5 @@ mod plugins;
 #[cfg(target_os = "linux")]
 mod reads;
 mod shutdown;
+mod web_login;
 mod webdav;

@@ -1,5 +1,5 @@
 use crate::{
-    EngineConfig, ImportService, Library, Registry,
+    EngineConfig, ImportService, Keys, Library, Registry, Users,
     events::{Event, Events},
     shared::Shared,
     worker::{Worker, WorkerStatus},
@@ -12,7 +12,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
-use tokio::sync::{Notify, RwLock, Semaphore, broadcast};
+use tokio::sync::{Notify, RwLock, Semaphore, broadcast, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// A shorter lease would run out between two renewals.
@@ -22,6 +22,7 @@ const SHORTEST_LEASE: Duration = Duration::from_millis(100);
 pub struct Engine {
     imports: ImportService,
     library: Library,
+    users: Users,
     tasks: TaskTracker,
     workers: Vec<Arc<Mutex<WorkerStatus>>>,
 }
@@ -54,6 +55,8 @@ impl Engine {
                 "put {requeued} interrupted imports back into the queue, removed {swept} files without a job"
             );
         }
+        let keys = crate::keys::load(&store).await?;
+        let pause = crate::downloads::load(&store).await?;
         let memory = config.submit_memory_bytes.max(config.max_source_bytes) / 1024 + 1;
         let submit_kib = u32::try_from(memory)
             .unwrap_or(u32::MAX)
@@ -70,6 +73,8 @@ impl Engine {
             submit_memory: Arc::new(Semaphore::new(submit_kib as usize)),
             submit_kib,
             shutdown: CancellationToken::new(),
+            keys,
+            pause: watch::Sender::new(pause),
             config,
         });
         let tasks = TaskTracker::new();
@@ -91,9 +96,11 @@ impl Engine {
                 status
             })
             .collect();
+        tasks.spawn(crate::downloads::keep_time(Arc::clone(&shared)));
         tasks.close();
         Ok(Arc::new(Self {
             library: Library::new(Arc::clone(&shared)),
+            users: Users::new(shared.store.clone()),
             imports: ImportService { shared },
             tasks,
             workers,
@@ -110,6 +117,18 @@ impl Engine {
     /// The queue.
     pub fn imports(&self) -> &ImportService {
         &self.imports
+    }
+
+    /// The API keys.
+    pub fn keys(&self) -> Keys {
+        Keys {
+            shared: Arc::clone(&self.imports.shared),
+        }
+    }
+
+    /// The people who may use the page.
+    pub fn users(&self) -> &Users {
+        &self.users
     }
 
     /// The files and folders.

@@ -1,8 +1,14 @@
 //! What callers see: one handle, whose methods hand work to the writer, to a reader or to a blocking thread.
 
 mod browse;
+mod downloads;
 mod jobs;
+mod keys;
 mod tree;
+mod users;
+
+pub use downloads::{HistoryFilter, Usage};
+pub use keys::{Key, Scope};
 
 use crate::{BlobId, Result, StoreError, StoreErrorKind, blobs::Blobs, library, open, queue, writer::Writer};
 use altmount_model::FileId;
@@ -10,6 +16,8 @@ use bytes::Bytes;
 use sqlx::{Connection, SqlitePool};
 use std::{path::Path, sync::Arc};
 use tokio::sync::RwLock;
+
+pub use users::{Session, User};
 
 /// The root folder of the library.
 pub const ROOT: FileId = library::ROOT;

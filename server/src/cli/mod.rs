@@ -9,6 +9,7 @@ mod key;
 mod mount;
 mod plugin;
 mod serve;
+mod user;
 
 pub use demo::{Demo, Step, Verdict};
 
@@ -65,6 +66,9 @@ enum Command {
     /// The API key.
     #[command(subcommand)]
     Key(key::Command),
+    /// The people who may use the page.
+    #[command(subcommand)]
+    User(user::Command),
     /// Importers, and libraries with importers.
     #[command(subcommand)]
     Plugin(plugin::Command),
@@ -86,6 +90,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Inspect(arguments) => inspect::run(&global, &arguments),
         Command::Config(command) => config::run(&global, &command),
         Command::Key(command) => key::run(&global, &command),
+        Command::User(command) => user::run(&global, &command),
         Command::Plugin(command) => plugin::run(&global, &command),
     };
     result.unwrap_or_else(|error| {

@@ -4,14 +4,17 @@
 
 use super::ConfigError;
 use super::types::*;
+use crate::proxy::Proxies;
 use altmount_engine::{EngineConfig, ImportLimits, Passwords};
 use altmount_usenet::ProviderConfig;
 use altmount_vfs::{DiskConfig, Early, VfsConfig};
+use http::HeaderName;
+use ipnet::IpNet;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     num::NonZeroUsize,
     path::{Path, PathBuf},
     time::Duration,
@@ -61,6 +64,12 @@ pub struct ServerSettings {
     pub idle_timeout: Duration,
     /// For ending.
     pub shutdown: Duration,
+    /// What everything is below: nothing, or a path with a `/` in front and none behind.
+    pub base_path: String,
+    /// Who may say for whom it asks.
+    pub proxies: Proxies,
+    /// For a session that is not used.
+    pub session: Duration,
 }
 
 /// WebDAV's settings.
@@ -265,7 +274,18 @@ fn resolve_server(server: Server, faults: &mut Faults) -> ServerSettings {
         receive_timeout_seconds,
         idle_timeout_seconds,
         shutdown_seconds,
+        base_path,
+        trusted_proxies,
+        forward_auth_header,
+        session_days,
     } = server;
+    let proxies = resolve_proxies(trusted_proxies, forward_auth_header, faults);
+    let base_path = base_path.trim_matches('/').to_owned();
+    let unreserved = |b: u8| b.is_ascii_alphanumeric() || b"-._~/".contains(&b);
+    if !base_path.bytes().all(unreserved) || base_path.split('/').any(|part| matches!(part, "." | "..")) {
+        let what = "'server.base_path' must be a path of letters, digits and '-._~', such as /altmount";
+        faults.0.push(what.to_owned());
+    }
     ServerSettings {
         listen,
         max_connections: faults.at_least_one("server.max_connections", max_connections) as usize,
@@ -275,6 +295,48 @@ fn resolve_server(server: Server, faults: &mut Faults) -> ServerSettings {
         ),
         idle_timeout: seconds(faults.at_least_one("server.idle_timeout_seconds", idle_timeout_seconds)),
         shutdown: seconds(shutdown_seconds),
+        base_path: match base_path.is_empty() {
+            true => base_path,
+            false => format!("/{base_path}"),
+        },
+        proxies,
+        session: seconds(
+            faults
+                .at_least_one("server.session_days", session_days)
+                .saturating_mul(86_400),
+        ),
+    }
+}
+
+fn resolve_proxies(trusted: Vec<String>, header: Option<String>, faults: &mut Faults) -> Proxies {
+    let mut networks = Vec::new();
+    for text in trusted {
+        let network = text.parse::<IpNet>();
+        match network.or_else(|_| text.parse::<IpAddr>().map(IpNet::from)) {
+            Ok(network) => networks.push(network),
+            Err(_) => faults.0.push(format!(
+                "'server.trusted_proxies': '{text}' is no address and no network; they look like 10.0.0.1 and 10.0.0.0/8"
+            )),
+        }
+    }
+    let auth_header = header.and_then(|name| {
+        if networks.is_empty() {
+            faults.0.push(
+                "'server.forward_auth_header' needs 'server.trusted_proxies': nobody else's word can be taken"
+                    .to_owned(),
+            );
+        }
+        let parsed = name.parse::<HeaderName>();
+        if parsed.is_err() {
+            faults.0.push(
+                "'server.forward_auth_header' must be the name of a header, such as Remote-User".to_owned(),
+            );
+        }
+        parsed.ok()
+    });
+    Proxies {
+        networks,
+        auth_header,
     }
 }
 
@@ -498,6 +560,8 @@ mod tests {
             "import.ignore" => return vec![json!(["*.exe"])],
             "mount.path" => return vec![json!("/mnt/altmount")],
             "import.passwords" => return vec![json!(["secret"])],
+            "server.trusted_proxies" => return vec![json!(["10.0.0.0/8"])],
+            "server.forward_auth_header" => return vec![json!("Remote-User")],
             "plugins.config" => return vec![json!({"links": {"a": 1}})],
             "plugins.load.0.path" => return vec![json!("/other.so")],
             "plugins.load.0.sha256" => return vec![json!("ab".repeat(32))],
@@ -528,6 +592,9 @@ mod tests {
         if path[..2] == ["plugins", "load"] {
             let file = tree["plugins"]["load"][0].as_object_mut().expect("a map");
             file.entry("path").or_insert_with(|| json!("/lib.so"));
+        }
+        if path == ["server", "forward_auth_header"] {
+            tree["server"]["trusted_proxies"] = json!(["10.0.0.0/8"]);
         }
         if path[0] == "providers" {
             // What the other keys of a provider need to be valid.

@@ -7,6 +7,7 @@ mod files;
 mod health;
 mod import;
 mod importers;
+mod keys;
 mod library;
 mod openapi;
 mod plugins;
@@ -15,12 +16,12 @@ mod public;
 mod queue;
 mod stream;
 mod streams;
+mod users;
 
-pub use auth::ApiKey;
 pub(crate) use plugins::{PluginState, PluginView};
 pub use public::Public;
 
-use crate::files::Streams;
+use crate::{access::Access, files::Streams};
 use altmount_engine::Engine;
 use altmount_usenet::Pool;
 use axum::{
@@ -40,8 +41,8 @@ use tower_http::catch_panic::CatchPanicLayer;
 pub struct Api {
     /// The engine.
     pub engine: Arc<Engine>,
-    /// The key that opens `/api`.
-    pub key: ApiKey,
+    /// The keys that open `/api`.
+    pub access: Access,
     /// The news servers.
     pub pool: Arc<Pool>,
     /// What is being read.

@@ -6,25 +6,27 @@ use std::sync::Arc;
 /// Addresses below the server's own.
 #[derive(Clone, Debug)]
 pub struct Public {
+    base: Arc<str>,
     webdav: Option<Arc<str>>,
 }
 
 impl Public {
-    /// With the WebDAV folder at this path, or without one.
-    pub fn new(webdav: Option<&str>) -> Self {
+    /// Below this path, with the WebDAV folder at that path below it, or without one.
+    pub fn new(base: &str, webdav: Option<&str>) -> Self {
         Self {
-            webdav: webdav.map(Into::into),
+            base: base.into(),
+            webdav: webdav.map(|webdav| format!("{base}{webdav}").into()),
         }
     }
 
     /// A file's bytes.
     pub fn stream(&self, id: i64) -> String {
-        format!("/api/stream/{id}")
+        format!("{}/api/stream/{id}", self.base)
     }
 
     /// The file that a release came from.
     pub fn release_source(&self, id: i64) -> String {
-        format!("/api/releases/{id}/source")
+        format!("{}/api/releases/{id}/source", self.base)
     }
 
     /// A file in the WebDAV folder, where there is one.
@@ -51,11 +53,18 @@ mod tests {
     #[test]
     fn names_are_quoted() {
         let path = VPath::new("Ü b/50%?.mkv").expect("a path");
-        let link = |dav| Public::new(dav).webdav(&path);
+        let link = |dav| Public::new("", dav).webdav(&path);
         assert_eq!(
             link(Some("/webdav")).as_deref(),
             Some("/webdav/%C3%9C%20b/50%25%3F.mkv")
         );
         assert_eq!(link(None), None);
+        let below = Public::new("/a", Some("/webdav"));
+        assert!(
+            below
+                .webdav(&path)
+                .is_some_and(|link| link.starts_with("/a/webdav/"))
+        );
+        assert_eq!(below.stream(3), "/a/api/stream/3");
     }
 }

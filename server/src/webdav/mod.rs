@@ -44,16 +44,19 @@ pub struct WebDav {
     receive_timeout: Duration,
     locks: Locks,
     streams: Streams,
+    /// What everything is below.
+    base: Arc<str>,
 }
 
 impl WebDav {
-    /// The library of an engine, for this user.
+    /// The library of an engine, for this user; clients know it below `base`.
     pub fn new(
         engine: Arc<Engine>,
         user: &str,
         password: SecretString,
         receive_timeout: Duration,
         streams: Streams,
+        base: &str,
     ) -> Self {
         Self {
             engine,
@@ -62,6 +65,7 @@ impl WebDav {
             receive_timeout,
             locks: Locks::default(),
             streams,
+            base: base.into(),
         }
     }
 
@@ -144,7 +148,15 @@ fn path_of(request: &Request) -> Option<VPath> {
 /// Everything but the bytes of files.
 async fn protocol(dav: &WebDav, request: Request) -> Response {
     let method = request.method().clone();
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
+    if !dav.base.is_empty() {
+        // The handler's answers name other resources as the client knows them.
+        let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+        let Ok(uri) = format!("{}{path}", dav.base).parse() else {
+            return plain(StatusCode::BAD_REQUEST, "the address cannot be used");
+        };
+        parts.uri = uri;
+    }
     let limit = if method.as_str() == "LOCK" {
         MAX_LOCK_BODY
     } else {
@@ -186,7 +198,7 @@ async fn protocol(dav: &WebDav, request: Request) -> Response {
         methods.remove(refused);
     }
     let handler: DavHandler = DavConfig::new()
-        .strip_prefix(PREFIX)
+        .strip_prefix(format!("{}{PREFIX}", dav.base))
         .filesystem(Box::new(LibraryFs::new(Arc::clone(&dav.engine), purpose)))
         .locksystem(Box::new(dav.locks.clone()))
         .principal(dav.user.to_string())
