@@ -21,13 +21,3 @@ fn the_reference_page_is_made_from_the_types() {
 fn the_sample_file_is_made_from_the_types() {
     check("examples/deploy/config.sample.yaml", &sample_yaml(), "sample");
 }
-
-#[test]
-fn zz_write() {
-    for (file, made) in [
-        ("docs/configuration.md", reference_markdown()),
-        ("examples/deploy/config.sample.yaml", sample_yaml()),
-    ] {
-        std::fs::write(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(file), made).expect("written");
-    }
-}

@@ -276,3 +276,66 @@ async fn the_ends_of_what_was_imported_are_on_disk_and_a_restart_finds_them() {
         assert_eq!(article.info.offset, Some(at));
     }
 }
+
+/// The body of an answer, or what came of it before it broke off.
+async fn whole(server: &Server, request: Request<Body>) -> Result<Vec<u8>, Vec<u8>> {
+    let response = server.raw(request).await;
+    if !response.status().is_success() {
+        return Err(Vec::new());
+    }
+    let (mut body, mut got) = (response.into_body(), Vec::new());
+    while let Some(frame) = body.frame().await {
+        match frame {
+            Ok(frame) => got.extend_from_slice(&frame.into_data().expect("data")),
+            Err(_) => return Err(got),
+        }
+    }
+    Ok(got)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_that_came_to_its_end_is_right_whatever_the_first_copy_was() {
+    const LEN: usize = 900_000;
+    let p = Posted::new(LEN as u64, 300_000, |_| {}).await;
+    let second = p.release.files()[0].id(2).expect("a part").to_owned();
+    let mut whole_answers = 0;
+    for fault in [
+        Fault::CorruptPayload,
+        Fault::CorruptChecksum,
+        Fault::Truncated,
+        Fault::WrongSize,
+        Fault::WrongOffset,
+        Fault::DisconnectInside,
+    ] {
+        for (start, end) in [
+            (0, LEN),
+            (350_000, 450_000),
+            (299_000, 600_000),
+            (301_000, 301_100),
+        ] {
+            p.server.newsd.clear_rules();
+            // Slowly enough for bytes to be given out before the end.
+            p.server.newsd.rule(Rule::new(Fault::SlowBytes(4_000_000)));
+            p.server
+                .newsd
+                .rule(Rule::new(fault.clone()).id(second.clone()).requests(1..=1));
+            for request in [
+                p.http(&format!("bytes={start}-{}", end - 1)),
+                p.webdav(&format!("bytes={start}-{}", end - 1)),
+            ] {
+                match whole(&p.server, request).await {
+                    Ok(got) => {
+                        assert!(
+                            got == p.content.range(start as u64, end - start),
+                            "{fault:?}, {start}..{end}"
+                        );
+                        whole_answers += 1;
+                    }
+                    Err(got) => assert!(got.len() < end - start, "{fault:?}, {start}..{end}"),
+                }
+            }
+        }
+    }
+    // The second answer of each pair has a right copy, and so have most of the first.
+    assert!(whole_answers >= 24, "{whole_answers} of 48");
+}

@@ -481,3 +481,45 @@ async fn without_read_ahead_a_stream_fetches_one_by_one() {
     let idle: Arc<News> = f.news.clone();
     assert_eq!(idle.fetched(), [0, 1, 2, 3, 4]);
 }
+
+#[tokio::test]
+async fn who_came_first_gives_room_to_those_that_come_later() {
+    const EACH: usize = 100;
+    let total = 12 * (SIZE as u64).next_multiple_of(1024);
+    let config = VfsConfig {
+        read_ahead_total_bytes: total,
+        ..config()
+    };
+    let f = Fixture::new(Arc::default(), config, 4 * EACH, SIZE);
+    let mut streams = Vec::new();
+    for n in 0..4usize {
+        let range = ByteRange {
+            start: (n * EACH * SIZE) as u64,
+            end: ((n + 1) * EACH * SIZE) as u64,
+        };
+        streams.push((0usize, Box::pin(f.open(Class::Playback).await.stream(range))));
+    }
+    let ahead = |n: usize, consumed: usize| {
+        let of = |i: &usize| *i / EACH == n;
+        f.news.fetched().into_iter().filter(of).count() - consumed
+    };
+    for _ in 0..40 {
+        let (consumed, stream) = &mut streams[0];
+        within(stream.next()).await.expect("an item").expect("bytes");
+        *consumed += 1;
+        f.settle().await;
+    }
+    assert!(ahead(0, 40) >= 10, "alone it has all: {}", ahead(0, 40));
+    for _ in 0..40 {
+        for (consumed, stream) in &mut streams {
+            within(stream.next()).await.expect("an item").expect("bytes");
+            *consumed += 1;
+            f.settle().await;
+            assert!(f.vfs.stats().read_ahead_bytes <= total);
+        }
+    }
+    for (n, (consumed, _)) in streams.iter().enumerate() {
+        let ahead = ahead(n, *consumed);
+        assert!((1..=4).contains(&ahead), "stream {n} has {ahead} ahead");
+    }
+}
