@@ -78,19 +78,21 @@ async fn a_thousand_opens_leave_nothing_behind() {
         table.push(&id, SIZE as u64).expect("it fits");
     }
     let len = table.len();
-    let mut content = Content::single(Node::Articles {
+    let plain = Content::single(Node::Articles {
         table: TableNo(0),
         first: 0,
         count: COUNT as u32,
         len,
     });
-    content.push(Node::AesCbc {
+    let mut encrypted = plain.clone();
+    encrypted.push(Node::AesCbc {
         of: 0,
         key: AesKey::new(vec![1; 32]).expect("a key"),
         iv: [2; 16],
         len,
     });
-    let (content, tables) = (Arc::new(content), Arc::new(One(Arc::new(table))));
+    let contents = [Arc::new(plain), Arc::new(encrypted)];
+    let tables = Arc::new(One(Arc::new(table)));
     let config = VfsConfig {
         // Less than the file, so that something is always thrown out.
         memory_bytes: 5 * SIZE as u64,

@@ -388,6 +388,7 @@ async fn where_it_is_wanted_short_reads_do_not_wait_for_the_rest() {
     let mut stream = Box::pin(reader.clone().stream(range(100_000, 200_000)));
     assert!(futures::poll!(stream.next()).is_pending());
     let single = tokio::spawn(async move { reader.read_exact_at(150_000, 70_000).await });
+    f.settle().await;
     let says = async |what| say.send(what).await.expect("it listens");
     says(Say::Copy(info(&f, FIRST))).await;
     says(Say::Bytes(part(&f, 0, 250_000))).await;

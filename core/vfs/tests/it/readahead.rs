@@ -491,14 +491,14 @@ async fn who_came_first_gives_room_to_those_that_come_later() {
         ..config()
     };
     let f = Fixture::new(Arc::default(), config, 4 * EACH, SIZE);
-    let mut streams = Vec::new();
-    for n in 0..4usize {
+    let begin = async |n: usize| {
         let range = ByteRange {
             start: (n * EACH * SIZE) as u64,
             end: ((n + 1) * EACH * SIZE) as u64,
         };
-        streams.push((0usize, Box::pin(f.open(Class::Playback).await.stream(range))));
-    }
+        (0usize, Box::pin(f.open(Class::Playback).await.stream(range)))
+    };
+    let mut streams = vec![begin(0).await];
     let ahead = |n: usize, consumed: usize| {
         let of = |i: &usize| *i / EACH == n;
         f.news.fetched().into_iter().filter(of).count() - consumed
@@ -510,6 +510,9 @@ async fn who_came_first_gives_room_to_those_that_come_later() {
         f.settle().await;
     }
     assert!(ahead(0, 40) >= 10, "alone it has all: {}", ahead(0, 40));
+    for n in 1..4 {
+        streams.push(begin(n).await);
+    }
     for _ in 0..40 {
         for (consumed, stream) in &mut streams {
             within(stream.next()).await.expect("an item").expect("bytes");
