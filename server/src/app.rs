@@ -6,7 +6,9 @@ use crate::{
     data::DataDir,
     files::Streams,
     http::{Api, Limits, Public, service},
+    links::LinkKey,
     net,
+    outputs::Outputs,
     plugins::Reread,
     web::{self, Web},
     webdav::{self, WebDav},
@@ -143,6 +145,7 @@ impl App {
             Some(Some(password)) => Some(password),
             Some(None) => Some(data.make_webdav_password()?),
         };
+        let links = LinkKey::new(data.make_link_key()?);
         let core = Core::start(&settings, data.path()).await?;
         let mount = match mount(&core.engine, &settings.mount).await {
             Ok(mount) => mount,
@@ -151,6 +154,8 @@ impl App {
                 return Err(error);
             }
         };
+        let outputs = Outputs::new(&core.engine, settings.outputs.clone(), links);
+        core.engine.publish_with(Arc::clone(&outputs) as _);
         let stopping = CancellationToken::new();
         let streams = Streams::default();
         let api = Api {
@@ -158,6 +163,7 @@ impl App {
             access: Access::new(secret.clone(), core.engine.keys()),
             pool: Arc::clone(&core.pool),
             streams: streams.clone(),
+            outputs,
             public: Public::new(&base, settings.webdav.as_ref().map(|_| webdav::PREFIX)),
             trials: Arc::default(),
             reloads: Arc::default(),

@@ -15,7 +15,9 @@ pub mod files;
 #[cfg(all(target_os = "linux", feature = "fuse"))]
 pub mod fuse;
 pub mod http;
+pub mod links;
 pub mod net;
+pub mod outputs;
 pub mod plugins;
 pub mod proxy;
 pub mod web;

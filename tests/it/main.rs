@@ -12,6 +12,8 @@ mod http_stream;
 mod kills;
 #[cfg(target_os = "linux")]
 mod mount;
+#[cfg(unix)]
+mod outputs;
 mod plugins;
 #[cfg(target_os = "linux")]
 mod reads;

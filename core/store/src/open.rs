@@ -21,6 +21,7 @@ const LOG_BOUND: &str = "8192";
 fn migrations() -> Vec<Migration> {
     let numbered = [
         (1, "initial", include_str!("../migrations/0001_initial.sql")),
+        (3, "outputs", include_str!("../migrations/0003_outputs.sql")),
         (
             2,
             "download client",
@@ -32,6 +33,7 @@ fn migrations() -> Vec<Migration> {
             "job missing bytes",
             include_str!("../migrations/0005_job_missing_bytes.sql"),
         ),
+        (7, "arr", include_str!("../migrations/0007_arr.sql")),
     ];
     numbered
         .into_iter()

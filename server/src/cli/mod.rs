@@ -7,6 +7,7 @@ mod import;
 mod inspect;
 mod key;
 mod mount;
+mod outputs;
 mod plugin;
 mod serve;
 mod user;
@@ -66,6 +67,9 @@ enum Command {
     /// The API key.
     #[command(subcommand)]
     Key(key::Command),
+    /// Links, `.strm` files and copies that are made for releases.
+    #[command(subcommand)]
+    Outputs(outputs::Command),
     /// The people who may use the page.
     #[command(subcommand)]
     User(user::Command),
@@ -90,6 +94,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Inspect(arguments) => inspect::run(&global, &arguments),
         Command::Config(command) => config::run(&global, &command),
         Command::Key(command) => key::run(&global, &command),
+        Command::Outputs(command) => outputs::run(&global, &command),
         Command::User(command) => user::run(&global, &command),
         Command::Plugin(command) => plugin::run(&global, &command),
     };

@@ -4,10 +4,12 @@
 //! [`resolve`] takes every struct apart by name, so a key that it forgets does not compile.
 
 mod env;
+mod outputs;
 mod reference;
 mod resolve;
 mod types;
 
+pub use outputs::{CopySettings, OutputSettings};
 pub use reference::{reference_markdown, sample_yaml};
 pub use resolve::{MountSettings, ServerSettings, Settings, WebdavSettings};
 pub use types::*;

@@ -10,10 +10,12 @@ mod importers;
 mod keys;
 mod library;
 mod openapi;
+mod outputs;
 mod plugins;
 mod providers;
 mod public;
 mod queue;
+mod signed;
 mod stream;
 mod streams;
 mod users;
@@ -47,6 +49,8 @@ pub struct Api {
     pub pool: Arc<Pool>,
     /// What is being read.
     pub streams: Streams,
+    /// What is made of releases outside of the library.
+    pub outputs: Arc<crate::outputs::Outputs>,
     /// Where things are.
     pub public: Public,
     /// Held while a news server is tried.
@@ -81,6 +85,7 @@ fn routes(api: &Api) -> Router {
     router
         .route("/api/openapi.json", openapi::handler(&document))
         .merge(health::routes())
+        .merge(signed::routes())
         .with_state(api.clone())
 }
 
