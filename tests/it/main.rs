@@ -18,5 +18,6 @@ mod plugins;
 #[cfg(target_os = "linux")]
 mod reads;
 mod shutdown;
+mod streaming;
 mod web_login;
 mod webdav;
