@@ -1,5 +1,6 @@
 //! The workspace's one integration binary: a file per subject.
 
+mod arr;
 mod config;
 mod demo;
 mod deps;
@@ -15,6 +16,8 @@ mod mount;
 #[cfg(unix)]
 mod outputs;
 mod plugins;
+#[cfg(target_os = "linux")]
+mod reads;
 mod sabnzbd;
 mod shutdown;
 mod streaming;

@@ -104,7 +104,7 @@ async fn added(server: &Server, query: &str, name: &str, nzb: &[u8]) -> String {
 fn nzb(server: &Server, name: &str, seed: u64) -> Vec<u8> {
     let release = Release::single(name, seed, 30_000);
     server.newsd.add(&release);
-    release.nzb().into()
+    release.nzb()
 }
 
 async fn finished(server: &Server, id: &str) -> altmount_engine::Job {
@@ -260,7 +260,7 @@ async fn every_arr_can_test_add_poll_import_and_remove() {
         // The folder is there before the first job: the health check looks for it.
         let root = client.root().await.expect("reads");
         assert_eq!(Path::new(&root), complete.path().join(kind.category()));
-        assert!(Path::new(&root).is_dir());
+        assert!(std::fs::metadata(&root).expect("is there").is_dir());
         let title = format!("{TITLE}.{at} (2020) [a&b+c] ü");
         let id = client
             .add(
