@@ -3,6 +3,7 @@
 mod config;
 mod demo;
 mod deps;
+mod differential;
 mod harness;
 mod http_access;
 mod http_import;
