@@ -50,7 +50,11 @@ impl Core {
         let (wanted, folder) = (settings.clone(), data_dir.to_owned());
         let loading = move || crate::plugins::registry(&wanted, Some(&folder));
         let registry = tokio::task::spawn_blocking(loading).await??;
-        let pool = Pool::new(settings.providers.clone())?;
+        let memory = Arc::new(crate::data::NewsMemory::new(data_dir));
+        let (providers, options) = (settings.providers.clone(), settings.news);
+        let making = move || Pool::remembering(providers, options, memory);
+        let pool = tokio::task::spawn_blocking(making).await??;
+        pool.start();
         let articles: Arc<dyn ArticleSource> = pool.clone();
         let vfs = Vfs::new(articles, settings.vfs.clone())?;
         let store = Store::open(data_dir).await?;

@@ -17,5 +17,6 @@ mod mount;
 mod outputs;
 mod plugins;
 mod shutdown;
+mod streaming;
 mod web_login;
 mod webdav;

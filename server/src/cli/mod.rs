@@ -10,6 +10,7 @@ mod mount;
 mod outputs;
 mod plugin;
 mod serve;
+mod speedtest;
 mod user;
 
 pub use demo::{Demo, Step, Verdict};
@@ -61,6 +62,10 @@ enum Command {
     Import(import::Arguments),
     /// Shows what an importer sees in a file; nothing is stored.
     Inspect(inspect::Arguments),
+    /// Measures how fast news servers are, by number of connections and of requests in flight on each.
+    ///
+    /// Fetches articles of the library or of an NZB, and recommends what to configure. Exits with 3 where nothing came.
+    Speedtest(speedtest::Arguments),
     /// The configuration.
     #[command(subcommand)]
     Config(config::Command),
@@ -92,6 +97,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Demo(arguments) => demo::run(&global, &arguments),
         Command::Import(arguments) => import::run(&global, &arguments),
         Command::Inspect(arguments) => inspect::run(&global, &arguments),
+        Command::Speedtest(arguments) => speedtest::run(&global, &arguments),
         Command::Config(command) => config::run(&global, &command),
         Command::Key(command) => key::run(&global, &command),
         Command::Outputs(command) => outputs::run(&global, &command),

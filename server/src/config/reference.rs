@@ -167,7 +167,7 @@ pub fn reference_markdown() -> String {
          configuration can be used, `altmount config show` what it comes to, without its secrets.\n\n\
          A key's variable is `ALTMOUNT__` and the key with `__` between its parts, so `ALTMOUNT__IMPORT__WORKERS=4`. Lists\n\
          and maps are YAML or JSON there: `ALTMOUNT__PROVIDERS='[{\"host\": \"news.example.com\"}]'`.\n\n\
-         The data directory holds `altmount.db`, `blobs/`, `config.yaml`, `api.key` and `webdav.password`. It is, in this\n\
+         The data directory holds `altmount.db`, `blobs/`, `news/`, `config.yaml`, `api.key` and `webdav.password`. It is, in this\n\
          order: `--data-dir`, `ALTMOUNT_DATA_DIR`, `/var/lib/altmount` for root, `$XDG_DATA_HOME/altmount`,\n\
          `~/.local/share/altmount`.\n",
     );

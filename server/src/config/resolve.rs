@@ -7,7 +7,7 @@ use super::types::*;
 use super::{OutputSettings, outputs};
 use crate::proxy::Proxies;
 use altmount_engine::{EngineConfig, ImportLimits, Passwords};
-use altmount_usenet::ProviderConfig;
+use altmount_usenet::{Period, PoolOptions, ProviderConfig, Quota};
 use altmount_vfs::VfsConfig;
 use http::HeaderName;
 use ipnet::IpNet;
@@ -28,6 +28,8 @@ pub struct Settings {
     pub server: ServerSettings,
     /// News providers, the disabled ones included.
     pub providers: Vec<ProviderConfig>,
+    /// How they are asked.
+    pub news: PoolOptions,
     /// The engine.
     pub engine: EngineConfig,
     /// The reader.
@@ -131,6 +133,7 @@ impl Config {
         let Self {
             server,
             providers,
+            news,
             import,
             cache,
             webdav,
@@ -143,6 +146,7 @@ impl Config {
         let mut faults = Faults::default();
         let server = resolve_server(server, &mut faults);
         let providers = resolve_providers(providers, &mut faults);
+        let news = resolve_news(news, &mut faults);
         let import_of_nzb = [
             ("check", json!(import.check)),
             ("ignore", json!(import.ignore)),
@@ -203,6 +207,7 @@ impl Config {
         Ok(Settings {
             server,
             providers,
+            news,
             engine,
             vfs,
             webdav: enabled.then_some(WebdavSettings { user, password }),
@@ -337,8 +342,12 @@ fn resolve_providers(providers: Vec<Provider>, faults: &mut Faults) -> Vec<Provi
             group,
             backup,
             enabled,
+            min_connections,
             pipeline_body,
+            pipeline_body_max,
             pipeline_stat,
+            quota_bytes,
+            quota_period,
             connect_timeout_seconds,
             first_byte_timeout_seconds,
             stall_timeout_seconds,
@@ -364,14 +373,30 @@ fn resolve_providers(providers: Vec<Provider>, faults: &mut Faults) -> Vec<Provi
             group,
             backup,
             enabled,
-            pipeline_body,
+            min_connections,
+            pipeline_body: pipeline_body.unwrap_or(0),
+            pipeline_body_max,
             pipeline_stat,
+            quota: quota_bytes.map(|bytes| Quota {
+                bytes,
+                period: match quota_period {
+                    QuotaPeriod::Day => Period::Day,
+                    QuotaPeriod::Week => Period::Week,
+                    QuotaPeriod::Month => Period::Month,
+                },
+            }),
+            retention_days: None,
             connect_timeout: seconds(connect_timeout_seconds),
             first_byte_timeout: seconds(first_byte_timeout_seconds),
             stall_timeout: seconds(stall_timeout_seconds),
             article_timeout: seconds(article_timeout_seconds),
             idle_timeout: seconds(idle_timeout_seconds),
         };
+        if pipeline_body == Some(0) {
+            faults.0.push(format!(
+                "'providers[{at}].pipeline_body' must be 1 to 64; leave it out to have it measured"
+            ));
+        }
         if let Err(e) = config.check() {
             faults.0.push(format!("'providers[{at}]': {e}"));
         }
@@ -384,6 +409,53 @@ fn resolve_providers(providers: Vec<Provider>, faults: &mut Faults) -> Vec<Provi
         resolved.push(config);
     }
     resolved
+}
+
+fn resolve_news(news: News, faults: &mut Faults) -> PoolOptions {
+    let News {
+        request_timeout_seconds,
+        demand_timeout_seconds,
+        import_percent,
+        health_percent,
+        repair_percent,
+        hedge_after_ms,
+        hedge_percent,
+        missing_ttl_seconds,
+        missing_entries,
+        probe_after_missing_seconds,
+        warm_connections,
+        queue_limit,
+        max_article_bytes,
+        spare_bytes,
+    } = news;
+    let request_timeout = faults.at_least_one("news.request_timeout_seconds", request_timeout_seconds);
+    let demand_timeout = faults.at_least_one("news.demand_timeout_seconds", demand_timeout_seconds);
+    for (key, percent) in [
+        ("import", import_percent),
+        ("health", health_percent),
+        ("repair", repair_percent),
+        ("hedge", hedge_percent),
+    ] {
+        if percent > 50 {
+            faults.0.push(format!("'news.{key}_percent' must be 0 to 50"));
+        }
+    }
+    PoolOptions {
+        request_timeout: seconds(request_timeout),
+        demand_timeout: seconds(demand_timeout),
+        queue_limit: faults.at_least_one("news.queue_limit", queue_limit) as usize,
+        import_percent,
+        health_percent,
+        repair_percent,
+        hedge_after: Duration::from_millis(hedge_after_ms.into()),
+        hedge_percent,
+        miss_ttl: seconds(missing_ttl_seconds),
+        miss_entries: missing_entries as usize,
+        probe_after_miss: seconds(probe_after_missing_seconds),
+        warm_connections,
+        max_article_bytes: faults.at_least_one("news.max_article_bytes", max_article_bytes) as usize,
+        spare_bytes: spare_bytes as usize,
+    }
 }
 
 fn resolve_mount(mount: Mount, faults: &mut Faults) -> MountSettings {
@@ -610,9 +682,13 @@ mod tests {
         }
         if path[0] == "providers" {
             // What the other keys of a provider need to be valid.
-            for (key, value) in [("host", "news"), ("username", "user")] {
+            for (key, value) in [
+                ("host", json!("news")),
+                ("username", json!("user")),
+                ("quota_bytes", json!(1000)),
+            ] {
                 let provider = tree["providers"][0].as_object_mut().expect("a map");
-                provider.entry(key).or_insert_with(|| json!(value));
+                provider.entry(key).or_insert(value);
             }
         }
         tree
