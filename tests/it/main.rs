@@ -1,5 +1,6 @@
 //! The workspace's one integration binary: a file per subject.
 
+mod arr;
 mod config;
 mod demo;
 mod deps;
