@@ -57,7 +57,9 @@ impl Core {
         let pool = tokio::task::spawn_blocking(making).await??;
         pool.start();
         let articles: Arc<dyn ArticleSource> = pool.clone();
-        let vfs = Vfs::new(articles, settings.vfs.clone())?;
+        let mut vfs = settings.vfs.clone();
+        vfs.disk.folder = data_dir.join(vfs.disk.folder);
+        let vfs = Vfs::new(articles, vfs)?;
         let store = Store::open(data_dir).await?;
         let engine = Engine::start(store.clone(), vfs, registry, settings.engine.clone()).await?;
         Ok(Self { engine, store, pool })

@@ -16,6 +16,8 @@ mod mount;
 #[cfg(unix)]
 mod outputs;
 mod plugins;
+#[cfg(target_os = "linux")]
+mod reads;
 mod shutdown;
 mod streaming;
 mod web_login;

@@ -8,7 +8,7 @@ use super::{ArrSettings, OutputSettings, arr, outputs};
 use crate::proxy::Proxies;
 use altmount_engine::{EngineConfig, ImportLimits, Passwords};
 use altmount_usenet::{Period, PoolOptions, ProviderConfig, Quota};
-use altmount_vfs::VfsConfig;
+use altmount_vfs::{DiskConfig, Early, VfsConfig};
 use http::HeaderName;
 use ipnet::IpNet;
 use secrecy::{ExposeSecret, SecretString};
@@ -158,8 +158,16 @@ impl Config {
         let mut engine = resolve_import(import, &mut faults);
         let Cache {
             memory_bytes,
+            disk_bytes,
+            disk_folder,
+            disk_queue_bytes,
+            disk_timeout_ms,
             read_ahead_bytes,
             read_ahead_total_bytes,
+            read_ahead_after_bytes,
+            read_ahead_seconds,
+            read_ahead_idle_seconds,
+            early_delivery,
             tables_bytes,
         } = cache;
         engine.table_cache_bytes = tables_bytes;
@@ -172,6 +180,27 @@ impl Config {
             memory_bytes,
             read_ahead_bytes,
             read_ahead_total_bytes,
+            read_ahead_after_bytes,
+            read_ahead_lasts: seconds(faults.at_least_one("cache.read_ahead_seconds", read_ahead_seconds)),
+            read_ahead_idle: seconds(
+                faults.at_least_one("cache.read_ahead_idle_seconds", read_ahead_idle_seconds),
+            ),
+            early: match early_delivery {
+                EarlyDelivery::Off => Early::Off,
+                EarlyDelivery::Held => Early::Held,
+                EarlyDelivery::Free => Early::Free,
+            },
+            disk: DiskConfig {
+                // In the data directory, where it is not absolute.
+                folder: disk_folder.unwrap_or_else(|| "cache".into()),
+                bytes: disk_bytes,
+                queue_bytes: disk_queue_bytes,
+                read_timeout: Duration::from_millis(
+                    faults
+                        .at_least_one("cache.disk_timeout_ms", disk_timeout_ms)
+                        .into(),
+                ),
+            },
             http_timeout: seconds(faults.at_least_one("http_sources.timeout_seconds", timeout_seconds)),
             allow_private_addresses: allow_private,
             max_redirects,

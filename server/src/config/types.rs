@@ -17,7 +17,7 @@ pub struct Config {
     pub news: News,
     /// The import queue.
     pub import: Import,
-    /// Memory for what is read.
+    /// What is kept of what was read, and what is fetched before it is.
     pub cache: Cache,
     /// The library as a WebDAV folder, at `/webdav`.
     pub webdav: Webdav,
@@ -368,16 +368,34 @@ impl Default for Limits {
     }
 }
 
-/// Memory for what is read.
+/// What is kept of what was read, and what is fetched before it is.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Cache {
-    /// Memory for decoded articles, in bytes. What was read a moment ago, and what read-ahead fetched, is here.
+    /// Memory for decoded articles, in bytes. What was read a moment ago, and what read-ahead fetched, is here. With 0
+    /// nothing is kept in memory.
     pub memory_bytes: u64,
-    /// How far ahead of one sequential reader articles are fetched, in bytes.
+    /// Room on disk for decoded articles, in bytes; 0 for none, and so the cache is in memory alone. What was read stays over
+    /// a restart, and the heads and tails of imported media are kept before all else. A slow or full disk slows nothing down.
+    pub disk_bytes: u64,
+    /// The folder of the cache on disk, for it alone; `cache` in the data directory where it is left out.
+    pub disk_folder: Option<PathBuf>,
+    /// Most bytes that may wait to be written to that disk; what comes when there are more is not kept.
+    pub disk_queue_bytes: u64,
+    /// Longest wait for that disk in milliseconds; then the article is fetched, and the disk is left alone for ten seconds.
+    pub disk_timeout_ms: u32,
+    /// How far ahead of one sequential reader articles are fetched, in bytes. With 0 nothing is fetched ahead.
     pub read_ahead_bytes: u64,
-    /// The same for all readers together.
+    /// The same for all readers together. Where they want more they take turns.
     pub read_ahead_total_bytes: u64,
+    /// How much a reader reads in order before anything is fetched ahead for it, in bytes.
+    pub read_ahead_after_bytes: u64,
+    /// How long what is fetched ahead lasts a reader, in seconds, at the rate at which it reads.
+    pub read_ahead_seconds: u32,
+    /// A reader that does not read for this long loses what was fetched ahead for it, and what is on its way, in seconds.
+    pub read_ahead_idle_seconds: u32,
+    /// When bytes of an article are given out.
+    pub early_delivery: EarlyDelivery,
     /// Memory for the article tables of open files, in bytes.
     pub tables_bytes: u64,
 }
@@ -386,11 +404,34 @@ impl Default for Cache {
     fn default() -> Self {
         Self {
             memory_bytes: 64 << 20,
-            read_ahead_bytes: 64 << 20,
+            disk_bytes: 0,
+            disk_folder: None,
+            disk_queue_bytes: 32 << 20,
+            disk_timeout_ms: 100,
+            read_ahead_bytes: 128 << 20,
             read_ahead_total_bytes: 128 << 20,
+            read_ahead_after_bytes: 128 << 10,
+            read_ahead_seconds: 2,
+            read_ahead_idle_seconds: 2,
+            early_delivery: EarlyDelivery::Held,
             tables_bytes: 64 << 20,
         }
     }
+}
+
+/// When bytes of an article are given out. Whatever is chosen, only what is whole and right is kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum EarlyDelivery {
+    /// When all of the article is here and its checksum is right.
+    Off,
+    /// To HTTP and WebDAV while the article is arriving. Its last bytes, and the last bytes of the answer, wait for the
+    /// checksum: an answer that came to its end has had no wrong byte, and one of a damaged article breaks off.
+    #[default]
+    Held,
+    /// To HTTP, WebDAV and the mount while the article is arriving; only its own last bytes wait for the checksum. A short
+    /// read in a long article is answered sooner, and may be of a damaged copy.
+    Free,
 }
 
 /// The library as a WebDAV folder.
