@@ -273,6 +273,25 @@ with open(sys.argv[1], "rb") as mounted, open(sys.argv[2], "rb") as original:
 PY
 }
 check 'fuse: random reads' seeks
+
+step 'outputs, as an *arr uses them'
+stop "$server_pid" altmount
+out=$run/outputs
+cat >>"$run/config.yaml" <<EOF
+outputs:
+  categories: {links: [symlinks], players: [strm], copies: [copy]}
+  symlinks: {path: $out/links}
+  strm: {path: $out/strm, base_url: $base}
+  copy: {path: $out/copies, min_free_bytes: 0}
+categories: [{name: plain}, {name: links}, {name: players}, {name: copies}]
+EOF
+altmount_up
+python3 "$here/outputs.py" "$run/releases/nzb/rar5-store.nzb" "$run/releases/media/feature.mkv" "$mnt" 2>&1 | record
+rebuilt() {
+    "$ALTMOUNT_BIN" outputs rebuild --config "$run/config.yaml" --data-dir "$run/data" --listen "${base#http://}" |
+        grep -q ' 0 blocked'
+}
+check 'outputs: a rebuild has nothing in its way' rebuilt
 stop "$server_pid" altmount
 unmounted() { ! grep -q " $mnt " /proc/self/mountinfo && rmdir "$mnt"; }
 check 'fuse: the end unmounts' unmounted
