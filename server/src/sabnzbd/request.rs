@@ -337,7 +337,7 @@ mod tests {
         let head = "--b\r\nContent-Disposition: form-data; name=\"nzbfile\"; filename=\"x\"\r\n\r\n";
         for (fill, size, why) in [
             (b'x', 300 << 10, "is no NZB"),
-            (b'<', 2 << 20, "over 1048576 bytes"),
+            (b'<', 3 << 19, "over 1048576 bytes"),
         ] {
             let mut body = head.as_bytes().to_vec();
             body.extend(std::iter::repeat_n(fill, size));
