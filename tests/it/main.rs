@@ -4,6 +4,7 @@ mod arr;
 mod config;
 mod demo;
 mod deps;
+mod differential;
 mod harness;
 mod http_access;
 mod http_import;
