@@ -182,6 +182,9 @@ step 'changes over WebDAV'
 step 'the FUSE mount'
 "$here/mount.sh" "$ALTMOUNT_BIN" "${NEWSD_BIN:-$(dirname "$ALTMOUNT_BIN")/altmount-newsd}" | record
 
+step 'the cache on disk'
+"$here/cache.sh" "$ALTMOUNT_BIN" "${NEWSD_BIN:-$(dirname "$ALTMOUNT_BIN")/altmount-newsd}" | record
+
 step 'WebDAV conformance'
 "$here/litmus.sh" "$base/webdav/" "$run/litmus.log" | record
 rclone purge dav:litmus >/dev/null 2>&1
