@@ -2,6 +2,7 @@
 
 use crate::{
     access::Access,
+    arr::Arrs,
     config::{MountSettings, ServerSettings, Settings},
     data::DataDir,
     files::Streams,
@@ -27,7 +28,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::{Layer, util::MapRequestLayer};
 
 /// The parts below every adapter: the queue, the library, the reader, the news servers.
@@ -56,7 +57,9 @@ impl Core {
         let pool = tokio::task::spawn_blocking(making).await??;
         pool.start();
         let articles: Arc<dyn ArticleSource> = pool.clone();
-        let vfs = Vfs::new(articles, settings.vfs.clone())?;
+        let mut vfs = settings.vfs.clone();
+        vfs.disk.folder = data_dir.join(vfs.disk.folder);
+        let vfs = Vfs::new(articles, vfs)?;
         let store = Store::open(data_dir).await?;
         let engine = Engine::start(store.clone(), vfs, registry, settings.engine.clone()).await?;
         Ok(Self { engine, store, pool })
@@ -88,6 +91,8 @@ pub struct App {
     router: Router,
     server: ServerSettings,
     stopping: CancellationToken,
+    /// What goes on beside the requests.
+    tasks: TaskTracker,
 }
 
 /// The mount, where there is one.
@@ -159,6 +164,17 @@ impl App {
         let outputs = Outputs::new(&core.engine, settings.outputs.clone(), links);
         core.engine.publish_with(Arc::clone(&outputs) as _);
         let stopping = CancellationToken::new();
+        let arrs = match Arrs::new(&core.engine, settings.arr.clone(), settings.outputs.clone()) {
+            Ok(arrs) => arrs,
+            Err(error) => {
+                unmount(mount).await;
+                core.shutdown(settings.server.shutdown).await;
+                return Err(error);
+            }
+        };
+        let tasks = TaskTracker::new();
+        arrs.run(&core.engine, &tasks, &stopping);
+        tasks.close();
         let streams = Streams::default();
         let api = Api {
             engine: Arc::clone(&core.engine),
@@ -166,6 +182,7 @@ impl App {
             pool: Arc::clone(&core.pool),
             streams: streams.clone(),
             outputs,
+            arrs,
             public: Public::new(&base, settings.webdav.as_ref().map(|_| webdav::PREFIX)),
             trials: Arc::default(),
             reloads: Arc::default(),
@@ -208,6 +225,7 @@ impl App {
             mount,
             server: settings.server,
             stopping,
+            tasks,
         })
     }
 
@@ -245,6 +263,7 @@ impl App {
             router,
             server,
             stopping,
+            tasks,
         } = self;
         // What it refers to is taken apart below.
         drop(api);
@@ -257,6 +276,7 @@ impl App {
             unmount(mount).await;
         };
         tokio::join!(serving, told);
+        tasks.wait().await;
         core.shutdown(server.shutdown).await;
     }
 
@@ -264,6 +284,7 @@ impl App {
     pub async fn shutdown(self) {
         self.stopping.cancel();
         unmount(self.mount).await;
+        self.tasks.wait().await;
         self.core.shutdown(self.server.shutdown).await;
     }
 }

@@ -8,6 +8,7 @@
 
 pub mod access;
 pub mod app;
+pub mod arr;
 pub mod cli;
 pub mod config;
 pub mod data;

@@ -4,11 +4,11 @@
 
 use super::ConfigError;
 use super::types::*;
-use super::{OutputSettings, outputs};
+use super::{ArrSettings, OutputSettings, arr, outputs};
 use crate::proxy::Proxies;
 use altmount_engine::{EngineConfig, ImportLimits, Passwords};
 use altmount_usenet::{Period, PoolOptions, ProviderConfig, Quota};
-use altmount_vfs::VfsConfig;
+use altmount_vfs::{DiskConfig, Early, VfsConfig};
 use http::HeaderName;
 use ipnet::IpNet;
 use secrecy::{ExposeSecret, SecretString};
@@ -40,6 +40,8 @@ pub struct Settings {
     pub mount: MountSettings,
     /// How releases reach others beside it.
     pub outputs: OutputSettings,
+    /// The *arr applications.
+    pub arr: ArrSettings,
     /// Importers' configuration, by id.
     pub plugin_config: BTreeMap<String, Value>,
     /// Importers' priorities, by id.
@@ -116,7 +118,7 @@ impl Faults {
         self.0.push(fault);
     }
 
-    fn at_least_one<T: Default + PartialEq>(&mut self, key: &str, value: T) -> T {
+    pub(super) fn at_least_one<T: Default + PartialEq>(&mut self, key: &str, value: T) -> T {
         if value == T::default() {
             self.0.push(format!("'{key}' must be at least 1"));
         }
@@ -139,6 +141,7 @@ impl Config {
             webdav,
             mount,
             outputs,
+            arr,
             plugins,
             http_sources,
             log,
@@ -155,8 +158,16 @@ impl Config {
         let mut engine = resolve_import(import, &mut faults);
         let Cache {
             memory_bytes,
+            disk_bytes,
+            disk_folder,
+            disk_queue_bytes,
+            disk_timeout_ms,
             read_ahead_bytes,
             read_ahead_total_bytes,
+            read_ahead_after_bytes,
+            read_ahead_seconds,
+            read_ahead_idle_seconds,
+            early_delivery,
             tables_bytes,
         } = cache;
         engine.table_cache_bytes = tables_bytes;
@@ -169,6 +180,27 @@ impl Config {
             memory_bytes,
             read_ahead_bytes,
             read_ahead_total_bytes,
+            read_ahead_after_bytes,
+            read_ahead_lasts: seconds(faults.at_least_one("cache.read_ahead_seconds", read_ahead_seconds)),
+            read_ahead_idle: seconds(
+                faults.at_least_one("cache.read_ahead_idle_seconds", read_ahead_idle_seconds),
+            ),
+            early: match early_delivery {
+                EarlyDelivery::Off => Early::Off,
+                EarlyDelivery::Held => Early::Held,
+                EarlyDelivery::Free => Early::Free,
+            },
+            disk: DiskConfig {
+                // In the data directory, where it is not absolute.
+                folder: disk_folder.unwrap_or_else(|| "cache".into()),
+                bytes: disk_bytes,
+                queue_bytes: disk_queue_bytes,
+                read_timeout: Duration::from_millis(
+                    faults
+                        .at_least_one("cache.disk_timeout_ms", disk_timeout_ms)
+                        .into(),
+                ),
+            },
             http_timeout: seconds(faults.at_least_one("http_sources.timeout_seconds", timeout_seconds)),
             allow_private_addresses: allow_private,
             max_redirects,
@@ -186,6 +218,7 @@ impl Config {
         }
         let mount = resolve_mount(mount, &mut faults);
         let outputs = outputs::resolve(outputs, &mount, &mut faults);
+        let arr = arr::resolve(arr, &mut faults);
         let Plugins {
             config,
             priority,
@@ -213,6 +246,7 @@ impl Config {
             webdav: enabled.then_some(WebdavSettings { user, password }),
             mount,
             outputs,
+            arr,
             plugin_config,
             plugin_priority: priority,
             plugin_files,
@@ -612,6 +646,8 @@ mod tests {
             "import.allowed_roots" => return vec![json!(["/srv"])],
             "import.ignore" => return vec![json!(["*.exe"])],
             "mount.path" | "outputs.library_path" => return vec![json!("/mnt/altmount")],
+            "arr.own_url" | "arr.instances.0.url" => return vec![json!("http://elsewhere")],
+            "arr.instances.0.categories" => return vec![json!(["other"])],
             "outputs.default" => return vec![json!(["copy"])],
             "outputs.categories" => return vec![json!({"tv": ["copy"]})],
             "outputs.symlinks.path"
@@ -653,6 +689,16 @@ mod tests {
         if path[..2] == ["plugins", "load"] {
             let file = tree["plugins"]["load"][0].as_object_mut().expect("a map");
             file.entry("path").or_insert_with(|| json!("/lib.so"));
+        }
+        if path[..2] == ["arr", "instances"] {
+            let instance = tree["arr"]["instances"][0].as_object_mut().expect("a map");
+            for (key, value) in [("url", "http://here"), ("api_key", "key")] {
+                instance.entry(key).or_insert_with(|| json!(value));
+            }
+        }
+        if path[0] == "arr" && path.len() > 4 {
+            let rule = tree["arr"]["queue"]["rules"][0].as_object_mut().expect("a map");
+            rule.entry("message").or_insert_with(|| json!("*sample*"));
         }
         if path[0] == "outputs" {
             // What the other keys need to be valid.
@@ -711,6 +757,7 @@ mod tests {
                 "providers" => &provider,
                 // The same tree without a value of this key's own.
                 "outputs" => &outputs_without(&path),
+                "arr" if path.len() > 3 => &arr_without(&path),
                 _ => &plain,
             };
             let changed = candidates(&key, &schema).into_iter().any(|value| {
@@ -719,6 +766,17 @@ mod tests {
             });
             assert!(changed, "nothing reads '{key}'");
         }
+    }
+
+    /// What [`tree`] makes around a key of a list of the *arrs', without the key.
+    fn arr_without(path: &[String]) -> String {
+        let names: Vec<&str> = path.iter().map(String::as_str).collect();
+        let (anchor, value): (Vec<&str>, _) = match names[1] {
+            "instances" => (vec!["arr", "instances", "0", "url"], json!("http://here")),
+            _ => (vec!["arr", "queue", "rules", "0", "message"], json!("*sample*")),
+        };
+        let anchor: Vec<String> = anchor.into_iter().map(str::to_owned).collect();
+        settings(&tree(&anchor, value)).expect("valid")
     }
 
     /// What [`tree`] makes around a key of the outputs, without the key.

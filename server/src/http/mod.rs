@@ -1,5 +1,6 @@
 //! The HTTP API: one file per subject, thin handlers over the engine.
 
+mod arr;
 mod auth;
 mod envelope;
 mod events;
@@ -51,6 +52,8 @@ pub struct Api {
     pub streams: Streams,
     /// What is made of releases outside of the library.
     pub outputs: Arc<crate::outputs::Outputs>,
+    /// The *arr applications around.
+    pub arrs: Arc<crate::arr::Arrs>,
     /// Where things are.
     pub public: Public,
     /// Held while a news server is tried.
@@ -86,6 +89,7 @@ fn routes(api: &Api) -> Router {
         .route("/api/openapi.json", openapi::handler(&document))
         .merge(health::routes())
         .merge(signed::routes())
+        .merge(arr::webhooks())
         .with_state(api.clone())
 }
 
