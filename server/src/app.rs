@@ -5,14 +5,16 @@ use crate::{
     data::DataDir,
     files::Streams,
     http::{Api, ApiKey, Limits, Public, service},
+    live::Live,
     net,
     plugins::Reread,
+    pools::Pools,
+    samples::Samples,
     web::{self, Web},
     webdav::{self, WebDav},
 };
 use altmount_engine::Engine;
 use altmount_store::Store;
-use altmount_usenet::Pool;
 use altmount_vfs::{ArticleSource, Vfs};
 #[cfg(not(all(target_os = "linux", feature = "fuse")))]
 use anyhow::bail;
@@ -33,7 +35,7 @@ pub struct Core {
     /// The engine.
     pub engine: Arc<Engine>,
     store: Store,
-    pool: Arc<Pool>,
+    pool: Pools,
 }
 
 impl Core {
@@ -47,8 +49,8 @@ impl Core {
         let (wanted, folder) = (settings.clone(), data_dir.to_owned());
         let loading = move || crate::plugins::registry(&wanted, Some(&folder));
         let registry = tokio::task::spawn_blocking(loading).await??;
-        let pool = Pool::new(settings.providers.clone())?;
-        let articles: Arc<dyn ArticleSource> = pool.clone();
+        let pool = Pools::new(settings.providers.clone())?;
+        let articles: Arc<dyn ArticleSource> = Arc::new(pool.clone());
         let vfs = Vfs::new(articles, settings.vfs.clone())?;
         let store = Store::open(data_dir).await?;
         let engine = Engine::start(store.clone(), vfs, registry, settings.engine.clone()).await?;
@@ -81,6 +83,7 @@ pub struct App {
     router: Router,
     server: ServerSettings,
     stopping: CancellationToken,
+    live: Live,
 }
 
 /// The mount, where there is one.
@@ -150,17 +153,18 @@ impl App {
             }
         };
         let stopping = CancellationToken::new();
+        let live = Live::new(&core.engine, core.pool.clone(), reread, data.path(), &settings);
+        let samples = Samples::start(core.pool.clone(), stopping.clone());
+        crate::live::keep_trash_short(Arc::clone(&core.engine), settings.trash, stopping.clone());
         let streams = Streams::default();
         let api = Api {
             engine: Arc::clone(&core.engine),
             key,
-            pool: Arc::clone(&core.pool),
+            pool: core.pool.clone(),
             streams: streams.clone(),
             public: Public::new(&base, settings.webdav.as_ref().map(|_| webdav::PREFIX)),
             trials: Arc::default(),
-            reloads: Arc::default(),
-            reread,
-            data_dir: data.path().to_owned(),
+            live: live.clone(),
             started: Instant::now(),
             limits: Limits {
                 max_body: settings.server.max_body,
@@ -170,13 +174,20 @@ impl App {
         };
         let page = Web::new(web::Parts {
             engine: Arc::clone(&core.engine),
-            pool: Arc::clone(&core.pool),
+            pool: core.pool.clone(),
             streams: streams.clone(),
             base: base.clone(),
             proxies: settings.server.proxies.clone(),
             session: settings.server.session,
             key: secret,
             started: api.started,
+            stopping: stopping.clone(),
+            public: api.public.clone(),
+            mounted: settings.mount.path.clone(),
+            trash: settings.trash,
+            samples,
+            live: live.clone(),
+            trials: Arc::clone(&api.trials),
         });
         let mut others = page.router();
         if let (Some(webdav), Some(password)) = (&settings.webdav, password) {
@@ -198,6 +209,7 @@ impl App {
             mount,
             server: settings.server,
             stopping,
+            live,
         })
     }
 
@@ -209,6 +221,11 @@ impl App {
     /// What the API's handlers work with, for tests that put other routes beside them.
     pub fn api(&self) -> &Api {
         &self.api
+    }
+
+    /// The way to use a changed configuration.
+    pub fn live(&self) -> &Live {
+        &self.live
     }
 
     /// The engine.
@@ -235,9 +252,10 @@ impl App {
             router,
             server,
             stopping,
+            live,
         } = self;
-        // What it refers to is taken apart below.
-        drop(api);
+        // What they refer to is taken apart below.
+        drop((api, live));
         let serving = net::serve(listener, router, &server, &stop);
         let told = async {
             stop.cancelled().await;

@@ -6,6 +6,7 @@
 //! ranges and conditions, is a module of its own ([`files`]). It is a library so that tests drive the same router that the
 //! binary serves.
 
+mod advice;
 pub mod app;
 pub mod cli;
 pub mod config;
@@ -14,9 +15,14 @@ pub mod files;
 #[cfg(all(target_os = "linux", feature = "fuse"))]
 pub mod fuse;
 pub mod http;
+pub mod live;
+pub mod logs;
 pub mod net;
 pub mod plugins;
+pub mod pools;
 pub mod proxy;
+pub mod samples;
+mod support;
 pub mod web;
 pub mod webdav;
 

@@ -55,7 +55,7 @@ pub use worker::WorkerStatus;
 // What the engine's methods take and answer, so that adapters need not name the crates below.
 pub use altmount_store::{
     CancelOutcome, DeleteOutcome, Entry, Failure, Job, JobFilter, JobState, MakeDirOutcome, Page, Passwords,
-    ROOT, Release, RenameOutcome, Result as StoreResult, RetryOutcome, Session, StoreError, StoreErrorKind,
-    User,
+    ROOT, Release, RenameOutcome, RestoreOutcome, Result as StoreResult, RetryOutcome, Session, StoreError,
+    StoreErrorKind, Trashed, User,
 };
 pub use altmount_vfs::{Class, ReadError, ReadErrorKind, Reader, VfsStats};

@@ -35,6 +35,7 @@ mod writer;
 pub use blobs::BlobId;
 pub use entry::{
     CommitOutcome, DeleteOutcome, Entry, MakeDirOutcome, NewFile, NewRelease, Release, RenameOutcome,
+    RestoreOutcome, Trashed,
 };
 pub use error::{Result, StoreError, StoreErrorKind};
 pub use job::{

@@ -2,6 +2,7 @@
 
 mod browse;
 mod jobs;
+mod trash;
 mod tree;
 mod users;
 

@@ -16,11 +16,11 @@ pub use demo::{Demo, Step, Verdict};
 use crate::{
     config::{Config, LogFormat, Settings, Sources},
     data::DataDir,
+    logs,
 };
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
-use std::{ffi::OsString, io::IsTerminal, net::SocketAddr, path::PathBuf, process::ExitCode};
-use tracing_subscriber::filter::EnvFilter;
+use std::{ffi::OsString, net::SocketAddr, path::PathBuf, process::ExitCode};
 
 /// Turns a queued file into a library that can be played at once.
 #[derive(Debug, Parser)]
@@ -123,17 +123,7 @@ impl Global {
 
 /// Starts to log, to standard error: standard output belongs to what a command says.
 fn start_log(level: &str, format: LogFormat) -> Result<()> {
-    let filter =
-        EnvFilter::try_new(level).with_context(|| format!("the log level '{level}' cannot be used"))?;
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr);
-    let started = match format {
-        LogFormat::Text => builder.try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
-    };
-    started.map_err(|error| anyhow::anyhow!("the log cannot be started: {error}"))
+    logs::start(level, format).map_err(|error| anyhow::anyhow!("the log cannot be started: {error}"))
 }
 
 /// The runtime that a command runs in.

@@ -3,11 +3,13 @@
 //! A key that is not known stops the start, and the message names the nearest one that is. A key that is known is read:
 //! [`resolve`] takes every struct apart by name, so a key that it forgets does not compile.
 
+mod edit;
 mod env;
 mod reference;
 mod resolve;
 mod types;
 
+pub use edit::{Change, Edited, Editor, schema};
 pub use reference::{reference_markdown, sample_yaml};
 pub use resolve::{MountSettings, ServerSettings, Settings, WebdavSettings};
 pub use types::*;

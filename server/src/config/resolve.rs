@@ -35,6 +35,8 @@ pub struct Settings {
     pub webdav: Option<WebdavSettings>,
     /// The FUSE mount.
     pub mount: MountSettings,
+    /// How long what was deleted can be had back.
+    pub trash: Duration,
     /// Importers' configuration, by id.
     pub plugin_config: BTreeMap<String, Value>,
     /// Importers' priorities, by id.
@@ -128,6 +130,7 @@ impl Config {
             cache,
             webdav,
             mount,
+            library,
             plugins,
             http_sources,
             log,
@@ -173,6 +176,7 @@ impl Config {
                 .push("'webdav.user' must be a name without ':' and control characters".to_owned());
         }
         let mount = resolve_mount(mount, &mut faults);
+        let Library { trash_days } = library;
         let Plugins {
             config,
             priority,
@@ -198,6 +202,7 @@ impl Config {
             vfs,
             webdav: enabled.then_some(WebdavSettings { user, password }),
             mount,
+            trash: seconds(trash_days.saturating_mul(86_400)),
             plugin_config,
             plugin_priority: priority,
             plugin_files,

@@ -21,6 +21,8 @@ pub struct Config {
     pub webdav: Webdav,
     /// The library as a folder of this machine (FUSE).
     pub mount: Mount,
+    /// What is kept of the library beside what is in it.
+    pub library: Library,
     /// Importers.
     pub plugins: Plugins,
     /// Files whose bytes lie on web servers (`.strm`, `.url`, link lists).
@@ -360,6 +362,20 @@ impl Default for Mount {
             cache_seconds: 60,
             read_timeout_seconds: 60,
         }
+    }
+}
+
+/// What is kept of the library beside what is in it.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Library {
+    /// How long what was deleted on the page or by `/api/files/{id}/trash` can be had back, in days.
+    pub trash_days: u32,
+}
+
+impl Default for Library {
+    fn default() -> Self {
+        Self { trash_days: 14 }
     }
 }
 

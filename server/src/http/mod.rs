@@ -19,11 +19,11 @@ mod users;
 
 pub use auth::ApiKey;
 pub(crate) use plugins::{PluginState, PluginView};
+pub(crate) use providers::{attempt, checked};
 pub use public::Public;
 
-use crate::files::Streams;
+use crate::{files::Streams, pools::Pools};
 use altmount_engine::Engine;
-use altmount_usenet::Pool;
 use axum::{
     Router,
     extract::Request,
@@ -44,19 +44,15 @@ pub struct Api {
     /// The key that opens `/api`.
     pub key: ApiKey,
     /// The news servers.
-    pub pool: Arc<Pool>,
+    pub pool: Pools,
     /// What is being read.
     pub streams: Streams,
     /// Where things are.
     pub public: Public,
     /// Held while a news server is tried.
     pub trials: Arc<tokio::sync::Mutex<()>>,
-    /// Held while importers are loaded anew.
-    pub reloads: Arc<tokio::sync::Mutex<()>>,
-    /// Reads the configuration again.
-    pub reread: crate::plugins::Reread,
-    /// Where everything is kept.
-    pub data_dir: std::path::PathBuf,
+    /// The configuration while the server runs.
+    pub live: crate::live::Live,
     /// When the server was started.
     pub started: Instant,
     /// Bounds of a request.
