@@ -1,15 +1,17 @@
 //! The composition root: the components are made and put together here, and taken apart again in order.
 
 use crate::{
+    access::Access,
     config::{MountSettings, ServerSettings, Settings},
     data::DataDir,
     files::Streams,
-    http::{Api, ApiKey, Limits, Public, service},
+    http::{Api, Limits, Public, service},
     live::Live,
     net,
     plugins::Reread,
     pools::Pools,
     samples::Samples,
+    upload::Uploads,
     web::{self, Web},
     webdav::{self, WebDav},
 };
@@ -137,7 +139,6 @@ impl App {
     /// Those of [`Self::start`].
     pub async fn start_with(settings: Settings, data: &DataDir, reread: Reread) -> Result<Self> {
         let secret = data.make_api_key()?;
-        let key = ApiKey::new(secret.clone());
         let base = settings.server.base_path.clone();
         let password = match settings.webdav.as_ref().map(|webdav| webdav.password.clone()) {
             None => None,
@@ -159,11 +160,12 @@ impl App {
         let streams = Streams::default();
         let api = Api {
             engine: Arc::clone(&core.engine),
-            key,
+            access: Access::new(secret.clone(), core.engine.keys()),
             pool: core.pool.clone(),
             streams: streams.clone(),
             public: Public::new(&base, settings.webdav.as_ref().map(|_| webdav::PREFIX)),
             trials: Arc::default(),
+            uploads: Uploads::new(settings.engine.max_source_bytes),
             live: live.clone(),
             started: Instant::now(),
             limits: Limits {
@@ -188,6 +190,7 @@ impl App {
             samples,
             live: live.clone(),
             trials: Arc::clone(&api.trials),
+            uploads: api.uploads.clone(),
         });
         let mut others = page.router();
         if let (Some(webdav), Some(password)) = (&settings.webdav, password) {

@@ -6,7 +6,8 @@
 //! ranges and conditions, is a module of its own ([`files`]). It is a library so that tests drive the same router that the
 //! binary serves.
 
-mod advice;
+pub mod access;
+pub mod advice;
 pub mod app;
 pub mod cli;
 pub mod config;
@@ -22,7 +23,8 @@ pub mod plugins;
 pub mod pools;
 pub mod proxy;
 pub mod samples;
-mod support;
+pub mod support;
+pub mod upload;
 pub mod web;
 pub mod webdav;
 

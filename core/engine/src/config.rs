@@ -1,5 +1,6 @@
+use crate::Fetcher;
 use altmount_store::Passwords;
-use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
+use std::{num::NonZeroUsize, path::PathBuf, sync::Arc, time::Duration};
 
 /// How the engine works. Every field has a usable default.
 #[derive(Clone, Debug)]
@@ -34,6 +35,8 @@ pub struct EngineConfig {
     pub event_capacity: NonZeroUsize,
     /// Shortest time between two progress events of one import.
     pub progress_interval: Duration,
+    /// Who fetches the files of jobs that come with an address; such jobs are refused where there is nobody.
+    pub fetcher: Option<Arc<dyn Fetcher>>,
     /// How long an importer may take to let go of a cancelled import before it counts as wedged.
     pub cancel_grace: Duration,
 }
@@ -83,6 +86,7 @@ impl Default for EngineConfig {
             table_cache_bytes: 64 << 20,
             event_capacity: const { NonZeroUsize::new(1024).expect("not zero") },
             progress_interval: Duration::from_millis(100),
+            fetcher: None,
             cancel_grace: Duration::from_secs(10),
         }
     }

@@ -41,6 +41,11 @@ pub(crate) fn destination(
     })
 }
 
+/// The folder of a release of this name in `folder`.
+pub(crate) fn in_folder(folder: &VPath, release_name: &str) -> Result<VPath, PathError> {
+    folder.join(&VPath::new(&sanitize_component(release_name))?)
+}
+
 /// The folders of `file` below `folder`, as components that the library takes; `None` where `folder` is not above it.
 fn below(file: &Path, folder: &Path) -> Option<Vec<String>> {
     if !folder.is_absolute() {

@@ -1,5 +1,5 @@
 use crate::{
-    EngineConfig, ImportService, Library, Registry, Users,
+    EngineConfig, ImportService, Keys, Library, Registry, Users,
     events::{Event, Events},
     shared::Shared,
     worker::{Worker, WorkerStatus},
@@ -12,7 +12,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
-use tokio::sync::{Notify, RwLock, Semaphore, broadcast};
+use tokio::sync::{Notify, RwLock, Semaphore, broadcast, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// A shorter lease would run out between two renewals.
@@ -55,6 +55,8 @@ impl Engine {
                 "put {requeued} interrupted imports back into the queue, removed {swept} files without a job"
             );
         }
+        let keys = crate::keys::load(&store).await?;
+        let pause = crate::downloads::load(&store).await?;
         let memory = config.submit_memory_bytes.max(config.max_source_bytes) / 1024 + 1;
         let submit_kib = u32::try_from(memory)
             .unwrap_or(u32::MAX)
@@ -71,6 +73,8 @@ impl Engine {
             submit_memory: Arc::new(Semaphore::new(submit_kib as usize)),
             submit_kib,
             shutdown: CancellationToken::new(),
+            keys,
+            pause: watch::Sender::new(pause),
             config,
         });
         let tasks = TaskTracker::new();
@@ -92,6 +96,7 @@ impl Engine {
                 status
             })
             .collect();
+        tasks.spawn(crate::downloads::keep_time(Arc::clone(&shared)));
         tasks.close();
         Ok(Arc::new(Self {
             library: Library::new(Arc::clone(&shared)),
@@ -112,6 +117,13 @@ impl Engine {
     /// The queue.
     pub fn imports(&self) -> &ImportService {
         &self.imports
+    }
+
+    /// The API keys.
+    pub fn keys(&self) -> Keys {
+        Keys {
+            shared: Arc::clone(&self.imports.shared),
+        }
     }
 
     /// The people who may use the page.

@@ -34,6 +34,8 @@ pub(crate) struct Input {
     pub(crate) passwords: Vec<String>,
     pub(crate) importer: Option<String>,
     pub(crate) destination: VPath,
+    /// The release's name, where it is not that of the file.
+    pub(crate) name: Option<String>,
 }
 
 /// What came of it, not yet visible to anyone.
@@ -151,7 +153,10 @@ impl Host<'_> {
     ) -> Result<(Summary, Staged), Ended> {
         let limits = self.config.limits.clone();
         let staging = Arc::new(Staging::new(limits.clone(), input.destination));
-        let (release_name, _) = split_password(self.registry.release_name(&input.file_name));
+        let release_name = match &input.name {
+            Some(name) => name,
+            None => split_password(self.registry.release_name(&input.file_name)).0,
+        };
         let mut request = ImportRequest::new(&input.file_name, release_name, input.bytes.len() as u64);
         request.passwords.clone_from(&input.passwords);
         let asked = stop.child_token();

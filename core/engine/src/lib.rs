@@ -17,12 +17,15 @@ mod browse;
 mod config;
 mod context;
 mod destination;
+mod downloads;
 mod engine;
 mod error;
 mod events;
 mod execute;
 mod expand;
+mod fetch;
 mod inspect;
+mod keys;
 mod library;
 mod names;
 mod panics;
@@ -40,10 +43,13 @@ mod worker;
 
 pub use browse::{FileFacts, ReleaseFacts};
 pub use config::{EngineConfig, ImportLimits};
+pub use downloads::{FORCE_PRIORITY, Pause};
 pub use engine::Engine;
 pub use error::SubmitError;
 pub use events::{Event, LibraryChange};
+pub use fetch::Fetcher;
 pub use inspect::{InspectedFile, Inspection};
+pub use keys::{Keys, create_key};
 pub use library::{Library, OpenError, OpenFile};
 pub use password::split_password;
 pub use registered::{Counters, LibraryFile, Registered};
@@ -54,8 +60,8 @@ pub use worker::WorkerStatus;
 
 // What the engine's methods take and answer, so that adapters need not name the crates below.
 pub use altmount_store::{
-    CancelOutcome, DeleteOutcome, Entry, Failure, Job, JobFilter, JobState, MakeDirOutcome, Page, Passwords,
-    ROOT, Release, RenameOutcome, RestoreOutcome, Result as StoreResult, RetryOutcome, Session, StoreError,
-    StoreErrorKind, Trashed, User,
+    CancelOutcome, DeleteOutcome, Entry, Failure, HistoryFilter, Job, JobFilter, JobState, Key,
+    MakeDirOutcome, Page, Passwords, ROOT, Release, RenameOutcome, RestoreOutcome, Result as StoreResult,
+    RetryOutcome, Scope, Session, StoreError, StoreErrorKind, Trashed, Usage, User,
 };
 pub use altmount_vfs::{Class, ReadError, ReadErrorKind, Reader, VfsStats};

@@ -1,8 +1,8 @@
 //! The one way in: every intake is an adapter over [`ImportService::submit`].
 
 use crate::{
-    SubmitError,
-    destination::destination,
+    HEAD_BYTES, SubmitError,
+    destination::{destination, in_folder},
     events::Event,
     execute::{Ended, Input},
     inspect::Inspection,
@@ -34,6 +34,14 @@ pub struct SubmitRequest {
     pub category: Option<String>,
     /// The importer to use; the registry chooses where `None`.
     pub importer: Option<String>,
+    /// What people call the release; the file's name without its extension and its password where `None`.
+    pub name: Option<String>,
+    /// The folder of the library that the release's own folder is made in.
+    pub folder: VPath,
+    /// How many bytes its articles have by what the file says; 0 where that is not known.
+    pub bytes: u64,
+    /// Whether it is held back until somebody lets it go on.
+    pub paused: bool,
 }
 
 /// Where a file to be imported is.
@@ -47,20 +55,56 @@ pub enum SubmitSource {
         /// A folder above it that is stripped from the destination, so that the folders below it are kept.
         relative_path: Option<String>,
     },
+    /// Here.
+    Upload {
+        /// Its name, without folders.
+        file_name: String,
+        /// All of it.
+        bytes: Bytes,
+        /// The address that it was fetched from.
+        url: Option<String>,
+    },
+    /// At an address; the job's first step is to fetch it, see [`crate::EngineConfig::fetcher`].
+    Url {
+        /// The address.
+        url: String,
+    },
 }
 
 impl SubmitRequest {
     /// A request for a file on the server's disk, with nothing else said.
     pub fn path(path: impl Into<String>, relative_path: Option<String>) -> Self {
+        Self::of(SubmitSource::Path {
+            path: path.into(),
+            relative_path,
+        })
+    }
+
+    /// A request for a file that is here, with nothing else said.
+    pub fn upload(file_name: impl Into<String>, bytes: Bytes) -> Self {
+        Self::of(SubmitSource::Upload {
+            file_name: file_name.into(),
+            bytes,
+            url: None,
+        })
+    }
+
+    /// A request for a file that is at an address, with nothing else said.
+    pub fn url(url: impl Into<String>) -> Self {
+        Self::of(SubmitSource::Url { url: url.into() })
+    }
+
+    fn of(source: SubmitSource) -> Self {
         Self {
-            source: SubmitSource::Path {
-                path: path.into(),
-                relative_path,
-            },
+            source,
             passwords: Passwords::default(),
             priority: 0,
             category: None,
             importer: None,
+            name: None,
+            folder: VPath::root(),
+            bytes: 0,
+            paused: false,
         }
     }
 }
@@ -84,52 +128,14 @@ impl ImportService {
     /// [`SubmitError`]: what is wrong with the file or the request, or what failed.
     pub async fn submit(&self, request: SubmitRequest) -> Result<Job, SubmitError> {
         let shared = &self.shared;
-        let SubmitSource::Path {
-            path: given,
-            relative_path,
-        } = request.source;
-        if shared.shutdown.is_cancelled() {
-            return Err(SubmitError::ShuttingDown);
-        }
-        let file = self.read(&given, request.importer.as_deref()).await?;
-        let internal = |source| SubmitError::Internal {
+        let given = request.source.describe();
+        let new = self.prepare(request).await?;
+        let announcing = shared.announce.read().await;
+        let submitted = shared.store.submit(new).await;
+        match submitted.map_err(|source| SubmitError::Internal {
             path: given.clone(),
             source,
-        };
-        let landing = destination(
-            Path::new(&given),
-            &file.canonical,
-            relative_path.as_deref(),
-            split_password(shared.registry().release_name(&file.name)).0,
-        )
-        .map_err(|error| SubmitError::PathInvalid {
-            path: given.clone(),
-            reason: error.to_string(),
-        })?;
-        if landing.not_a_prefix {
-            tracing::warn!(
-                "relative_path '{}' is no folder above '{given}', so nothing is stripped from its destination",
-                relative_path.unwrap_or_default().escape_default()
-            );
-        }
-        let size = file.bytes.len() as u64;
-        let blob = shared.store.put_blob(file.bytes).await.map_err(internal)?;
-        drop(file.memory);
-        let new = NewJob {
-            source_path: file.key.clone(),
-            source_key: file.key,
-            file_name: file.name,
-            size,
-            blob,
-            destination: landing.path,
-            delete_source: shared.config.delete_source,
-            passwords: request.passwords,
-            priority: request.priority,
-            category: request.category,
-            wanted_importer: request.importer,
-        };
-        let announcing = shared.announce.read().await;
-        match shared.store.submit(new).await.map_err(internal)? {
+        })? {
             Submitted::Accepted(job) => {
                 tracing::info!(
                     job.id = job.id.0,
@@ -142,17 +148,17 @@ impl ImportService {
                 shared.wake.notify_one();
                 Ok(*job)
             }
-            Submitted::Duplicate(job) => Err(SubmitError::Duplicate {
-                path: given.clone(),
-                job,
-            }),
+            Submitted::Duplicate(job) => Err(SubmitError::Duplicate { path: given, job }),
         }
     }
 
-    /// Opens, checks and reads a file, with the memory for it reserved.
-    async fn read(&self, given: &str, importer: Option<&str>) -> Result<ReadFile, SubmitError> {
+    /// Checks a request and keeps its file, as far as it is here.
+    pub(crate) async fn prepare(&self, request: SubmitRequest) -> Result<NewJob, SubmitError> {
         let shared = &self.shared;
-        if let Some(id) = importer
+        if shared.shutdown.is_cancelled() {
+            return Err(SubmitError::ShuttingDown);
+        }
+        if let Some(id) = request.importer.as_deref()
             && shared.registry().get(id).is_none()
         {
             return Err(SubmitError::UnknownImporter {
@@ -160,6 +166,123 @@ impl ImportService {
                 known: shared.registry().ids(),
             });
         }
+        let given = request.source.describe();
+        let internal = |source| SubmitError::Internal {
+            path: given.clone(),
+            source,
+        };
+        let invalid = |reason: String| SubmitError::PathInvalid {
+            path: given.clone(),
+            reason,
+        };
+        let mut delete_source = false;
+        let mut url = None;
+        let mut fetched = true;
+        let (file, below) = match request.source {
+            SubmitSource::Path { path, relative_path } => {
+                delete_source = shared.config.delete_source;
+                let file = self.read(&path, request.importer.as_deref()).await?;
+                let landing = destination(Path::new(&path), &file.canonical, relative_path.as_deref(), "x")
+                    .map_err(|error| invalid(error.to_string()))?;
+                if landing.not_a_prefix {
+                    tracing::warn!(
+                        "relative_path '{}' is no folder above '{path}', so nothing is stripped from its destination",
+                        relative_path.unwrap_or_default().escape_default()
+                    );
+                }
+                (file, landing.path.parent().unwrap_or(VPath::root()))
+            }
+            SubmitSource::Upload {
+                file_name,
+                bytes,
+                url: from,
+            } => {
+                url = from;
+                (
+                    self.uploaded(file_name, bytes, request.importer.as_deref())
+                        .await?,
+                    VPath::root(),
+                )
+            }
+            SubmitSource::Url { url: from } => {
+                if shared.config.fetcher.is_none() {
+                    return Err(invalid("this server fetches nothing".to_owned()));
+                }
+                fetched = false;
+                let last = from.split(['?', '#']).next().unwrap_or_default();
+                let name = last
+                    .rsplit('/')
+                    .find(|part| !part.is_empty())
+                    .unwrap_or("download");
+                let file = ReadFile::here(name.to_owned(), Bytes::new(), self.reserve(0).await?);
+                url = Some(from);
+                (file, VPath::root())
+            }
+        };
+        let name = request.name.filter(|name| !name.is_empty());
+        let name = name.unwrap_or_else(|| {
+            split_password(shared.registry().release_name(&file.name))
+                .0
+                .to_owned()
+        });
+        let wanted = request
+            .folder
+            .join(&below)
+            .map_err(|error| invalid(error.to_string()))?;
+        let wanted = in_folder(&wanted, &name).map_err(|error| invalid(error.to_string()))?;
+        let size = file.bytes.len() as u64;
+        let blob = shared.store.put_blob(file.bytes).await.map_err(internal)?;
+        drop(file.memory);
+        Ok(NewJob {
+            // What is on no disk has a name for people; an address without what may be secret in it.
+            source_path: match file.canonical.as_os_str().is_empty() {
+                true => given.clone(),
+                false => file.key.clone(),
+            },
+            source_key: file.key,
+            file_name: file.name,
+            size,
+            blob,
+            destination: wanted,
+            delete_source,
+            passwords: request.passwords,
+            priority: request.priority,
+            category: request.category,
+            wanted_importer: request.importer,
+            name,
+            bytes: request.bytes,
+            paused: request.paused,
+            url,
+            fetched,
+        })
+    }
+
+    /// Checks a file that is here.
+    async fn uploaded(
+        &self,
+        name: String,
+        bytes: Bytes,
+        importer: Option<&str>,
+    ) -> Result<ReadFile, SubmitError> {
+        let shared = &self.shared;
+        let limit = shared.config.max_source_bytes;
+        if bytes.len() as u64 > limit {
+            return Err(SubmitError::TooLarge { path: name, limit });
+        }
+        let head = &bytes[..bytes.len().min(HEAD_BYTES)];
+        if importer.is_none() && !shared.registry().takes(&name, head) {
+            return Err(SubmitError::UnsupportedType {
+                file_name: name,
+                taken: shared.registry().extensions(),
+            });
+        }
+        let memory = self.reserve(bytes.len() as u64).await?;
+        Ok(ReadFile::here(name, bytes, memory))
+    }
+
+    /// Opens, checks and reads a file, with the memory for it reserved.
+    async fn read(&self, given: &str, importer: Option<&str>) -> Result<ReadFile, SubmitError> {
+        let shared = &self.shared;
         let limit = shared.config.max_source_bytes;
         let (path, roots) = (given.to_owned(), shared.config.allowed_roots.clone());
         let mut source = blocking(given, move || {
@@ -268,7 +391,7 @@ impl ImportService {
         })
     }
 
-    fn with_progress(&self, mut job: Job) -> Job {
+    pub(crate) fn with_progress(&self, mut job: Job) -> Job {
         if job.state == JobState::Running
             && let Some(control) = self.shared.control(job.id)
         {
@@ -333,6 +456,7 @@ impl ImportService {
             passwords,
             importer: None,
             destination: VPath::root(),
+            name: None,
         };
         let stop = shared.shutdown.child_token();
         let import = async {
@@ -393,6 +517,31 @@ struct ReadFile {
     name: String,
     bytes: Bytes,
     memory: OwnedSemaphorePermit,
+}
+
+impl ReadFile {
+    /// A file that is on no disk. Two of them are never the same one, whatever they hold: who sends a file twice wants it
+    /// twice.
+    fn here(name: String, bytes: Bytes, memory: OwnedSemaphorePermit) -> Self {
+        Self {
+            canonical: std::path::PathBuf::new(),
+            key: format!("upload:{:032x}", rand::random::<u128>()),
+            name,
+            bytes,
+            memory,
+        }
+    }
+}
+
+impl SubmitSource {
+    /// What a person knows it by. An address is cut off where secrets may stand.
+    fn describe(&self) -> String {
+        match self {
+            Self::Path { path, .. } => path.clone(),
+            Self::Upload { file_name, .. } => file_name.clone(),
+            Self::Url { url } => url.split(['?', '#']).next().unwrap_or_default().to_owned(),
+        }
+    }
 }
 
 async fn blocking<T: Send + 'static>(

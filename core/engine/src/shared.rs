@@ -1,9 +1,10 @@
 //! What the workers, the import service and the library share.
 
 use crate::{
-    EngineConfig,
+    EngineConfig, Pause,
     events::{Event, Events},
     execute::Host,
+    keys::KeyRing,
     progress::Progress,
     registry::Registry,
 };
@@ -14,7 +15,7 @@ use std::{
     collections::HashMap,
     sync::{Arc, Mutex, OnceLock, PoisonError},
 };
-use tokio::sync::{Notify, RwLock, Semaphore};
+use tokio::sync::{Notify, RwLock, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) struct Shared {
@@ -37,6 +38,9 @@ pub(crate) struct Shared {
     pub(crate) submit_memory: Arc<Semaphore>,
     pub(crate) submit_kib: u32,
     pub(crate) shutdown: CancellationToken,
+    pub(crate) keys: KeyRing,
+    /// Whether the queue is paused; the store has the same.
+    pub(crate) pause: watch::Sender<Option<Pause>>,
 }
 
 /// A running job, as others reach it.
@@ -52,6 +56,7 @@ pub(crate) struct Control {
 pub(crate) enum StopReason {
     Cancelled,
     LeaseLost,
+    Paused,
     Shutdown,
     WallTime,
 }

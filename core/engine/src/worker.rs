@@ -1,9 +1,11 @@
 //! A worker: claims jobs and takes each to its end. It sleeps until it is woken, or until the earliest wait or lease ends.
 
 use crate::{
+    ImportService,
     error::import_error_of_store,
     events::{Event, LibraryChange},
     execute::{Ended, Imported, Input},
+    fetch::import_error_of_submit,
     panics,
     progress::Progress,
     shared::{Control, Shared, StopReason},
@@ -151,6 +153,62 @@ impl Worker {
     }
 
     async fn process(&self, job: &Job, control: &Arc<Control>) {
+        if job.fetched {
+            return self.process_file(job, control).await;
+        }
+        let fetched = tokio::select! {
+            fetched = control.stop.run_until_cancelled(self.fetch(job)) => fetched,
+            never = self.guard(job, control) => match never {},
+        };
+        match fetched {
+            None => self.stopped(job, control, false).await,
+            Some(Err(error)) => self.failed(job, error).await,
+            Some(Ok(Some(job))) => self.process_file(&job, control).await,
+            Some(Ok(None)) => {
+                self.lost(job, "the job's lease was lost while its file was fetched")
+                    .await
+            }
+        }
+    }
+
+    /// Fetches a job's file: the job with it, or `None` where the lease is lost. Files beyond the first are jobs of their own.
+    async fn fetch(&self, job: &Job) -> Result<Option<Job>, ImportError> {
+        let shared = &self.shared;
+        let Some(fetcher) = &shared.config.fetcher else {
+            let text = "this server fetches nothing";
+            return Err(ImportError::new(ErrorKind::Unsupported, text));
+        };
+        let mut files = fetcher.fetch(job).await?.into_iter();
+        let nothing = || ImportError::new(ErrorKind::Invalid, "there is no file at the address");
+        let first = files.next().ok_or_else(nothing)?;
+        let service = ImportService {
+            shared: Arc::clone(shared),
+        };
+        let new = service
+            .prepare(first)
+            .await
+            .map_err(|error| import_error_of_submit(&error))?;
+        let store_failed = |error| import_error_of_store("the fetched file cannot be stored", &error);
+        let fetched = shared
+            .store
+            .fetched(job.id, &self.owner, new)
+            .await
+            .map_err(store_failed)?;
+        if fetched.is_some() {
+            // Only now: a job that is lost here is fetched again, and these with it.
+            for file in files {
+                if let Err(error) = service.submit(file).await {
+                    tracing::warn!(
+                        job.id = job.id.0,
+                        "a further file at the address is not queued: {error}"
+                    );
+                }
+            }
+        }
+        Ok(fetched)
+    }
+
+    async fn process_file(&self, job: &Job, control: &Arc<Control>) {
         let ended = tokio::select! {
             ended = self.execute(job, control) => ended,
             never = self.guard(job, control) => match never {},
@@ -217,6 +275,7 @@ impl Worker {
             passwords: job.passwords.as_slice().to_vec(),
             importer: job.wanted_importer.clone(),
             destination: job.destination.clone(),
+            name: Some(job.name.clone()).filter(|name| !name.is_empty()),
         };
         let host = shared.host();
         let choice = control.stop.run_until_cancelled(host.choose(&input)).await;
@@ -324,7 +383,7 @@ impl Worker {
     async fn stopped(&self, job: &Job, control: &Control, wedged: bool) {
         match control.reason.get() {
             Some(StopReason::Cancelled) => self.cancelled(job).await,
-            Some(StopReason::Shutdown) => self.requeue(job).await,
+            Some(StopReason::Shutdown | StopReason::Paused) => self.requeue(job).await,
             Some(StopReason::WallTime) => {
                 let limit = self.shared.config.limits.wall_time.as_secs_f64();
                 let kind = if wedged {

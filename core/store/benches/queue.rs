@@ -63,6 +63,11 @@ impl Setup {
             priority: 0,
             category: None,
             wanted_importer: None,
+            name: "file".to_owned(),
+            bytes: 0,
+            paused: false,
+            url: None,
+            fetched: true,
         }
     }
 }

@@ -114,6 +114,16 @@ pub struct NewJob {
     pub category: Option<String>,
     /// The importer that was asked for; the registry chooses where `None`.
     pub wanted_importer: Option<String>,
+    /// What people call it.
+    pub name: String,
+    /// How many bytes its articles have by what the file says, as they are posted; 0 where it says nothing.
+    pub bytes: u64,
+    /// Whether it is held back until somebody lets it go on.
+    pub paused: bool,
+    /// The address that the file is from, or is to be fetched from.
+    pub url: Option<String>,
+    /// Whether the file is here. Where it is not, `blob` is an empty one and the job's first step is to fetch it.
+    pub fetched: bool,
 }
 
 /// Why a job failed.
@@ -183,6 +193,23 @@ pub struct Job {
     pub progress_total: u64,
     /// See [`crate::NewRelease::missing_bytes`]; over 0 the job is degraded.
     pub missing_bytes: u64,
+    /// Its name for download clients: `SABnzbd_nzo_` and 8 letters or digits, the same for its whole life.
+    pub nzo_id: String,
+    /// See [`NewJob::name`].
+    pub name: String,
+    /// See [`NewJob::bytes`].
+    pub bytes: u64,
+    /// Where its files are for other programs: an absolute path of this machine. Set after the import; see
+    /// [`crate::Store::set_storage`].
+    pub storage: Option<String>,
+    /// Whether it is left out of the history that download clients are shown.
+    pub archived: bool,
+    /// See [`NewJob::paused`].
+    pub paused: bool,
+    /// See [`NewJob::url`].
+    pub url: Option<String>,
+    /// See [`NewJob::fetched`].
+    pub fetched: bool,
 }
 
 /// What became of a submission.

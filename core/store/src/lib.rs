@@ -18,6 +18,7 @@
 mod blobs;
 mod commit;
 mod destination;
+mod downloads;
 mod entry;
 mod error;
 mod job;
@@ -41,7 +42,7 @@ pub use error::{Result, StoreError, StoreErrorKind};
 pub use job::{
     CancelOutcome, Failure, Job, JobFilter, JobState, NewJob, Page, Passwords, RetryOutcome, Submitted,
 };
-pub use store::{ROOT, Session, Store, User};
+pub use store::{HistoryFilter, Key, ROOT, Scope, Session, Store, Usage, User};
 
 /// The time now, in milliseconds since 1970.
 pub fn now_ms() -> i64 {

@@ -21,6 +21,11 @@ const LOG_BOUND: &str = "8192";
 fn migrations() -> Vec<Migration> {
     let numbered = [
         (1, "initial", include_str!("../migrations/0001_initial.sql")),
+        (
+            2,
+            "download client",
+            include_str!("../migrations/0002_download_client.sql"),
+        ),
         (4, "users", include_str!("../migrations/0004_users.sql")),
         (
             5,

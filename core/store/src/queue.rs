@@ -7,6 +7,7 @@ use crate::{
     StoreError, Submitted, destination, to_i64,
 };
 use altmount_model::{JobId, ReleaseId, VPath};
+use rand::Rng;
 use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
 
 /// How often the server may die with a job before the job is given up.
@@ -17,15 +18,28 @@ macro_rules! columns {
         "id, state, source_path, source_key, file_name, size, blob, destination, delete_source, passwords, priority, \
          category, wanted_importer, importer, attempts, crashes, not_before_ms, cancel_requested, failure_kind, \
          failure_message, failure_details, release_id, created_ms, started_ms, finished_ms, progress_done, \
-         progress_total, missing_bytes"
+         progress_total, missing_bytes, nzo_id, name, bytes, storage, archived, paused, url, fetched"
+    };
+}
+
+/// The setting that holds the queue back: jobs of a lower priority stay where they are.
+pub(crate) const LEAST: &str = "queue.least_priority";
+
+/// Its value; lower than any priority where it is not set.
+macro_rules! least {
+    () => {
+        "coalesce((SELECT CAST(value AS INTEGER) FROM settings WHERE key = 'queue.least_priority'), -9223372036854775807)"
     };
 }
 
 /// Takes the head of the index of due jobs.
 pub(crate) const CLAIM: &str = concat!(
     "UPDATE jobs SET state = 1, lease_owner = ?1, lease_until_ms = ?2, attempts = attempts + 1, started_ms = ?3, \
-         progress_done = 0, progress_total = 0 WHERE id = (SELECT id FROM jobs INDEXED BY jobs_due \
-         WHERE state = 0 AND not_before_ms = 0 ORDER BY priority DESC, crashes, id LIMIT 1) RETURNING ",
+         progress_done = 0, progress_total = 0 WHERE id = (SELECT id FROM jobs INDEXED BY jobs_ready \
+         WHERE state = 0 AND not_before_ms = 0 AND paused = 0 AND priority >= ",
+    least!(),
+    " \
+         ORDER BY priority DESC, crashes, position LIMIT 1) RETURNING ",
     columns!()
 );
 
@@ -42,6 +56,17 @@ pub(crate) const PAGE: &str = concat!(
          ORDER BY id DESC LIMIT ?7 OFFSET ?8) ORDER BY id DESC"
 );
 
+/// A job, to be followed by a condition.
+pub(crate) const SELECT: &str = concat!("SELECT ", columns!(), " FROM jobs");
+
+/// Queued and running jobs in the order of their turns.
+pub(crate) const ACTIVE: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM jobs INDEXED BY jobs_state WHERE state IN (0, 1) \
+     ORDER BY state DESC, priority DESC, crashes, position LIMIT ?1"
+);
+
 /// Makes jobs due whose wait is over.
 pub(crate) const WAITING: &str = "UPDATE jobs INDEXED BY jobs_waiting SET not_before_ms = 0 WHERE state = 0 AND not_before_ms > 0 AND not_before_ms <= ?1";
 
@@ -50,7 +75,7 @@ pub(crate) const EXPIRED: &str = "UPDATE jobs INDEXED BY jobs_leases SET state =
          finished_ms = CASE cancel_requested WHEN 1 THEN ?1 END, not_before_ms = 0, lease_owner = NULL, \
          lease_until_ms = NULL WHERE state = 1 AND lease_until_ms <= ?1";
 
-fn job_of(row: &SqliteRow) -> Result<Job> {
+pub(crate) fn job_of(row: &SqliteRow) -> Result<Job> {
     let unsigned = |name: &str| -> Result<u64> { Ok(row.try_get::<i64, _>(name)?.cast_unsigned()) };
     let failure = match row.try_get::<Option<String>, _>("failure_kind")? {
         None => None,
@@ -95,6 +120,14 @@ fn job_of(row: &SqliteRow) -> Result<Job> {
         progress_done: unsigned("progress_done")?,
         progress_total: unsigned("progress_total")?,
         missing_bytes: unsigned("missing_bytes")?,
+        nzo_id: row.try_get::<Option<String>, _>("nzo_id")?.unwrap_or_default(),
+        name: row.try_get("name")?,
+        bytes: unsigned("bytes")?,
+        storage: row.try_get("storage")?,
+        archived: row.try_get("archived")?,
+        paused: row.try_get("paused")?,
+        url: row.try_get("url")?,
+        fetched: row.try_get("fetched")?,
     })
 }
 
@@ -125,6 +158,31 @@ async fn active_with_key(conn: &mut SqliteConnection, key: &str) -> Result<Optio
     Ok(id.map(JobId))
 }
 
+/// Characters behind [`NZO_PREFIX`]. 36 to the power of 8: the loop is there so that it is never a matter of luck.
+const NZO_CHARS: usize = 8;
+/// What download clients expect such a name to begin with.
+const NZO_PREFIX: &str = "SABnzbd_nzo_";
+
+/// A name for a job that no job has.
+async fn new_nzo_id(conn: &mut SqliteConnection) -> Result<String> {
+    const LETTERS: &[u8] = b"abcdefghijklmnopqrstuvwxyz0123456789";
+    loop {
+        let mut name = NZO_PREFIX.to_owned();
+        for _ in 0..NZO_CHARS {
+            name.push(char::from(LETTERS[rand::rng().random_range(0..LETTERS.len())]));
+        }
+        let taken: Option<i64> = sqlx::query_scalar(
+            "SELECT 1 FROM jobs INDEXED BY jobs_nzo WHERE nzo_id = ?1 AND nzo_id IS NOT NULL",
+        )
+        .bind(&name)
+        .fetch_optional(&mut *conn)
+        .await?;
+        if taken.is_none() {
+            return Ok(name);
+        }
+    }
+}
+
 pub(crate) async fn submit(conn: &mut SqliteConnection, new: NewJob, now: i64) -> Result<Submitted> {
     if let Some(other) = active_with_key(conn, &new.source_key).await? {
         return Ok(Submitted::Duplicate(other));
@@ -132,8 +190,9 @@ pub(crate) async fn submit(conn: &mut SqliteConnection, new: NewJob, now: i64) -
     let place = destination::allocate(conn, &new.destination, &new.source_key, None).await?;
     let row = sqlx::query(concat!(
         "INSERT INTO jobs (state, source_path, source_key, file_name, size, blob, wanted, destination, delete_source, \
-         passwords, priority, category, wanted_importer, created_ms) \
-         VALUES (0, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13) RETURNING ",
+         passwords, priority, category, wanted_importer, created_ms, nzo_id, name, bytes, paused, url, fetched, position) \
+         VALUES (0, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, \
+         coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'jobs'), 0) + 1) RETURNING ",
         columns!()
     ))
     .bind(&new.source_path)
@@ -149,6 +208,12 @@ pub(crate) async fn submit(conn: &mut SqliteConnection, new: NewJob, now: i64) -
     .bind(&new.category)
     .bind(&new.wanted_importer)
     .bind(now)
+    .bind(new_nzo_id(&mut *conn).await?)
+    .bind(&new.name)
+    .bind(to_i64(new.bytes, "a release's size")?)
+    .bind(new.paused)
+    .bind(&new.url)
+    .bind(new.fetched)
     .fetch_one(conn)
     .await?;
     Ok(Submitted::Accepted(Box::new(job_of(&row)?)))
@@ -185,12 +250,13 @@ pub(crate) async fn renew(conn: &mut SqliteConnection, id: JobId, owner: &str, u
 
 /// Runs on a reader.
 pub(crate) async fn next_due(conn: &mut SqliteConnection) -> Result<Option<i64>> {
-    Ok(sqlx::query_scalar(
+    Ok(sqlx::query_scalar(concat!(
         "SELECT min(at) FROM (\
-         SELECT 0 AS at WHERE EXISTS (SELECT 1 FROM jobs INDEXED BY jobs_due WHERE state = 0 AND not_before_ms = 0) \
+         SELECT 0 AS at WHERE EXISTS (SELECT 1 FROM jobs INDEXED BY jobs_ready \
+         WHERE state = 0 AND not_before_ms = 0 AND paused = 0 AND priority >= ", least!(), ") \
          UNION ALL SELECT min(not_before_ms) FROM jobs INDEXED BY jobs_waiting WHERE state = 0 AND not_before_ms > 0 \
          UNION ALL SELECT min(lease_until_ms) FROM jobs INDEXED BY jobs_leases WHERE state = 1)",
-    )
+    ))
     .fetch_one(conn)
     .await?)
 }
@@ -361,7 +427,8 @@ pub(crate) async fn retry(conn: &mut SqliteConnection, id: JobId) -> Result<Retr
     let row = sqlx::query(concat!(
         "UPDATE jobs SET state = 0, destination = ?2, not_before_ms = 0, attempts = 0, crashes = 0, \
          cancel_requested = 0, failure_kind = NULL, failure_message = NULL, failure_details = NULL, importer = NULL, \
-         finished_ms = NULL, progress_done = 0, progress_total = 0 WHERE id = ?1 RETURNING ",
+         finished_ms = NULL, progress_done = 0, progress_total = 0, storage = NULL, archived = 0, paused = 0 \
+         WHERE id = ?1 RETURNING ",
         columns!()
     ))
     .bind(id.0)
@@ -408,4 +475,30 @@ pub(crate) async fn jobs(conn: &mut SqliteConnection, filter: &JobFilter, limit:
         items: rows.iter().map(job_of).collect::<Result<_>>()?,
         total,
     })
+}
+
+/// Runs on a reader. `names` is a JSON list.
+pub(crate) async fn by_nzo(conn: &mut SqliteConnection, names: &str) -> Result<Vec<Job>> {
+    let rows = sqlx::query(concat!(
+        "SELECT ",
+        columns!(),
+        " FROM jobs INDEXED BY jobs_nzo WHERE nzo_id IN (SELECT value FROM json_each(?1)) AND nzo_id IS NOT NULL"
+    ))
+    .bind(names)
+    .fetch_all(conn)
+    .await?;
+    rows.iter().map(job_of).collect()
+}
+
+/// Runs on a reader.
+pub(crate) async fn unpublished(conn: &mut SqliteConnection, limit: u32) -> Result<Vec<Job>> {
+    let rows = sqlx::query(concat!(
+        "SELECT ",
+        columns!(),
+        " FROM jobs INDEXED BY jobs_unpublished WHERE state = 2 AND storage IS NULL ORDER BY id LIMIT ?1"
+    ))
+    .bind(limit)
+    .fetch_all(conn)
+    .await?;
+    rows.iter().map(job_of).collect()
 }

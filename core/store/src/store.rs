@@ -1,10 +1,15 @@
 //! What callers see: one handle, whose methods hand work to the writer, to a reader or to a blocking thread.
 
 mod browse;
+mod downloads;
 mod jobs;
+mod keys;
 mod trash;
 mod tree;
 mod users;
+
+pub use downloads::{HistoryFilter, Usage};
+pub use keys::{Key, Scope};
 
 use crate::{BlobId, Result, StoreError, StoreErrorKind, blobs::Blobs, library, open, queue, writer::Writer};
 use altmount_model::FileId;

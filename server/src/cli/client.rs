@@ -101,6 +101,12 @@ impl Client {
         Ok(body["data"].take())
     }
 
+    /// The `data` of the answer to a `DELETE`.
+    pub(super) async fn delete(&self, path: &str) -> Result<Value> {
+        let mut body: Value = self.send(self.http.delete(self.url(path)?)).await?.json().await?;
+        Ok(body["data"].take())
+    }
+
     /// The `data` of a request with a body.
     pub(super) async fn send_json(&self, method: &str, path: &str, body: &Value) -> Result<Value> {
         let request = self.http.request(method.parse()?, self.url(path)?).json(body);

@@ -1,20 +1,84 @@
-//! `altmount key show` and `altmount key rotate`.
+//! `altmount key`: the key of the data directory, and keys that open less.
 
-use super::Global;
-use anyhow::{Context, Result};
-use clap::Subcommand;
+use super::{Global, client::Client, reachable, runtime};
+use altmount_engine::{Key, Scope, StoreErrorKind, create_key};
+use altmount_store::Store;
+use anyhow::{Context, Result, bail};
+use clap::{Subcommand, ValueEnum};
+use jiff::Timestamp;
 use secrecy::ExposeSecret;
+use serde_json::{Value, json};
 use std::process::ExitCode;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Prints the API key, alone.
+    /// Prints the API key of the data directory, alone. It opens everything.
     Show,
-    /// Replaces the API key. A running server takes the new one with its next start.
+    /// Replaces the API key of the data directory. A running server takes the new one with its next start.
     Rotate,
+    /// Lists the other keys, the revoked ones included.
+    List,
+    /// Makes a key and prints it, alone. It is shown this once.
+    Create {
+        /// What it opens.
+        #[arg(long)]
+        scope: ScopeName,
+        /// Whose it is or what it is for.
+        #[arg(long)]
+        name: String,
+    },
+    /// Makes a key open nothing any more.
+    Revoke {
+        /// Its id, as `altmount key list` prints it.
+        id: i64,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum ScopeName {
+    /// Everything.
+    Admin,
+    /// Queueing files, and the queue.
+    Import,
+    /// The library, the queue and streams, to look at.
+    Read,
+    /// The SABnzbd API, and nothing else.
+    Sabnzbd,
+    /// Adding through the SABnzbd API, and nothing else.
+    Nzb,
+}
+
+impl From<ScopeName> for Scope {
+    fn from(name: ScopeName) -> Self {
+        match name {
+            ScopeName::Admin => Self::Admin,
+            ScopeName::Import => Self::Import,
+            ScopeName::Read => Self::Read,
+            ScopeName::Sabnzbd => Self::Sabnzbd,
+            ScopeName::Nzb => Self::Nzb,
+        }
+    }
+}
+
+/// Where the keys are: in a server that runs, or in the data directory alone.
+enum Place {
+    Server(Client),
+    Store(Store),
 }
 
 pub(super) fn run(global: &Global, command: &Command) -> Result<ExitCode> {
+    match command {
+        Command::Show | Command::Rotate => of_the_directory(global, command)?,
+        Command::List => runtime()?.block_on(async { list(place(global).await?).await })?,
+        Command::Create { scope, name } => {
+            runtime()?.block_on(async { create(place(global).await?, name, (*scope).into()).await })?;
+        }
+        Command::Revoke { id } => runtime()?.block_on(async { revoke(place(global).await?, *id).await })?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn of_the_directory(global: &Global, command: &Command) -> Result<()> {
     let data = global.data()?;
     let key = data.api_key()?.with_context(|| {
         format!(
@@ -22,15 +86,123 @@ pub(super) fn run(global: &Global, command: &Command) -> Result<ExitCode> {
             data.path().display()
         )
     })?;
-    match command {
-        Command::Show => println!("{}", key.expose_secret()),
-        Command::Rotate => {
-            data.rotate_api_key()?;
-            eprintln!(
-                "the new key is in {}; a running server takes it with its next start",
-                data.key_file().display()
+    if matches!(command, Command::Show) {
+        println!("{}", key.expose_secret());
+    } else {
+        data.rotate_api_key()?;
+        eprintln!(
+            "the new key is in {}; a running server takes it with its next start",
+            data.key_file().display()
+        );
+    }
+    Ok(())
+}
+
+/// The data directory is one process's alone: where a server has it, that server is asked.
+async fn place(global: &Global) -> Result<Place> {
+    let data = global.data()?;
+    data.create()?;
+    match Store::open(data.path()).await {
+        Ok(store) => Ok(Place::Store(store)),
+        Err(error) if error.kind() == StoreErrorKind::InUse => {
+            let key = data
+                .api_key()?
+                .context("a server runs on the data directory and there is no API key in it")?;
+            let listen = global.settings(&data)?.server.listen;
+            let base = format!("http://{}", reachable(listen));
+            Ok(Place::Server(Client::new(&base, key)?))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn list(place: Place) -> Result<()> {
+    let keys: Vec<Value> = match place {
+        Place::Server(client) => {
+            let keys = client.get("/api/keys?limit=500").await?;
+            keys.as_array().cloned().unwrap_or_default()
+        }
+        Place::Store(store) => {
+            let keys = store.keys().await?;
+            store.close().await;
+            keys.iter().map(view).collect()
+        }
+    };
+    println!(
+        "{:>4}  {:<8}  {:<20}  {:<20}  name",
+        "id", "scope", "last used", "revoked"
+    );
+    for key in keys {
+        let text = |name: &str| {
+            key[name]
+                .as_str()
+                .map_or("-", |text| text.split('.').next().unwrap_or(text))
+        };
+        println!(
+            "{:>4}  {:<8}  {:<20}  {:<20}  {}",
+            key["id"],
+            text("scope"),
+            text("last_used_at"),
+            text("revoked_at"),
+            key["name"].as_str().unwrap_or_default()
+        );
+    }
+    Ok(())
+}
+
+/// A key as the API shows it, as far as it is printed here.
+fn view(key: &Key) -> Value {
+    let time = |ms: Option<i64>| {
+        ms.and_then(|ms| Timestamp::from_millisecond(ms).ok())
+            .map(|at| at.to_string())
+    };
+    json!({
+        "id": key.id,
+        "name": key.name,
+        "scope": key.scope.as_str(),
+        "last_used_at": time(key.used_ms),
+        "revoked_at": time(key.revoked_ms),
+    })
+}
+
+async fn create(place: Place, name: &str, scope: Scope) -> Result<()> {
+    match place {
+        Place::Server(client) => {
+            let made = client
+                .send_json(
+                    "POST",
+                    "/api/keys",
+                    &json!({"name": name, "scope": scope.as_str()}),
+                )
+                .await?;
+            println!(
+                "{}",
+                made["secret"]
+                    .as_str()
+                    .context("the server's answer has no key")?
             );
         }
+        Place::Store(store) => {
+            let made = create_key(&store, name, scope).await;
+            store.close().await;
+            println!("{}", made?.1.expose_secret());
+        }
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(())
+}
+
+async fn revoke(place: Place, id: i64) -> Result<()> {
+    match place {
+        Place::Server(client) => {
+            client.delete(&format!("/api/keys/{id}")).await?;
+        }
+        Place::Store(store) => {
+            let revoked = store.revoke_key(id).await;
+            store.close().await;
+            if !revoked? {
+                bail!("there is no key {id} that opens something; 'altmount key list' has the ids");
+            }
+        }
+    }
+    Ok(())
 }

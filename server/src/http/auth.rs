@@ -1,48 +1,64 @@
 //! The API key. It is looked at before anything else of a request: before the route, the method and the body.
 
 use super::{Api, envelope::ApiError};
+use crate::access::Access;
+use altmount_engine::Scope;
 use axum::{
     extract::{Request, State},
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
-use secrecy::{ExposeSecret, SecretString};
-use std::sync::Arc;
-use subtle::ConstantTimeEq;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 
-/// The key of this server.
-#[derive(Clone, Debug)]
-pub struct ApiKey(Arc<SecretString>);
+/// What the keys of a request open: those in the query (`apikey`) and in the header `X-Api-Key`. `None` where there is none, or
+/// one that is wrong, which is not made good by another that is right.
+fn scopes(access: &Access, uri: &Uri, headers: &HeaderMap) -> Option<Vec<Scope>> {
+    let query = uri.query().unwrap_or_default();
+    let by_query = url::form_urlencoded::parse(query.as_bytes())
+        .filter(|(name, _)| name == "apikey")
+        .map(|(_, value)| access.scope_of(value.as_bytes()));
+    let by_header = headers
+        .get_all("x-api-key")
+        .into_iter()
+        .map(|value| access.scope_of(value.as_bytes()));
+    let scopes: Vec<Scope> = by_query.chain(by_header).collect::<Option<_>>()?;
+    (!scopes.is_empty()).then_some(scopes)
+}
 
-impl ApiKey {
-    /// This key.
-    pub fn new(key: SecretString) -> Self {
-        Self(Arc::new(key))
-    }
+/// Whether `path` is `route` or below it.
+fn within(path: &str, route: &str) -> bool {
+    path.strip_prefix(route)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
 
-    /// Whether a text is the key, in a time that does not depend on how much of it is right.
-    fn is(&self, given: &[u8]) -> bool {
-        self.0.expose_secret().as_bytes().ct_eq(given).into()
-    }
+/// What may be looked at with a key for reading. Not the queued files of releases: passwords may stand in them.
+const READABLE: [&str; 9] = [
+    "/api/files",
+    "/api/health/summary",
+    "/api/importers",
+    "/api/library",
+    "/api/openapi.json",
+    "/api/queue",
+    "/api/releases",
+    "/api/stream",
+    "/api/streams",
+];
 
-    /// Whether a request has the key, in the query (`apikey`) or in the header `X-Api-Key`. One that is wrong is not made
-    /// good by another that is right.
-    pub fn admits(&self, uri: &Uri, headers: &HeaderMap) -> bool {
-        let query = uri.query().unwrap_or_default();
-        let by_query = url::form_urlencoded::parse(query.as_bytes())
-            .filter(|(name, _)| name == "apikey")
-            .map(|(_, value)| self.is(value.as_bytes()));
-        let by_header = headers
-            .get_all("x-api-key")
-            .into_iter()
-            .map(|value| self.is(value.as_bytes()));
-        let (mut given, mut wrong) = (0, 0);
-        for right in by_query.chain(by_header) {
-            given += 1;
-            wrong += u32::from(!right);
+/// Whether a key of this scope opens a route. A route that is not named here is for keys that open everything.
+fn opens(scope: Scope, method: &Method, path: &str) -> bool {
+    let looks = matches!(*method, Method::GET | Method::HEAD);
+    match scope {
+        Scope::Admin => true,
+        Scope::Read => {
+            looks && READABLE.iter().any(|route| within(path, route)) && !path.ends_with("/source")
         }
-        given > 0 && wrong == 0
+        Scope::Import => {
+            within(path, "/api/import")
+                || within(path, "/api/queue")
+                || (looks && matches!(path, "/api/importers" | "/api/openapi.json"))
+        }
+        // What these open is not of this API.
+        Scope::Sabnzbd | Scope::Nzb => false,
     }
 }
 
@@ -51,9 +67,13 @@ pub(super) fn is_api(path: &str) -> bool {
     path == "/api" || path.starts_with("/api/")
 }
 
-/// Refuses requests to the API without the key.
+/// Refuses requests to the API without a key that opens the route.
 pub(super) async fn require_key(State(api): State<Api>, request: Request, next: Next) -> Response {
-    if is_api(request.uri().path()) && !api.key.admits(request.uri(), request.headers()) {
+    let path = request.uri().path();
+    if !is_api(path) {
+        return next.run(request).await;
+    }
+    let Some(scopes) = scopes(&api.access, request.uri(), request.headers()) else {
         return ApiError::new(
             StatusCode::UNAUTHORIZED,
             "API key missing or wrong",
@@ -65,6 +85,17 @@ pub(super) async fn require_key(State(api): State<Api>, request: Request, next: 
             HeaderValue::from_static("ApiKey realm=\"altmount\""),
         )
         .into_response();
+    };
+    let closed = scopes
+        .iter()
+        .find(|scope| !opens(**scope, request.method(), path));
+    if let Some(scope) = closed {
+        return ApiError::new(
+            StatusCode::FORBIDDEN,
+            "The API key does not open this",
+            format!("it has the scope '{scope}'; 'altmount key create' on the server makes one of another"),
+        )
+        .into_response();
     }
     next.run(request).await
 }
@@ -73,49 +104,22 @@ pub(super) async fn require_key(State(api): State<Api>, request: Request, next: 
 mod tests {
     use super::*;
 
-    fn admits(uri: &str, header: Option<&str>) -> bool {
-        let mut headers = HeaderMap::new();
-        if let Some(value) = header {
-            headers.insert("X-Api-Key", value.parse().expect("a header value"));
-        }
-        ApiKey::new("s3cret+".into()).admits(&uri.parse().expect("a uri"), &headers)
-    }
-
-    #[test]
-    fn the_key_comes_by_query_or_header() {
-        assert!(admits("/api/queue?apikey=s3cret%2B", None));
-        assert!(admits("/api/queue?a=b&apikey=s3cret%2B&c", None));
-        assert!(admits("/api/queue", Some("s3cret+")));
-        assert!(admits("/api/queue?apikey=s3cret%2B", Some("s3cret+")));
-    }
-
-    #[test]
-    fn anything_else_is_refused() {
-        for uri in [
-            "/api",
-            "/api?apikey",
-            "/api?apikey=",
-            "/api?apikey=s3cret",
-            "/api?apikey=s3cret%2B%2B",
-            "/api?APIKEY=s3cret%2B",
-            "/api#apikey=s3cret%2B",
-        ] {
-            assert!(!admits(uri, None), "{uri}");
-        }
-        assert!(!admits("/api", Some("S3CRET+")));
-        assert!(!admits("/api/queue?apikey=wrong", Some("s3cret+")));
-        assert!(!admits("/api/queue?apikey=s3cret%2B", Some("wrong")));
-        assert!(!admits("/api/queue?apikey=s3cret%2B&apikey=wrong", None));
-    }
-
-    #[test]
-    fn the_key_is_not_shown() {
-        assert!(!format!("{:?}", ApiKey::new("s3cret".into())).contains("s3cret"));
-    }
-
     #[test]
     fn the_api_is_a_path_by_whole_components() {
         assert!(is_api("/api") && is_api("/api/") && is_api("/api/nothing"));
         assert!(!is_api("/apix") && !is_api("/") && !is_api("/webdav/api/"));
+    }
+
+    #[test]
+    fn a_scope_opens_routes_by_whole_components_and_nothing_that_is_new() {
+        let get = |scope, path| opens(scope, &Method::GET, path);
+        assert!(get(Scope::Read, "/api/queue/1") && get(Scope::Read, "/api/releases/1"));
+        assert!(!get(Scope::Read, "/api/queues") && !get(Scope::Read, "/api/releases/1/source"));
+        assert!(!get(Scope::Read, "/api/keys") && !get(Scope::Import, "/api/keys"));
+        assert!(!opens(Scope::Read, &Method::DELETE, "/api/queue/1"));
+        assert!(opens(Scope::Import, &Method::DELETE, "/api/queue/1"));
+        for scope in Scope::ALL.into_iter().filter(|scope| *scope != Scope::Admin) {
+            assert!(!get(scope, "/api/tomorrow"), "{scope}");
+        }
     }
 }

@@ -7,6 +7,7 @@ mod files;
 mod health;
 mod import;
 mod importers;
+mod keys;
 mod library;
 mod openapi;
 mod plugins;
@@ -17,12 +18,11 @@ mod stream;
 mod streams;
 mod users;
 
-pub use auth::ApiKey;
 pub(crate) use plugins::{PluginState, PluginView};
 pub(crate) use providers::{attempt, checked};
 pub use public::Public;
 
-use crate::{files::Streams, pools::Pools};
+use crate::{access::Access, files::Streams, pools::Pools};
 use altmount_engine::Engine;
 use axum::{
     Router,
@@ -41,8 +41,8 @@ use tower_http::catch_panic::CatchPanicLayer;
 pub struct Api {
     /// The engine.
     pub engine: Arc<Engine>,
-    /// The key that opens `/api`.
-    pub key: ApiKey,
+    /// The keys that open `/api`.
+    pub access: Access,
     /// The news servers.
     pub pool: Pools,
     /// What is being read.
@@ -51,6 +51,8 @@ pub struct Api {
     pub public: Public,
     /// Held while a news server is tried.
     pub trials: Arc<tokio::sync::Mutex<()>>,
+    /// The way in for files.
+    pub(crate) uploads: crate::upload::Uploads,
     /// The configuration while the server runs.
     pub live: crate::live::Live,
     /// When the server was started.

@@ -1,7 +1,7 @@
 //! The API's description, collected from the handlers.
 
 use super::{
-    Api, envelope::json as answer_json, events, files, health, import, importers, library, plugins,
+    Api, envelope::json as answer_json, events, files, health, import, importers, keys, library, plugins,
     providers, queue, stream, streams, users,
 };
 use axum::routing::{MethodRouter, get};
@@ -24,6 +24,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
         (name = "library", description = "Files, folders and releases"),
         (name = "providers", description = "News servers"),
         (name = "health", description = "How the server is"),
+        (name = "keys", description = "Who may do what"),
         (name = "stream", description = "Files come out"),
         (name = "users", description = "Who may use the page"),
         (name = "description", description = "This description"),
@@ -43,6 +44,8 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(plugins::list))
         .routes(routes!(plugins::reload))
         .routes(routes!(plugins::resume))
+        .routes(routes!(keys::list, keys::create))
+        .routes(routes!(keys::revoke))
         .routes(routes!(library::list))
         .routes(routes!(files::file, files::delete))
         .routes(routes!(files::release))
@@ -88,6 +91,7 @@ pub(super) fn complete(document: openapi::OpenApi) -> Value {
             };
             for (status, text) in [
                 ("401", "The API key is missing or wrong"),
+                ("403", "The API key is right and does not open this"),
                 (
                     "500",
                     "The server failed; its log has the cause, with the id that the answer has",

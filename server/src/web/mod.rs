@@ -6,10 +6,12 @@
 
 mod account;
 mod activity;
+mod add;
 mod assets;
 mod fields;
 mod form;
 mod home;
+mod keys;
 mod library;
 mod limit;
 mod login;
@@ -19,12 +21,14 @@ mod settings;
 mod start;
 mod visitor;
 
-use crate::{files::Streams, http::Public, live::Live, pools::Pools, proxy::Proxies, samples::Samples};
+use crate::{
+    files::Streams, http::Public, live::Live, pools::Pools, proxy::Proxies, samples::Samples, upload::Uploads,
+};
 use altmount_engine::Engine;
 use askama::Template;
 use axum::{
     Router,
-    extract::Request,
+    extract::{DefaultBodyLimit, Request},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{get, post},
@@ -86,6 +90,8 @@ pub struct Parts {
     pub samples: Samples,
     /// The configuration while the server runs.
     pub live: Live,
+    /// The way in for files.
+    pub(crate) uploads: Uploads,
     /// Held while a news server is tried.
     pub trials: Arc<tokio::sync::Mutex<()>>,
 }
@@ -148,6 +154,16 @@ impl Web {
             .route("/login", get(login::form).post(login::log_in))
             .route("/logout", post(login::log_out))
             .route("/setup", get(login::setup_form).post(login::setup))
+            .route(
+                "/queue/upload",
+                // The upload's own bounds count, file by file.
+                post(add::upload).layer(DefaultBodyLimit::disable()),
+            )
+            .route("/queue/pause", post(queue::pause))
+            .route("/queue/resume", post(queue::resume))
+            .route("/queue/{id}/priority", post(queue::priority))
+            .route("/settings/keys", get(keys::keys).post(keys::create))
+            .route("/settings/keys/{id}/revoke", post(keys::revoke))
             .route("/live", get(queue::live))
             .route("/queue", get(queue::queue))
             .route("/queue/{id}/cancel", post(queue::cancel))

@@ -58,6 +58,8 @@ struct JobLine {
     link: Option<String>,
     can_cancel: bool,
     can_retry: bool,
+    /// Its priority, while that matters.
+    priority: Option<i32>,
 }
 
 struct Failure {
@@ -74,6 +76,8 @@ struct QueuePage {
     tabs: Vec<Tab>,
     jobs: Vec<JobLine>,
     notice: Option<(&'static str, String)>,
+    /// Until when the queue is paused, in words; nothing where it is not.
+    paused: Option<String>,
     before: Option<u64>,
     after: Option<u64>,
     extensions: String,
@@ -95,6 +99,12 @@ fn done(word: &str) -> Option<(&'static str, String)> {
         "cancelling" => ("good", "It is being stopped."),
         "retried" => ("good", "It is in the queue again."),
         "added" => ("good", "Added to the queue."),
+        "paused" => (
+            "good",
+            "The queue is paused: nothing new is started, what runs goes on.",
+        ),
+        "resumed" => ("good", "The queue goes on."),
+        "moved" => ("good", "Its priority is changed."),
         "late" => ("warn", "Nothing was done: the job had finished by then."),
         "same" => ("warn", "The same file is in the queue as another job."),
         "gone" => ("warn", "There is no such job any more."),
@@ -125,6 +135,7 @@ fn line(job: Job) -> JobLine {
         why
     });
     let waits = job.state == JobState::Queued;
+    let priority = waits.then_some(job.priority);
     let note = match job.not_before_ms {
         Some(at) if waits => format!("Attempt {} at {} UTC.", job.attempts + 1, when(at)),
         _ if job.cancel_requested && job.state == JobState::Running => "It is being stopped.".to_owned(),
@@ -165,6 +176,7 @@ fn line(job: Job) -> JobLine {
             message: failure.message,
         }),
         note,
+        priority,
         can_cancel: matches!(job.state, JobState::Queued | JobState::Running) && !job.cancel_requested,
         can_retry: matches!(job.state, JobState::Failed | JobState::Cancelled)
             || (waits && job.not_before_ms.is_some()),
@@ -225,6 +237,10 @@ async fn show(
         after: (next < found.total).then_some(next),
         before: (asked.offset > 0).then(|| asked.offset.saturating_sub(PER_PAGE.into())),
         jobs: found.items.into_iter().map(line).collect(),
+        paused: web.engine.imports().paused().map(|pause| match pause.until_ms {
+            Some(until) => format!("The queue is paused until {} UTC.", when(until)),
+            None => "The queue is paused.".to_owned(),
+        }),
         notice: fault.map(|fault| ("bad", fault)).or_else(|| done(&asked.done)),
         extensions: web
             .engine
@@ -279,6 +295,43 @@ pub(super) async fn retry(State(web): State<Web>, Path(id): Path<i64>, posted: P
         Err(error) => return failed(error),
     };
     back(&web, posted.fields.get("view"), word)
+}
+
+/// `POST /queue/pause`.
+pub(super) async fn pause(State(web): State<Web>, posted: Posted) -> Response {
+    match web.engine.imports().pause(None).await {
+        Ok(()) => back(&web, posted.fields.get("view"), "paused"),
+        Err(error) => failed(error),
+    }
+}
+
+/// `POST /queue/resume`.
+pub(super) async fn resume(State(web): State<Web>, posted: Posted) -> Response {
+    match web.engine.imports().resume().await {
+        Ok(()) => back(&web, posted.fields.get("view"), "resumed"),
+        Err(error) => failed(error),
+    }
+}
+
+/// `POST /queue/{id}/priority`.
+pub(super) async fn priority(State(web): State<Web>, Path(id): Path<i64>, posted: Posted) -> Response {
+    let Some(priority) = posted
+        .fields
+        .get("priority")
+        .parse()
+        .ok()
+        .filter(|p| (-100..=100).contains(p))
+    else {
+        return plain(
+            StatusCode::BAD_REQUEST,
+            "A priority is a whole number from -100 to 100.",
+        );
+    };
+    match web.engine.imports().set_priority(JobId(id), priority).await {
+        Ok(true) => back(&web, posted.fields.get("view"), "moved"),
+        Ok(false) => back(&web, posted.fields.get("view"), "late"),
+        Err(error) => failed(error),
+    }
 }
 
 /// `GET /live`: what happens, for the script: `job` where a list is stale, `progress` with figures.

@@ -24,6 +24,7 @@ use serde_json::{Value, json};
 /// The parts of the settings.
 pub(super) const TABS: &[(&str, &str)] = &[
     ("/settings", "Configuration"),
+    ("/settings/keys", "Keys"),
     ("/settings/plugins", "Importers"),
     ("/settings/log", "Log"),
     ("/account", "Account"),

@@ -271,6 +271,11 @@ async fn a_job_that_a_dead_process_ran_is_run_again() {
         priority: 0,
         category: None,
         wanted_importer: None,
+        name: "file".to_owned(),
+        bytes: 0,
+        paused: false,
+        url: None,
+        fetched: true,
     };
     let altmount_store::Submitted::Accepted(queued) = bench.store.submit(new).await.expect("store") else {
         panic!("nobody else has it");

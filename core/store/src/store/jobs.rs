@@ -3,9 +3,10 @@
 use super::{Store, blocking};
 use crate::{
     CancelOutcome, CommitOutcome, Failure, Job, JobFilter, NewJob, NewRelease, Page, Result, RetryOutcome,
-    StoreError, StoreErrorKind, Submitted, commit, now_ms, queue,
+    StoreError, StoreErrorKind, Submitted, commit, now_ms, queue, writer::OpFuture,
 };
 use altmount_model::JobId;
+use sqlx::SqliteConnection;
 use std::{sync::Arc, time::Duration};
 use tokio::sync::oneshot;
 
@@ -15,6 +16,18 @@ impl Store {
     /// # Errors
     /// [`StoreErrorKind::NotFound`] where its blob was never put, [`StoreErrorKind::Invalid`] for the root as its destination.
     pub async fn submit(&self, new: NewJob) -> Result<Submitted> {
+        self.with_blob(new, |conn, new| {
+            Box::pin(async move { queue::submit(conn, new, now_ms()).await })
+        })
+        .await
+    }
+
+    /// Runs `work` where the blob of `new` is there, and stays there until it is done.
+    pub(super) async fn with_blob<T, F>(&self, new: NewJob, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(&'c mut SqliteConnection, NewJob) -> OpFuture<'c, T> + Send + 'static,
+    {
         // Travels with the operation, so that it holds even where the caller gives up waiting.
         let guard = Arc::clone(&self.0.sweep).read_owned().await;
         let (blobs, blob) = (Arc::clone(&self.0.blobs), new.blob.clone());
@@ -28,7 +41,7 @@ impl Store {
             .writer
             .write(move |conn| {
                 Box::pin(async move {
-                    let answer = queue::submit(conn, new, now_ms()).await;
+                    let answer = work(conn, new).await;
                     drop(guard);
                     answer
                 })
@@ -39,7 +52,8 @@ impl Store {
     /// Takes the next job that is due at `now` (ms since 1970) for `owner` until `now + lease`: the highest priority first,
     /// then those that the server never died with, then the oldest. A running job whose lease ran out is due too.
     ///
-    /// An owner is one worker: two that share a name share their leases.
+    /// An owner is one worker: two that share a name share their leases. Jobs that are held back stay where they are, as do
+    /// those below the priority that [`Self::hold_below`] set.
     ///
     /// # Errors
     /// [`StoreErrorKind::Io`].

@@ -27,6 +27,11 @@ async fn a_job_comes_back_as_it_was_submitted() {
         priority: -7,
         category: Some("tv".to_owned()),
         wanted_importer: Some("nzb".to_owned()),
+        name: "file".to_owned(),
+        bytes: 0,
+        paused: false,
+        url: None,
+        fetched: true,
         ..f.job("key", "a/b")
     };
     let job = accepted(f.store.submit(new.clone()).await.expect("submits"));

@@ -156,6 +156,11 @@ pub(crate) fn new_job(blob: &BlobId, source: &str, destination: &str) -> NewJob 
         priority: 0,
         category: None,
         wanted_importer: None,
+        name: "file".to_owned(),
+        bytes: 0,
+        paused: false,
+        url: None,
+        fetched: true,
     }
 }
 

@@ -1,0 +1,311 @@
+//! The SQL of the queue and its history as a download client has them. Everything runs on the writer's connection, inside its
+//! savepoint, unless it says otherwise.
+
+use crate::{
+    HistoryFilter, Job, JobState, NewJob, Page, Passwords, Result, Usage, destination,
+    queue::{self, from_json, job_of, to_json},
+    to_i64,
+};
+use altmount_model::{JobId, VPath};
+use sqlx::{AssertSqlSafe, QueryBuilder, Row, Sqlite, SqliteConnection};
+
+/// Longest text that is searched for, in bytes.
+const MAX_SEARCH: usize = 256;
+
+/// Runs on a reader, in a transaction so that the total fits the items.
+pub(crate) async fn active(conn: &mut SqliteConnection, limit: u32) -> Result<Page<Job>> {
+    let rows = sqlx::query(queue::ACTIVE)
+        .bind(limit)
+        .fetch_all(&mut *conn)
+        .await?;
+    let total: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM jobs INDEXED BY jobs_state WHERE state IN (0, 1)")
+            .fetch_one(conn)
+            .await?;
+    Ok(Page {
+        items: rows.iter().map(job_of).collect::<Result<_>>()?,
+        total: total.cast_unsigned(),
+    })
+}
+
+/// Adds the filter's conditions.
+fn filtered(query: &mut QueryBuilder<Sqlite>, filter: &HistoryFilter) -> Result<()> {
+    // Written out, as the partial indexes are for these words.
+    query.push(" WHERE state IN (2, 3) AND archived = ");
+    query.push(if filter.archived { "1" } else { "0" });
+    if filter.no_failed {
+        query.push(" AND state <> 3");
+    }
+    if filter.no_completed {
+        query.push(" AND state <> 2");
+    }
+    match filter.categories.as_slice() {
+        [] => {}
+        [None] => {
+            query.push(" AND category IS NULL");
+        }
+        [Some(one)] => {
+            query.push(" AND category = ").push_bind(one.clone());
+        }
+        several => {
+            let named: Vec<&String> = several.iter().flatten().collect();
+            query.push(" AND (category IN (SELECT value FROM json_each(");
+            query.push_bind(to_json(&named, "a list of categories")?);
+            query.push("))");
+            if several.contains(&None) {
+                query.push(" OR category IS NULL");
+            }
+            query.push(")");
+        }
+    }
+    if let Some(text) = filter.search.as_deref().filter(|text| !text.is_empty()) {
+        let mut pattern = "%".to_owned();
+        for c in text.chars().take(MAX_SEARCH) {
+            if matches!(c, '%' | '_' | '\\') {
+                pattern.push('\\');
+            }
+            pattern.push(c);
+        }
+        pattern.push('%');
+        query
+            .push(" AND name LIKE ")
+            .push_bind(pattern)
+            .push(" ESCAPE '\\'");
+    }
+    if !filter.nzo_ids.is_empty() {
+        query.push(" AND nzo_id IN (SELECT value FROM json_each(");
+        query.push_bind(to_json(&filter.nzo_ids, "a list of jobs")?);
+        query.push("))");
+    }
+    Ok(())
+}
+
+/// What is completed and not to be found yet.
+const MOVING: &str = "state = 2 AND storage IS NULL";
+
+/// Runs on a reader, in a transaction so that the parts fit. Four statements, whatever there is.
+pub(crate) async fn history(
+    conn: &mut SqliteConnection,
+    filter: &HistoryFilter,
+    limit: u32,
+) -> Result<Page<Job>> {
+    let offset = i64::try_from(filter.offset).unwrap_or(i64::MAX);
+    let mut count = QueryBuilder::new("SELECT count(*) FROM jobs");
+    filtered(&mut count, filter)?;
+    let total: i64 = count.build_query_scalar().fetch_one(&mut *conn).await?;
+    let mut count = QueryBuilder::new("SELECT count(*) FROM jobs");
+    filtered(&mut count, filter)?;
+    count.push(" AND ").push(MOVING);
+    let moving: i64 = count.build_query_scalar().fetch_one(&mut *conn).await?;
+    let mut items = Vec::new();
+    let part = |condition: &'static str, limit: i64, offset: i64| -> Result<QueryBuilder<Sqlite>> {
+        let mut query = QueryBuilder::new(queue::SELECT);
+        filtered(&mut query, filter)?;
+        query.push(condition).push(MOVING).push(")");
+        query
+            .push(" ORDER BY finished_ms DESC, id DESC LIMIT ")
+            .push_bind(limit);
+        query.push(" OFFSET ").push_bind(offset);
+        Ok(query)
+    };
+    let first = part(" AND (", limit.into(), offset)?
+        .build()
+        .fetch_all(&mut *conn)
+        .await?;
+    for row in &first {
+        items.push(job_of(row)?);
+    }
+    let rest = i64::from(limit) - items.len() as i64;
+    let skip = offset.saturating_sub(moving).max(0);
+    let others = part(" AND NOT (", rest, skip)?.build().fetch_all(conn).await?;
+    for row in &others {
+        items.push(job_of(row)?);
+    }
+    Ok(Page {
+        items,
+        total: total.cast_unsigned(),
+    })
+}
+
+fn ids_json(ids: &[JobId]) -> Result<String> {
+    let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
+    to_json(&ids, "a list of jobs")
+}
+
+/// Runs a statement over a list of ids (`?1`) that answers those that it changed.
+async fn changed(conn: &mut SqliteConnection, sql: &'static str, ids: &[JobId]) -> Result<Vec<JobId>> {
+    let changed: Vec<i64> = sqlx::query_scalar(AssertSqlSafe(sql))
+        .bind(ids_json(ids)?)
+        .fetch_all(conn)
+        .await?;
+    Ok(changed.into_iter().map(JobId).collect())
+}
+
+pub(crate) async fn archive(conn: &mut SqliteConnection, ids: &[JobId]) -> Result<Vec<JobId>> {
+    let sql = "UPDATE jobs SET archived = 1 WHERE id IN (SELECT value FROM json_each(?1)) AND state >= 2 RETURNING id";
+    changed(conn, sql, ids).await
+}
+
+pub(crate) async fn forget(conn: &mut SqliteConnection, ids: &[JobId]) -> Result<Vec<JobId>> {
+    let sql = "DELETE FROM jobs WHERE id IN (SELECT value FROM json_each(?1)) AND state >= 2 RETURNING id";
+    changed(conn, sql, ids).await
+}
+
+pub(crate) async fn set_paused(
+    conn: &mut SqliteConnection,
+    ids: &[JobId],
+    paused: bool,
+) -> Result<Vec<JobId>> {
+    let sql = if paused {
+        "UPDATE jobs SET paused = 1 WHERE id IN (SELECT value FROM json_each(?1)) AND state IN (0, 1) RETURNING id"
+    } else {
+        "UPDATE jobs SET paused = 0 WHERE id IN (SELECT value FROM json_each(?1)) AND state IN (0, 1) RETURNING id"
+    };
+    changed(conn, sql, ids).await
+}
+
+pub(crate) async fn reorder(conn: &mut SqliteConnection, ids: &[JobId]) -> Result<()> {
+    let rows: Vec<(i64, i64)> = sqlx::query_as(
+        "SELECT id, position FROM jobs WHERE id IN (SELECT value FROM json_each(?1)) AND state = 0",
+    )
+    .bind(ids_json(ids)?)
+    .fetch_all(&mut *conn)
+    .await?;
+    let mut places: Vec<i64> = rows.iter().map(|(_, position)| *position).collect();
+    places.sort_unstable();
+    let queued = ids.iter().filter(|id| rows.iter().any(|(row, _)| *row == id.0));
+    let moves: Vec<(i64, i64)> = queued.map(|id| id.0).zip(places).collect();
+    sqlx::query(
+        "UPDATE jobs SET position = m.place FROM (SELECT json_extract(value, '$[0]') AS id, \
+         json_extract(value, '$[1]') AS place FROM json_each(?1)) AS m WHERE jobs.id = m.id",
+    )
+    .bind(to_json(&moves, "a list of places")?)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+pub(crate) async fn relabel(
+    conn: &mut SqliteConnection,
+    id: JobId,
+    name: &str,
+    category: Option<&str>,
+    folder: &VPath,
+) -> Result<Option<Job>> {
+    let Some(job) = queue::job(conn, id)
+        .await?
+        .filter(|job| job.state == JobState::Queued)
+    else {
+        return Ok(None);
+    };
+    let place = destination::allocate(conn, folder, &job.source_key, Some(id)).await?;
+    sqlx::query("UPDATE jobs SET name = ?2, category = ?3, wanted = ?4, destination = ?5 WHERE id = ?1")
+        .bind(id.0)
+        .bind(name)
+        .bind(category)
+        .bind(folder.as_str())
+        .bind(place.as_str())
+        .execute(&mut *conn)
+        .await?;
+    queue::job(conn, id).await
+}
+
+fn joined(first: Vec<String>, more: &Passwords) -> Vec<String> {
+    let mut all: Vec<String> = Vec::new();
+    for password in first.into_iter().chain(more.as_slice().iter().cloned()) {
+        if !password.is_empty() && !all.contains(&password) {
+            all.push(password);
+        }
+    }
+    all
+}
+
+pub(crate) async fn add_passwords(
+    conn: &mut SqliteConnection,
+    id: JobId,
+    passwords: Vec<String>,
+) -> Result<bool> {
+    let stored: Option<String> = sqlx::query_scalar("SELECT passwords FROM jobs WHERE id = ?1")
+        .bind(id.0)
+        .fetch_optional(&mut *conn)
+        .await?;
+    let Some(stored) = stored else { return Ok(false) };
+    let stored = Passwords::from(from_json::<Vec<String>>(&stored, "a job's passwords")?);
+    sqlx::query("UPDATE jobs SET passwords = ?2 WHERE id = ?1")
+        .bind(id.0)
+        .bind(to_json(&joined(passwords, &stored), "a job's passwords")?)
+        .execute(conn)
+        .await?;
+    Ok(true)
+}
+
+pub(crate) async fn fetched(
+    conn: &mut SqliteConnection,
+    id: JobId,
+    owner: &str,
+    new: NewJob,
+) -> Result<Option<Job>> {
+    let row = sqlx::query(
+        "SELECT source_key FROM jobs WHERE id = ?1 AND state = 1 AND lease_owner = ?2 AND fetched = 0",
+    )
+    .bind(id.0)
+    .bind(owner)
+    .fetch_optional(&mut *conn)
+    .await?;
+    let Some(row) = row else { return Ok(None) };
+    let source_key: String = row.try_get("source_key")?;
+    let place = destination::allocate(conn, &new.destination, &source_key, Some(id)).await?;
+    sqlx::query(
+        "UPDATE jobs SET fetched = 1, file_name = ?2, name = ?3, size = ?4, blob = ?5, bytes = ?6, wanted = ?7, \
+         destination = ?8, passwords = ?9, category = ?10 WHERE id = ?1",
+    )
+    .bind(id.0)
+    .bind(&new.file_name)
+    .bind(&new.name)
+    .bind(to_i64(new.size, "a file size")?)
+    .bind(new.blob.as_str())
+    .bind(to_i64(new.bytes, "a release's size")?)
+    .bind(new.destination.as_str())
+    .bind(place.as_str())
+    .bind(to_json(&new.passwords.as_slice(), "a job's passwords")?)
+    .bind(&new.category)
+    .execute(&mut *conn)
+    .await?;
+    queue::job(conn, id).await
+}
+
+pub(crate) async fn add_usage(conn: &mut SqliteConnection, usage: &[Usage]) -> Result<()> {
+    for one in usage {
+        sqlx::query(
+            "INSERT INTO usage (day, provider, bytes, tried, found) VALUES (?1, ?2, ?3, ?4, ?5) \
+             ON CONFLICT (day, provider) DO UPDATE SET bytes = bytes + excluded.bytes, tried = tried + excluded.tried, \
+             found = found + excluded.found",
+        )
+        .bind(&one.day)
+        .bind(&one.provider)
+        .bind(to_i64(one.bytes, "a number of bytes")?)
+        .bind(to_i64(one.tried, "a number of articles")?)
+        .bind(to_i64(one.found, "a number of articles")?)
+        .execute(&mut *conn)
+        .await?;
+    }
+    Ok(())
+}
+
+/// Runs on a reader.
+pub(crate) async fn usage(conn: &mut SqliteConnection) -> Result<Vec<Usage>> {
+    let rows: Vec<(String, String, i64, i64, i64)> =
+        sqlx::query_as("SELECT day, provider, bytes, tried, found FROM usage ORDER BY day, provider")
+            .fetch_all(conn)
+            .await?;
+    let usage = rows
+        .into_iter()
+        .map(|(day, provider, bytes, tried, found)| Usage {
+            day,
+            provider,
+            bytes: bytes.cast_unsigned(),
+            tried: tried.cast_unsigned(),
+            found: found.cast_unsigned(),
+        });
+    Ok(usage.collect())
+}
