@@ -7,6 +7,7 @@ use crate::{
     files::Streams,
     http::{Api, Limits, Public, service},
     live::Live,
+    metrics::Metrics,
     net,
     plugins::Reread,
     pools::Pools,
@@ -154,6 +155,7 @@ impl App {
             }
         };
         let stopping = CancellationToken::new();
+        let started = Instant::now();
         let live = Live::new(&core.engine, core.pool.clone(), reread, data.path(), &settings);
         let samples = Samples::start(core.pool.clone(), stopping.clone());
         crate::live::keep_trash_short(Arc::clone(&core.engine), settings.trash, stopping.clone());
@@ -165,9 +167,12 @@ impl App {
             streams: streams.clone(),
             public: Public::new(&base, settings.webdav.as_ref().map(|_| webdav::PREFIX)),
             trials: Arc::default(),
+            store: core.store.clone(),
+            backups: Arc::default(),
+            metrics: Metrics::new(&core.engine, core.pool.clone(), streams.clone(), started),
             uploads: Uploads::new(settings.engine.max_source_bytes),
             live: live.clone(),
-            started: Instant::now(),
+            started,
             limits: Limits {
                 max_body: settings.server.max_body,
                 receive_timeout: settings.server.receive_timeout,

@@ -9,6 +9,7 @@
 pub mod access;
 pub mod advice;
 pub mod app;
+pub mod backup;
 pub mod cli;
 pub mod config;
 pub mod data;
@@ -18,6 +19,7 @@ pub mod fuse;
 pub mod http;
 pub mod live;
 pub mod logs;
+pub mod metrics;
 pub mod net;
 pub mod plugins;
 pub mod pools;

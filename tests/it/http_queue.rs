@@ -273,26 +273,51 @@ async fn the_description_is_complete() {
     }
     let expected = [
         "delete /api/files/{id}",
+        "delete /api/keys/{id}",
         "delete /api/queue/{id}",
+        "delete /api/sessions/{id}",
+        "delete /api/trash/{id}",
+        "delete /api/users/{id}",
         "get /api/files/{id}",
         "get /api/health/summary",
         "get /api/importers",
+        "get /api/keys",
         "get /api/library",
+        "get /api/log",
         "get /api/openapi.json",
         "get /api/plugins",
         "get /api/providers",
         "get /api/queue",
         "get /api/queue/events",
+        "get /api/queue/paused",
         "get /api/queue/{id}",
         "get /api/releases/{id}",
         "get /api/releases/{id}/source",
+        "get /api/sessions",
+        "get /api/settings",
         "get /api/stream/{file_id}",
         "get /api/streams",
+        "get /api/support",
+        "get /api/trash",
+        "get /api/users",
+        "post /api/backup",
+        "post /api/files/{id}/trash",
         "post /api/import/file",
+        "post /api/import/upload",
+        "post /api/import/url",
+        "post /api/keys",
         "post /api/plugins/reload",
         "post /api/plugins/{id}/resume",
         "post /api/providers/test",
         "post /api/queue/{id}/retry",
+        "post /api/settings/reload",
+        "post /api/trash/{id}/restore",
+        "post /api/users",
+        "put /api/log",
+        "put /api/queue/paused",
+        "put /api/queue/{id}/priority",
+        "put /api/settings",
+        "put /api/users/{id}/password",
     ];
     assert_eq!(
         operations.iter().map(String::as_str).collect::<Vec<_>>(),
@@ -316,6 +341,6 @@ async fn health_needs_no_key() {
     }
     let page = Request::get("/").body(Body::empty()).expect("a request");
     let page = crate::harness::read(server.raw(page).await).await;
-    assert_eq!(page.status, 200);
-    assert!(page.text().contains("/webdav") && !page.text().contains(KEY));
+    assert_eq!((page.status.as_u16(), page.header("location")), (303, "/setup"));
+    assert!(!page.text().contains(KEY));
 }

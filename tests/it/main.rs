@@ -1,5 +1,6 @@
 //! The workspace's one integration binary: a file per subject.
 
+mod backup;
 mod config;
 mod demo;
 mod deps;
@@ -15,4 +16,5 @@ mod mount;
 mod plugins;
 mod shutdown;
 mod web_login;
+mod web_pages;
 mod webdav;

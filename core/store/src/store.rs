@@ -1,5 +1,6 @@
 //! What callers see: one handle, whose methods hand work to the writer, to a reader or to a blocking thread.
 
+mod backup;
 mod browse;
 mod downloads;
 mod jobs;

@@ -1,5 +1,6 @@
 //! The command line.
 
+mod backup;
 mod client;
 mod config;
 mod demo;
@@ -7,6 +8,7 @@ mod import;
 mod inspect;
 mod key;
 mod mount;
+mod place;
 mod plugin;
 mod serve;
 mod user;
@@ -66,6 +68,10 @@ enum Command {
     /// The API key.
     #[command(subcommand)]
     Key(key::Command),
+    /// Writes everything that a new server needs to be this one into a file, while the server runs or not.
+    Backup(backup::Arguments),
+    /// Restores a backup into a data directory that holds no library.
+    Restore(backup::Arguments),
     /// The people who may use the page.
     #[command(subcommand)]
     User(user::Command),
@@ -90,6 +96,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Inspect(arguments) => inspect::run(&global, &arguments),
         Command::Config(command) => config::run(&global, &command),
         Command::Key(command) => key::run(&global, &command),
+        Command::Backup(arguments) => backup::run(&global, &arguments),
+        Command::Restore(arguments) => backup::restore(&global, &arguments),
         Command::User(command) => user::run(&global, &command),
         Command::Plugin(command) => plugin::run(&global, &command),
     };

@@ -1,6 +1,7 @@
 //! The HTTP API: one file per subject, thin handlers over the engine.
 
 mod auth;
+mod backup;
 mod envelope;
 mod events;
 mod files;
@@ -9,13 +10,16 @@ mod import;
 mod importers;
 mod keys;
 mod library;
+mod log;
 mod openapi;
 mod plugins;
 mod providers;
 mod public;
 mod queue;
+mod settings;
 mod stream;
 mod streams;
+mod trash;
 mod users;
 
 pub(crate) use plugins::{PluginState, PluginView};
@@ -51,6 +55,12 @@ pub struct Api {
     pub public: Public,
     /// Held while a news server is tried.
     pub trials: Arc<tokio::sync::Mutex<()>>,
+    /// The store, for backups of it.
+    pub store: altmount_store::Store,
+    /// Held while a backup is made.
+    pub backups: Arc<tokio::sync::Mutex<()>>,
+    /// What Prometheus is told.
+    pub metrics: crate::metrics::Metrics,
     /// The way in for files.
     pub(crate) uploads: crate::upload::Uploads,
     /// The configuration while the server runs.
@@ -79,6 +89,7 @@ fn routes(api: &Api) -> Router {
     router
         .route("/api/openapi.json", openapi::handler(&document))
         .merge(health::routes())
+        .route("/metrics", axum::routing::get(health::metrics))
         .with_state(api.clone())
 }
 
