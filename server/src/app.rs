@@ -6,9 +6,11 @@ use crate::{
     data::DataDir,
     files::Streams,
     http::{Api, Limits, Public, service},
+    links::LinkKey,
     live::Live,
     metrics::Metrics,
     net,
+    outputs::Outputs,
     plugins::Reread,
     pools::Pools,
     samples::Samples,
@@ -146,6 +148,7 @@ impl App {
             Some(Some(password)) => Some(password),
             Some(None) => Some(data.make_webdav_password()?),
         };
+        let links = LinkKey::new(data.make_link_key()?);
         let core = Core::start(&settings, data.path()).await?;
         let mount = match mount(&core.engine, &settings.mount).await {
             Ok(mount) => mount,
@@ -154,6 +157,8 @@ impl App {
                 return Err(error);
             }
         };
+        let outputs = Outputs::new(&core.engine, settings.outputs.clone(), links);
+        core.engine.publish_with(Arc::clone(&outputs) as _);
         let stopping = CancellationToken::new();
         let started = Instant::now();
         let live = Live::new(&core.engine, core.pool.clone(), reread, data.path(), &settings);
@@ -165,6 +170,7 @@ impl App {
             access: Access::new(secret.clone(), core.engine.keys()),
             pool: core.pool.clone(),
             streams: streams.clone(),
+            outputs,
             public: Public::new(&base, settings.webdav.as_ref().map(|_| webdav::PREFIX)),
             trials: Arc::default(),
             store: core.store.clone(),

@@ -85,6 +85,11 @@ impl DataDir {
         Ok(())
     }
 
+    /// The file with the key that links are signed with.
+    pub fn link_key_file(&self) -> PathBuf {
+        self.0.join("links.key")
+    }
+
     /// The API key, where there is one.
     ///
     /// # Errors
@@ -107,6 +112,14 @@ impl DataDir {
     /// Where its file cannot be read or written.
     pub fn make_webdav_password(&self) -> Result<SecretString> {
         self.secret(&self.password_file(), || random(24))
+    }
+
+    /// The key that links are signed with, made where there is none. Where its file is deleted, no link of before opens anything.
+    ///
+    /// # Errors
+    /// Where its file cannot be read or written.
+    pub fn make_link_key(&self) -> Result<SecretString> {
+        self.secret(&self.link_key_file(), || random(43))
     }
 
     /// Replaces the API key.

@@ -17,10 +17,12 @@ pub mod files;
 #[cfg(all(target_os = "linux", feature = "fuse"))]
 pub mod fuse;
 pub mod http;
+pub mod links;
 pub mod live;
 pub mod logs;
 pub mod metrics;
 pub mod net;
+pub mod outputs;
 pub mod plugins;
 pub mod pools;
 pub mod proxy;

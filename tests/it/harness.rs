@@ -23,6 +23,7 @@ pub(crate) struct Server {
     pub(crate) app: App,
     pub(crate) newsd: Newsd,
     pub(crate) folder: tempfile::TempDir,
+    settings: Settings,
 }
 
 /// An answer, read to its end.
@@ -80,6 +81,11 @@ impl Server {
     }
 
     pub(crate) async fn with(change: impl FnOnce(&mut Config)) -> Self {
+        Self::in_folder(|config, _| change(config)).await
+    }
+
+    /// With a configuration that names folders of the test's own.
+    pub(crate) async fn in_folder(change: impl FnOnce(&mut Config, &Path)) -> Self {
         let newsd = Newsd::builder().start().await.expect("newsd starts");
         let folder = tempfile::tempdir().expect("a folder");
         std::fs::create_dir(folder.path().join("in")).expect("made");
@@ -96,11 +102,36 @@ impl Server {
         };
         config.webdav.password = Some(PASSWORD.into());
         config.import.max_attempts = 1;
-        change(&mut config);
+        change(&mut config, folder.path());
         let settings: Settings = config.resolve().expect("a valid configuration");
         let data = data(folder.path());
-        let app = App::start(settings, &data).await.expect("the server starts");
-        Self { app, newsd, folder }
+        let app = App::start(settings.clone(), &data)
+            .await
+            .expect("the server starts");
+        Self {
+            app,
+            newsd,
+            folder,
+            settings,
+        }
+    }
+
+    /// The same server after an orderly end and a new start.
+    pub(crate) async fn restarted(self) -> Self {
+        let Self {
+            app,
+            newsd,
+            folder,
+            settings,
+        } = self;
+        app.shutdown().await;
+        let app = App::start(settings.clone(), &data(folder.path())).await;
+        Self {
+            app: app.expect("the server starts again"),
+            newsd,
+            folder,
+            settings,
+        }
     }
 
     pub(crate) fn router(&self) -> Router {

@@ -43,6 +43,10 @@ async fn a_completed_and_a_failed_job_as_they_are_shown() {
     server.import(&server.post(&good)).await;
     let bad = server.submit(&server.post(&gone("gone"))).await;
     assert_eq!(server.wait(bad).await.state, JobState::Failed);
+    // A moment after its end it is where other programs look for it.
+    while server.get("/api/queue/1").await.json()["data"]["storage"].is_null() {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
     for (name, id) in [("completed_job", 1), ("failed_job", 2)] {
         let mut body = server.get(&format!("/api/queue/{id}")).await.json();
         server.plain(&mut body);
@@ -273,12 +277,15 @@ async fn the_description_is_complete() {
     }
     let expected = [
         "delete /api/files/{id}",
+        "delete /api/files/{id}/link",
         "delete /api/keys/{id}",
         "delete /api/queue/{id}",
+        "delete /api/releases/{id}/links",
         "delete /api/sessions/{id}",
         "delete /api/trash/{id}",
         "delete /api/users/{id}",
         "get /api/files/{id}",
+        "get /api/files/{id}/link",
         "get /api/health/summary",
         "get /api/importers",
         "get /api/keys",
@@ -306,6 +313,7 @@ async fn the_description_is_complete() {
         "post /api/import/upload",
         "post /api/import/url",
         "post /api/keys",
+        "post /api/outputs/rebuild",
         "post /api/plugins/reload",
         "post /api/plugins/{id}/resume",
         "post /api/providers/test",

@@ -13,6 +13,8 @@ mod http_stream;
 mod kills;
 #[cfg(target_os = "linux")]
 mod mount;
+#[cfg(unix)]
+mod outputs;
 mod plugins;
 mod shutdown;
 mod web_login;

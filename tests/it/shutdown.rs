@@ -44,7 +44,9 @@ async fn the_end_waits_for_no_listener_and_no_held_import() {
     let id = server
         .submit(&server.post(&Release::single("movie", 1, 30_000)))
         .await;
-    let Server { app, newsd, folder } = server;
+    let Server {
+        app, newsd, folder, ..
+    } = server;
     newsd
         .wait_until(|counts| counts.get(altmount_newsd::Command::Body) > 0)
         .await;
@@ -113,7 +115,9 @@ async fn a_stream_that_breaks_off_is_seen_by_the_client() {
         .id()
         .to_owned();
     server.newsd.remove(&last);
-    let Server { app, newsd, folder } = server;
+    let Server {
+        app, newsd, folder, ..
+    } = server;
     let listener = listen().await;
     let address = listener.local_addr().expect("an address");
     let stop = CancellationToken::new();

@@ -7,6 +7,7 @@ use altmount_store::{
 };
 use bytes::Bytes;
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 use std::{collections::BTreeMap, time::Duration};
 
 /// What is known of a file beside its entry.
@@ -165,6 +166,29 @@ impl Library {
             Err(error) if error.kind() == StoreErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// What makes two releases the same articles, whatever they are called and whoever listed them: a hash over their
+    /// message-ids, in no order. That of a release without articles is its own.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn fingerprint(&self, release: ReleaseId) -> Result<String> {
+        let mut ids: Vec<[u8; 32]> = Vec::new();
+        for no in self.shared.store.arrs().tables(release).await? {
+            if let Some(table) = self.shared.store.table(release, no).await? {
+                ids.extend((0..table.count()).filter_map(|at| table.id(at)).map(|id| {
+                    let digest: [u8; 32] = Sha256::digest(id.as_bytes()).into();
+                    digest
+                }));
+            }
+        }
+        if ids.is_empty() {
+            return Ok(format!("release-{release}"));
+        }
+        ids.sort_unstable();
+        ids.dedup();
+        Ok(hex::encode(Sha256::digest(ids.concat())))
     }
 
     /// Deletes the entry of an id, with all below it.

@@ -1,10 +1,11 @@
 use crate::{
     EngineConfig, ImportService, Keys, Library, Registry, Users,
     events::{Event, Events},
+    publish::{Publisher, Publishing},
     shared::Shared,
     worker::{Worker, WorkerStatus},
 };
-use altmount_store::{Result, Store};
+use altmount_store::{Arrs, Outputs, Result, Store};
 use altmount_vfs::{Vfs, VfsStats};
 use std::{
     collections::HashMap,
@@ -67,6 +68,7 @@ impl Engine {
             registry: std::sync::RwLock::new(Arc::new(registry)),
             events: Arc::new(Events::new(config.event_capacity)),
             wake: Notify::new(),
+            publish: Notify::new(),
             announce: RwLock::new(()),
             claims: RwLock::new(()),
             running: Mutex::new(HashMap::new()),
@@ -112,6 +114,22 @@ impl Engine {
     pub async fn shutdown(&self, deadline: Duration) -> bool {
         self.imports.shared.shutdown.cancel();
         tokio::time::timeout(deadline, self.tasks.wait()).await.is_ok()
+    }
+
+    /// Gives completed releases to `publisher`, those of earlier runs that were not published among them. To be called once.
+    pub fn publish_with(&self, publisher: Arc<dyn Publisher>) {
+        let shared = Arc::clone(&self.imports.shared);
+        self.tasks.spawn(Publishing { shared, publisher }.run());
+    }
+
+    /// What was made outside of the library, and signed links.
+    pub fn outputs(&self) -> Outputs {
+        self.imports.shared.store.outputs()
+    }
+
+    /// What is known of the *arr applications around.
+    pub fn arrs(&self) -> Arrs {
+        self.imports.shared.store.arrs()
     }
 
     /// The queue.

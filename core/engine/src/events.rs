@@ -36,6 +36,13 @@ pub enum Event {
         /// How much there is.
         total: u64,
     },
+    /// A completed job's release is where other programs find it.
+    Published {
+        /// The job.
+        id: JobId,
+        /// Where, as this machine sees it.
+        storage: String,
+    },
     /// The library changed.
     Library {
         /// How.

@@ -205,6 +205,8 @@ impl Library {
     }
 
     pub(crate) fn changed(&self, change: LibraryChange, path: &VPath, from: Option<&VPath>) {
+        // What was made for deleted files is to go, too.
+        self.shared.publish.notify_one();
         self.shared.publish(Event::Library {
             change,
             path: path.clone(),

@@ -327,6 +327,7 @@ impl Worker {
         match shared.store.commit(job.id, &self.owner, release).await {
             Ok(CommitOutcome::Committed(_)) => {
                 shared.publish(Event::job(job, JobState::Completed, None));
+                shared.publish.notify_one();
                 shared.publish(Event::Library {
                     change: LibraryChange::Added,
                     path: job.destination.clone(),

@@ -210,6 +210,10 @@ pub struct Job {
     pub url: Option<String>,
     /// See [`NewJob::fetched`].
     pub fetched: bool,
+    /// How often it was tried in vain to put its release where other programs find it.
+    pub publish_attempts: u32,
+    /// Why that failed; it is tried again.
+    pub publish_error: Option<String>,
 }
 
 /// What became of a submission.

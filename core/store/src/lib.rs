@@ -15,6 +15,7 @@
 //! those of a dead process.
 #![warn(missing_docs)]
 
+mod arr;
 mod blobs;
 mod commit;
 mod destination;
@@ -24,6 +25,7 @@ mod error;
 mod job;
 mod library;
 mod open;
+mod output;
 mod pack;
 #[cfg(test)]
 mod plans;
@@ -33,6 +35,7 @@ mod replace;
 mod store;
 mod writer;
 
+pub use arr::{ArrFile, ArrWork, ReplaceLimits, ReplaceVerdict};
 pub use blobs::BlobId;
 pub use entry::{
     CommitOutcome, DeleteOutcome, Entry, MakeDirOutcome, NewFile, NewRelease, Release, RenameOutcome,
@@ -42,7 +45,8 @@ pub use error::{Result, StoreError, StoreErrorKind};
 pub use job::{
     CancelOutcome, Failure, Job, JobFilter, JobState, NewJob, Page, Passwords, RetryOutcome, Submitted,
 };
-pub use store::{HistoryFilter, Key, ROOT, Scope, Session, Store, Usage, User};
+pub use output::{Output, OutputKind, ReleaseFile};
+pub use store::{Arrs, HistoryFilter, Key, Outputs, ROOT, Scope, Session, Store, Usage, User};
 
 /// The time now, in milliseconds since 1970.
 pub fn now_ms() -> i64 {

@@ -21,6 +21,7 @@ const LOG_BOUND: &str = "8192";
 fn migrations() -> Vec<Migration> {
     let numbered = [
         (1, "initial", include_str!("../migrations/0001_initial.sql")),
+        (3, "outputs", include_str!("../migrations/0003_outputs.sql")),
         (
             2,
             "download client",
@@ -33,6 +34,7 @@ fn migrations() -> Vec<Migration> {
             include_str!("../migrations/0005_job_missing_bytes.sql"),
         ),
         (8, "trash", include_str!("../migrations/0008_trash.sql")),
+        (7, "arr", include_str!("../migrations/0007_arr.sql")),
     ];
     numbered
         .into_iter()

@@ -18,7 +18,8 @@ macro_rules! columns {
         "id, state, source_path, source_key, file_name, size, blob, destination, delete_source, passwords, priority, \
          category, wanted_importer, importer, attempts, crashes, not_before_ms, cancel_requested, failure_kind, \
          failure_message, failure_details, release_id, created_ms, started_ms, finished_ms, progress_done, \
-         progress_total, missing_bytes, nzo_id, name, bytes, storage, archived, paused, url, fetched"
+         progress_total, missing_bytes, nzo_id, name, bytes, storage, archived, paused, url, fetched, \
+         publish_attempts, publish_error"
     };
 }
 
@@ -128,6 +129,8 @@ pub(crate) fn job_of(row: &SqliteRow) -> Result<Job> {
         paused: row.try_get("paused")?,
         url: row.try_get("url")?,
         fetched: row.try_get("fetched")?,
+        publish_attempts: row.try_get("publish_attempts")?,
+        publish_error: row.try_get("publish_error")?,
     })
 }
 

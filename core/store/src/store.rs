@@ -1,16 +1,21 @@
 //! What callers see: one handle, whose methods hand work to the writer, to a reader or to a blocking thread.
 
+mod arr;
 mod backup;
 mod browse;
 mod downloads;
 mod jobs;
 mod keys;
+mod outputs;
 mod trash;
 mod tree;
 mod users;
 
 pub use downloads::{HistoryFilter, Usage};
 pub use keys::{Key, Scope};
+
+pub use arr::Arrs;
+pub use outputs::Outputs;
 
 use crate::{BlobId, Result, StoreError, StoreErrorKind, blobs::Blobs, library, open, queue, writer::Writer};
 use altmount_model::FileId;

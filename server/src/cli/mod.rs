@@ -8,6 +8,7 @@ mod import;
 mod inspect;
 mod key;
 mod mount;
+mod outputs;
 mod place;
 mod plugin;
 mod serve;
@@ -72,6 +73,9 @@ enum Command {
     Backup(backup::Arguments),
     /// Restores a backup into a data directory that holds no library.
     Restore(backup::Arguments),
+    /// Links, `.strm` files and copies that are made for releases.
+    #[command(subcommand)]
+    Outputs(outputs::Command),
     /// The people who may use the page.
     #[command(subcommand)]
     User(user::Command),
@@ -98,6 +102,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Key(command) => key::run(&global, &command),
         Command::Backup(arguments) => backup::run(&global, &arguments),
         Command::Restore(arguments) => backup::restore(&global, &arguments),
+        Command::Outputs(command) => outputs::run(&global, &command),
         Command::User(command) => user::run(&global, &command),
         Command::Plugin(command) => plugin::run(&global, &command),
     };

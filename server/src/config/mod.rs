@@ -5,11 +5,13 @@
 
 mod edit;
 mod env;
+mod outputs;
 mod reference;
 mod resolve;
 mod types;
 
 pub use edit::{Change, Edited, Editor, schema};
+pub use outputs::{CopySettings, OutputSettings};
 pub use reference::{reference_markdown, sample_yaml};
 pub use resolve::{MountSettings, ServerSettings, Settings, WebdavSettings};
 pub use types::*;

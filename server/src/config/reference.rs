@@ -1,6 +1,6 @@
 //! The reference page and the sample file, made from the types, so that they cannot say anything else than the program does.
 
-use super::{Config, PluginFile, Provider, env};
+use super::{Config, PathMapping, PluginFile, Provider, env};
 use serde_json::Value as Json;
 use std::fmt::Write;
 use yaml_serde::Value as Yaml;
@@ -38,6 +38,7 @@ fn below(schema: &Json, defaults: &Yaml) -> Vec<Key> {
                 Some(items) => {
                     let item = match name {
                         "load" => yaml_serde::to_value(PluginFile::default()),
+                        "mappings" => yaml_serde::to_value(PathMapping::default()),
                         _ => yaml_serde::to_value(Provider::default()),
                     };
                     below(items, &item.unwrap_or(Yaml::Null))
@@ -90,6 +91,8 @@ fn inline(value: &Yaml) -> String {
         Yaml::Null => "null".to_owned(),
         Yaml::String(text) if text.is_empty() => "''".to_owned(),
         Yaml::Sequence(list) if list.is_empty() => "[]".to_owned(),
+        // On one line, as it stands behind its key.
+        Yaml::Sequence(list) => format!("[{}]", list.iter().map(inline).collect::<Vec<_>>().join(", ")),
         Yaml::Mapping(map) if map.is_empty() => "{}".to_owned(),
         other => yaml_serde::to_string(other)
             .unwrap_or_default()
@@ -128,6 +131,8 @@ fn sample_keys(out: &mut String, indent: &str, section: &Key) {
         if key.keys.is_empty() {
             let value = match (section.list, key.name.as_str()) {
                 (true, "host") => "news.example.com".to_owned(),
+                (true, "ours") => "/mnt/altmount".to_owned(),
+                (true, "theirs") => "/data/altmount".to_owned(),
                 (true, "path") => "/usr/lib/altmount/libexample.so".to_owned(),
                 _ => inline(&key.default),
             };
@@ -224,6 +229,8 @@ mod tests {
         assert_eq!(config.providers.len(), 1);
         assert_eq!(config.providers[0].host, "news.example.com");
         config.providers.clear();
+        assert_eq!(config.outputs.mappings.len(), 1);
+        config.outputs.mappings.clear();
         assert_eq!(config.plugins.load.len(), 1);
         config.plugins.load.clear();
         assert_eq!(format!("{config:?}"), defaults);

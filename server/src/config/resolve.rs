@@ -4,6 +4,7 @@
 
 use super::ConfigError;
 use super::types::*;
+use super::{OutputSettings, outputs};
 use crate::proxy::Proxies;
 use altmount_engine::{EngineConfig, ImportLimits, Passwords};
 use altmount_usenet::ProviderConfig;
@@ -37,6 +38,8 @@ pub struct Settings {
     pub mount: MountSettings,
     /// How long what was deleted can be had back.
     pub trash: Duration,
+    /// How releases reach others beside it.
+    pub outputs: OutputSettings,
     /// Importers' configuration, by id.
     pub plugin_config: BTreeMap<String, Value>,
     /// Importers' priorities, by id.
@@ -106,9 +109,13 @@ fn seconds(n: u32) -> Duration {
 
 /// Collects faults, so that a person sees all of them at once.
 #[derive(Default)]
-struct Faults(Vec<String>);
+pub(super) struct Faults(Vec<String>);
 
 impl Faults {
+    pub(super) fn add(&mut self, fault: String) {
+        self.0.push(fault);
+    }
+
     fn at_least_one<T: Default + PartialEq>(&mut self, key: &str, value: T) -> T {
         if value == T::default() {
             self.0.push(format!("'{key}' must be at least 1"));
@@ -131,6 +138,7 @@ impl Config {
             webdav,
             mount,
             library,
+            outputs,
             plugins,
             http_sources,
             log,
@@ -177,6 +185,7 @@ impl Config {
         }
         let mount = resolve_mount(mount, &mut faults);
         let Library { trash_days } = library;
+        let outputs = outputs::resolve(outputs, &mount, &mut faults);
         let Plugins {
             config,
             priority,
@@ -203,6 +212,7 @@ impl Config {
             webdav: enabled.then_some(WebdavSettings { user, password }),
             mount,
             trash: seconds(trash_days.saturating_mul(86_400)),
+            outputs,
             plugin_config,
             plugin_priority: priority,
             plugin_files,
@@ -534,7 +544,15 @@ mod tests {
             "server.listen" => return vec![json!("127.0.0.1:99")],
             "import.allowed_roots" => return vec![json!(["/srv"])],
             "import.ignore" => return vec![json!(["*.exe"])],
-            "mount.path" => return vec![json!("/mnt/altmount")],
+            "mount.path" | "outputs.library_path" => return vec![json!("/mnt/altmount")],
+            "outputs.default" => return vec![json!(["copy"])],
+            "outputs.categories" => return vec![json!({"tv": ["copy"]})],
+            "outputs.symlinks.path"
+            | "outputs.strm.path"
+            | "outputs.copy.path"
+            | "outputs.symlinks.target"
+            | "outputs.mappings.0.ours" => return vec![json!("/srv/elsewhere")],
+            "outputs.strm.base_url" => return vec![json!("http://elsewhere")],
             "import.passwords" => return vec![json!(["secret"])],
             "server.trusted_proxies" => return vec![json!(["10.0.0.0/8"])],
             "server.forward_auth_header" => return vec![json!("Remote-User")],
@@ -569,6 +587,29 @@ mod tests {
             let file = tree["plugins"]["load"][0].as_object_mut().expect("a map");
             file.entry("path").or_insert_with(|| json!("/lib.so"));
         }
+        if path[0] == "outputs" {
+            // What the other keys need to be valid.
+            let outputs = tree["outputs"].as_object_mut().expect("a map");
+            for (name, whole) in [
+                ("symlinks", json!({"path": "/srv/links"})),
+                ("strm", json!({"path": "/srv/strm", "base_url": "http://here"})),
+                ("copy", json!({"path": "/srv/copy"})),
+            ] {
+                let part = outputs.entry(name).or_insert_with(|| json!({}));
+                for (key, value) in whole.as_object().expect("a map") {
+                    let part = part.as_object_mut().expect("a map");
+                    part.entry(key).or_insert_with(|| value.clone());
+                }
+            }
+            outputs
+                .entry("library_path")
+                .or_insert_with(|| json!("/mnt/library"));
+            if let Some(mapping) = outputs.get_mut("mappings") {
+                let mapping = mapping[0].as_object_mut().expect("a map");
+                mapping.entry("ours").or_insert_with(|| json!("/srv"));
+                mapping.entry("theirs").or_insert_with(|| json!("/data"));
+            }
+        }
         if path == ["server", "forward_auth_header"] {
             tree["server"]["trusted_proxies"] = json!(["10.0.0.0/8"]);
         }
@@ -595,13 +636,35 @@ mod tests {
         .expect("a provider is valid");
         for (path, schema) in all {
             let key = path.join(".");
-            let before = if path[0] == "providers" { &provider } else { &plain };
+            let before = match path[0].as_str() {
+                "providers" => &provider,
+                // The same tree without a value of this key's own.
+                "outputs" => &outputs_without(&path),
+                _ => &plain,
+            };
             let changed = candidates(&key, &schema).into_iter().any(|value| {
                 let after = settings(&tree(&path, value)).unwrap_or_else(|e| panic!("{key}: {e}"));
                 after != *before
             });
             assert!(changed, "nothing reads '{key}'");
         }
+    }
+
+    /// What [`tree`] makes around a key of the outputs, without the key.
+    fn outputs_without(path: &[String]) -> String {
+        let names: Vec<&str> = path.iter().map(String::as_str).collect();
+        let anchor: Vec<String> = match names[1] {
+            "mappings" => ["outputs", "mappings", "0", "ours"].map(str::to_owned).to_vec(),
+            _ => ["outputs", "copy", "max_bytes_per_second"]
+                .map(str::to_owned)
+                .to_vec(),
+        };
+        let value = if names[1] == "mappings" {
+            json!("/srv")
+        } else {
+            json!(0)
+        };
+        settings(&tree(&anchor, value)).expect("valid")
     }
 
     #[test]

@@ -31,7 +31,8 @@ fn within(path: &str, route: &str) -> bool {
         .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// What may be looked at with a key for reading. Not the queued files of releases: passwords may stand in them.
+/// What may be looked at with a key for reading. Not the queued files of releases, in which passwords may stand, and not signed
+/// links, which open a file longer than the key does.
 const READABLE: [&str; 9] = [
     "/api/files",
     "/api/health/summary",
@@ -50,7 +51,10 @@ fn opens(scope: Scope, method: &Method, path: &str) -> bool {
     match scope {
         Scope::Admin => true,
         Scope::Read => {
-            looks && READABLE.iter().any(|route| within(path, route)) && !path.ends_with("/source")
+            looks
+                && READABLE.iter().any(|route| within(path, route))
+                && !path.ends_with("/source")
+                && !path.ends_with("/link")
         }
         Scope::Import => {
             within(path, "/api/import")

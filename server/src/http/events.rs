@@ -14,8 +14,8 @@ use tokio_stream::wrappers::{BroadcastStream, errors::BroadcastStreamRecvError};
 /// A comment is sent after this time without an event, so that nobody between takes the connection for dead.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
-/// Server-sent events: `job` for each state that a job reaches, `progress` while one runs, `library` for each change of the
-/// library, and `resync` where the listener was too slow and has missed some: it should read `/api/queue` again.
+/// Server-sent events: `job` for each state that a job reaches, `progress` while one runs, `published` when its release is where
+/// other programs look for it, `library` for each change of the library, and `resync` where the listener was too slow and has missed some: it should read `/api/queue` again.
 ///
 /// Whoever is connected misses nothing that happens after the answer's head, so connect first and queue the file then.
 #[utoipa::path(
@@ -62,6 +62,9 @@ fn event(next: Result<Happening, BroadcastStreamRecvError>) -> Option<Event> {
             "library",
             json!({"change": change, "path": path.to_string(), "from": from.map(|path| path.to_string())}),
         ),
+        Ok(Happening::Published { id, storage }) => {
+            ("published", json!({"queue_id": id, "storage": storage}))
+        }
         Ok(_) => return None,
         Err(BroadcastStreamRecvError::Lagged(missed)) => ("resync", json!({"missed": missed})),
     };

@@ -12,11 +12,13 @@ mod keys;
 mod library;
 mod log;
 mod openapi;
+mod outputs;
 mod plugins;
 mod providers;
 mod public;
 mod queue;
 mod settings;
+mod signed;
 mod stream;
 mod streams;
 mod trash;
@@ -51,6 +53,8 @@ pub struct Api {
     pub pool: Pools,
     /// What is being read.
     pub streams: Streams,
+    /// What is made of releases outside of the library.
+    pub outputs: Arc<crate::outputs::Outputs>,
     /// Where things are.
     pub public: Public,
     /// Held while a news server is tried.
@@ -90,6 +94,7 @@ fn routes(api: &Api) -> Router {
         .route("/api/openapi.json", openapi::handler(&document))
         .merge(health::routes())
         .route("/metrics", axum::routing::get(health::metrics))
+        .merge(signed::routes())
         .with_state(api.clone())
 }
 

@@ -2,7 +2,7 @@
 
 use super::{
     Api, backup, envelope::json as answer_json, events, files, health, import, importers, keys, library, log,
-    plugins, providers, queue, settings, stream, streams, trash, users,
+    outputs, plugins, providers, queue, settings, stream, streams, trash, users,
 };
 use axum::routing::{MethodRouter, get};
 use http::StatusCode;
@@ -22,6 +22,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
         (name = "queue", description = "Jobs"),
         (name = "importers", description = "What takes which files"),
         (name = "library", description = "Files, folders and releases"),
+        (name = "outputs", description = "Files that are made for releases outside of the library, and signed links"),
         (name = "providers", description = "News servers"),
         (name = "health", description = "How the server is"),
         (name = "keys", description = "Who may do what"),
@@ -57,6 +58,9 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(files::file, files::delete))
         .routes(routes!(files::release))
         .routes(routes!(files::source))
+        .routes(routes!(outputs::link, outputs::revoke_file))
+        .routes(routes!(outputs::revoke_release))
+        .routes(routes!(outputs::rebuild))
         .routes(routes!(providers::list))
         .routes(routes!(providers::test))
         .routes(routes!(streams::list))

@@ -71,6 +71,10 @@ pub(super) struct JobView {
     degraded: bool,
     /// How many bytes the holes have.
     missing_bytes: u64,
+    /// Where other programs find the release, as this machine sees it; nothing until it is there.
+    storage: Option<String>,
+    /// Why the release could not be put there yet; it is tried again.
+    publish_error: Option<String>,
     /// The release in the library that it made.
     release_id: Option<i64>,
     /// When it was queued.
@@ -136,6 +140,8 @@ impl From<Job> for JobView {
             failure: job.failure.map(FailureView::from),
             degraded: job.missing_bytes > 0,
             missing_bytes: job.missing_bytes,
+            storage: job.storage,
+            publish_error: job.publish_error,
             release_id: job.release.map(|id| id.0),
             created_at: time(job.created_ms),
             started_at: job.started_ms.map(time),

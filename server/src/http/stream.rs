@@ -41,6 +41,11 @@ pub(super) async fn stream(
     ApiId(id): ApiId,
     request: Request,
 ) -> Result<Response, ApiError> {
+    answer(&api, id, request).await
+}
+
+/// A file's bytes as an answer to a request.
+pub(super) async fn answer(api: &Api, id: i64, request: Request) -> Result<Response, ApiError> {
     let missing = || ApiError::not_found("There is no such file", format!("no file has the id {id}"));
     let library = api.engine.library();
     let entry = library.entry(FileId(id)).await.map_err(ApiError::internal)?;

@@ -1,0 +1,259 @@
+//! What was made outside of the library for files of it, and what is still to be made.
+
+use crate::{
+    Entry, Job, Result, StoreError,
+    queue::{self, to_json},
+};
+use altmount_model::{FileId, JobId, ReleaseId, VPath};
+use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
+
+/// A way in which a file of the library is had outside of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum OutputKind {
+    /// A symbolic link into the mount.
+    Symlink,
+    /// A text file with an address.
+    Strm,
+    /// The bytes themselves.
+    Copy,
+}
+
+impl OutputKind {
+    /// Every kind.
+    pub const ALL: [Self; 3] = [Self::Symlink, Self::Strm, Self::Copy];
+
+    /// Its name in the database and in every API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Symlink => "symlink",
+            Self::Strm => "strm",
+            Self::Copy => "copy",
+        }
+    }
+}
+
+/// A file that is to be made, or was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Output {
+    /// The job whose release it is for.
+    pub job: JobId,
+    /// The file of the library that it is for.
+    pub file: FileId,
+    /// What it is.
+    pub kind: OutputKind,
+    /// Where it is, absolute.
+    pub path: String,
+    /// The release's folder among the outputs.
+    pub folder: String,
+    /// What the file on disk is recognised by; empty while it is being made.
+    pub mark: String,
+}
+
+/// A listed file of a release.
+#[derive(Clone, Debug)]
+pub struct ReleaseFile {
+    /// The file.
+    pub entry: Entry,
+    /// Where it is below the release's folder.
+    pub path: VPath,
+}
+
+const COLUMNS: &str = "job_id, file_id, kind, path, folder, mark";
+
+/// The next job to publish: the head of an index.
+pub(crate) const UNPUBLISHED: &str = "SELECT id FROM jobs INDEXED BY jobs_to_publish WHERE state = 2 AND storage IS NULL \
+     AND publish_after_ms <= ?1 AND id NOT IN (SELECT value FROM json_each(?2)) ORDER BY publish_after_ms, id LIMIT 1";
+/// When the one after that is due.
+pub(crate) const NEXT_UNPUBLISHED: &str = "SELECT min(publish_after_ms) FROM jobs INDEXED BY jobs_to_publish \
+     WHERE state = 2 AND storage IS NULL AND id NOT IN (SELECT value FROM json_each(?1))";
+
+fn output_of(row: &SqliteRow) -> Result<Output> {
+    let kind: &str = row.try_get("kind")?;
+    Ok(Output {
+        job: JobId(row.try_get("job_id")?),
+        file: FileId(row.try_get("file_id")?),
+        kind: OutputKind::ALL
+            .into_iter()
+            .find(|known| known.as_str() == kind)
+            .ok_or_else(|| StoreError::corrupt(format!("an output has the unknown kind '{kind}'")))?,
+        path: row.try_get("path")?,
+        folder: row.try_get("folder")?,
+        mark: row.try_get("mark")?,
+    })
+}
+
+pub(crate) async fn unpublished(conn: &mut SqliteConnection, now: i64, but: &[JobId]) -> Result<Option<Job>> {
+    let but: Vec<i64> = but.iter().map(|id| id.0).collect();
+    let id: Option<i64> = sqlx::query_scalar(UNPUBLISHED)
+        .bind(now)
+        .bind(to_json(&but, "a list of jobs")?)
+        .fetch_optional(&mut *conn)
+        .await?;
+    match id {
+        Some(id) => queue::job(conn, JobId(id)).await,
+        None => Ok(None),
+    }
+}
+
+pub(crate) async fn next_unpublished(conn: &mut SqliteConnection, but: &[JobId]) -> Result<Option<i64>> {
+    let but: Vec<i64> = but.iter().map(|id| id.0).collect();
+    Ok(sqlx::query_scalar(NEXT_UNPUBLISHED)
+        .bind(to_json(&but, "a list of jobs")?)
+        .fetch_one(conn)
+        .await?)
+}
+
+pub(crate) async fn published(conn: &mut SqliteConnection, job: JobId, storage: &str) -> Result<bool> {
+    let done = sqlx::query(
+        "UPDATE jobs SET storage = ?2, publish_error = NULL, publish_after_ms = 0 WHERE id = ?1 AND state = 2",
+    )
+    .bind(job.0)
+    .bind(storage)
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+pub(crate) async fn unpublish(
+    conn: &mut SqliteConnection,
+    job: JobId,
+    error: &str,
+    after: i64,
+) -> Result<()> {
+    sqlx::query(
+        "UPDATE jobs SET publish_attempts = publish_attempts + 1, publish_error = ?2, publish_after_ms = ?3 \
+         WHERE id = ?1 AND state = 2 AND storage IS NULL",
+    )
+    .bind(job.0)
+    .bind(error)
+    .bind(after)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Notes what is going to be made or was. A path belongs to whoever noted it last.
+pub(crate) async fn put(conn: &mut SqliteConnection, outputs: &[Output]) -> Result<()> {
+    for output in outputs {
+        // Where the file was deleted since it was looked up, what is made for it is to be removed again.
+        sqlx::query(
+            "INSERT INTO outputs (job_id, file_id, kind, path, folder, mark, orphan) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, NOT EXISTS (SELECT 1 FROM nodes WHERE id = ?2)) \
+             ON CONFLICT (path) DO UPDATE SET job_id = excluded.job_id, file_id = excluded.file_id, \
+             kind = excluded.kind, folder = excluded.folder, mark = excluded.mark, orphan = excluded.orphan",
+        )
+        .bind(output.job.0)
+        .bind(output.file.0)
+        .bind(output.kind.as_str())
+        .bind(&output.path)
+        .bind(&output.folder)
+        .bind(&output.mark)
+        .execute(&mut *conn)
+        .await?;
+    }
+    Ok(())
+}
+
+/// What to look for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Which {
+    Job(JobId),
+    File(FileId),
+    Orphans(u32),
+}
+
+pub(crate) async fn find(conn: &mut SqliteConnection, which: Which) -> Result<Vec<Output>> {
+    let (filter, value) = match which {
+        Which::Job(id) => ("job_id = ?1 ORDER BY path", id.0),
+        Which::File(id) => ("file_id = ?1 ORDER BY path", id.0),
+        Which::Orphans(limit) => ("orphan = 1 ORDER BY id LIMIT ?1", i64::from(limit)),
+    };
+    let sql = format!("SELECT {COLUMNS} FROM outputs WHERE {filter}");
+    let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
+        .bind(value)
+        .fetch_all(conn)
+        .await?;
+    rows.iter().map(output_of).collect()
+}
+
+pub(crate) async fn at(conn: &mut SqliteConnection, path: &str) -> Result<Option<Output>> {
+    let sql = format!("SELECT {COLUMNS} FROM outputs WHERE path = ?1");
+    let row = sqlx::query(sqlx::AssertSqlSafe(sql))
+        .bind(path)
+        .fetch_optional(conn)
+        .await?;
+    row.as_ref().map(output_of).transpose()
+}
+
+pub(crate) async fn forget(conn: &mut SqliteConnection, paths: &[String]) -> Result<()> {
+    sqlx::query("DELETE FROM outputs WHERE path IN (SELECT value FROM json_each(?1))")
+        .bind(to_json(&paths, "a list of paths")?)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// The listed files of a release that are in its folder, in the order of their paths.
+pub(crate) async fn release_files(
+    conn: &mut SqliteConnection,
+    release: ReleaseId,
+) -> Result<Vec<ReleaseFile>> {
+    let rows: Vec<(i64, String)> = sqlx::query_as(
+        "WITH RECURSIVE below (id, path, is_dir, release_id) AS (\
+         SELECT folder_id, '', 1, 0 FROM releases WHERE id = ?1 AND folder_id IS NOT NULL UNION ALL \
+         SELECT n.id, below.path || '/' || n.name, n.is_dir, n.release_id \
+         FROM below CROSS JOIN nodes AS n ON n.parent = below.id AND n.listed = 1) \
+         SELECT id, path FROM below WHERE is_dir = 0 AND release_id = ?1 ORDER BY path",
+    )
+    .bind(release.0)
+    .fetch_all(&mut *conn)
+    .await?;
+    let mut files = Vec::with_capacity(rows.len());
+    for (id, path) in rows {
+        if let Some(entry) = crate::library::entry(conn, FileId(id)).await? {
+            files.push(ReleaseFile {
+                entry,
+                path: queue::path_of_text(&path)?,
+            });
+        }
+    }
+    Ok(files)
+}
+
+pub(crate) async fn link_version(conn: &mut SqliteConnection, file: FileId) -> Result<u32> {
+    let version: Option<i64> = sqlx::query_scalar("SELECT version FROM link_versions WHERE file_id = ?1")
+        .bind(file.0)
+        .fetch_optional(conn)
+        .await?;
+    Ok(u32::try_from(version.unwrap_or(0)).unwrap_or(u32::MAX))
+}
+
+/// Answers how many files there were.
+pub(crate) async fn revoke(conn: &mut SqliteConnection, files: &[FileId]) -> Result<u64> {
+    let ids: Vec<i64> = files.iter().map(|id| id.0).collect();
+    let done = sqlx::query(
+        "INSERT INTO link_versions (file_id, version) SELECT n.id, 1 FROM json_each(?1) AS given \
+         CROSS JOIN nodes AS n ON n.id = given.value WHERE n.is_dir = 0 \
+         ON CONFLICT (file_id) DO UPDATE SET version = version + 1",
+    )
+    .bind(to_json(&ids, "a list of files")?)
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// Completed jobs with a release, in the order of their ids, behind `after`.
+pub(crate) async fn completed(conn: &mut SqliteConnection, after: JobId, limit: u32) -> Result<Vec<Job>> {
+    let ids: Vec<i64> = sqlx::query_scalar(
+        "SELECT id FROM jobs WHERE id > ?1 AND state = 2 AND release_id IS NOT NULL ORDER BY id LIMIT ?2",
+    )
+    .bind(after.0)
+    .bind(limit)
+    .fetch_all(&mut *conn)
+    .await?;
+    let mut jobs = Vec::with_capacity(ids.len());
+    for id in ids {
+        jobs.extend(queue::job(conn, JobId(id)).await?);
+    }
+    Ok(jobs)
+}

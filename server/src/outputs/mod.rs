@@ -1,0 +1,328 @@
+//! Outputs: how a finished release reaches a library beside the library itself.
+//!
+//! [`plan`] says which files are to be there and what each is; [`disk`] makes and removes them, and looks first whether what
+//! is there is ours; [`copy`] writes the bytes of those that are copied. This module puts them together as the
+//! engine's [`Publisher`]: the rows that name the files are stored before the files are made, so that none is ever
+//! forgotten, and a release counts as completed when what download clients are told of can be read.
+//!
+//! What somebody has moved away is his: it is neither made again nor removed.
+
+mod copy;
+mod disk;
+mod plan;
+mod rebuild;
+
+pub use rebuild::{Change, Rebuilt};
+
+use crate::{
+    config::{OutputSettings, OutputWay},
+    links::LinkKey,
+};
+use altmount_engine::{
+    DeleteOutcome, Engine, Job, Library, Output, OutputKind, Outputs as Rows, Publication, Publisher,
+    ReleaseFile, StoreError,
+};
+use altmount_model::{FileId, VPath};
+use async_trait::async_trait;
+use copy::Copier;
+use disk::{Owner, Seen};
+use plan::Planned;
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+use tokio::sync::Mutex;
+
+/// Rows that are removed in one step.
+const BATCH: u32 = 500;
+
+/// Makes and removes the outputs of releases.
+#[derive(Debug)]
+pub struct Outputs {
+    settings: OutputSettings,
+    library: Library,
+    rows: Rows,
+    key: LinkKey,
+    copier: Copier,
+    /// Held while files are removed or made anew for all releases: two of these at once would undo each other.
+    sweeping: Mutex<()>,
+}
+
+/// What became of a release whose job a download client has deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Discarded {
+    /// The release is gone from the library, and everything that was made for it.
+    All,
+    /// What was left of the outputs is gone. The release stays: somebody has moved a part of it to a place of his own.
+    Leftovers,
+}
+
+/// A failure of the store as an output's.
+fn store(error: StoreError) -> String {
+    error.to_string()
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, String> + Send + 'static,
+) -> Result<T, String> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|error| Err(format!("a thread for disk work failed: {error}")))
+}
+
+impl Outputs {
+    /// The outputs of an engine's releases.
+    pub fn new(engine: &Engine, settings: OutputSettings, key: LinkKey) -> Arc<Self> {
+        let library = engine.library().clone();
+        Arc::new(Self {
+            copier: Copier::new(library.clone(), settings.copy.as_ref()),
+            library,
+            rows: engine.outputs(),
+            key,
+            settings,
+            sweeping: Mutex::default(),
+        })
+    }
+
+    /// The settings.
+    pub fn settings(&self) -> &OutputSettings {
+        &self.settings
+    }
+
+    /// The folder, as this machine sees it, that releases of a category are told to download clients in; the library itself
+    /// where that is no folder of this machine.
+    pub fn root(&self, category: Option<&str>) -> PathBuf {
+        let way = self.settings.ways(category).first().copied();
+        let root = way.and_then(|way| self.settings.root(way));
+        root.unwrap_or(Path::new("/")).to_owned()
+    }
+
+    fn owner(&self) -> Owner {
+        Owner {
+            uid: self.settings.uid,
+            gid: self.settings.gid,
+        }
+    }
+
+    /// A signed link to a file, where addresses are configured; `None` where they are not, or there is no such file.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn link(&self, file: FileId) -> Result<Option<String>, StoreError> {
+        let Some((_, base)) = &self.settings.strm else {
+            return Ok(None);
+        };
+        let Some(path) = self.library.path_of(file).await? else {
+            return Ok(None);
+        };
+        let version = self.rows.link_version(file).await?;
+        Ok(Some(plan::address(base, &self.key.link(file.0, version, &path))))
+    }
+
+    /// Makes every signed link of these files that there is by now worthless. New ones are made by a rebuild.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn revoke(&self, files: Vec<FileId>) -> Result<u64, StoreError> {
+        self.rows.revoke_links(files).await
+    }
+
+    /// Whether this is the signature of the file's links that are worth something now.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn admits(&self, file: FileId, signature: &str) -> Result<bool, StoreError> {
+        let version = self.rows.link_version(file).await?;
+        Ok(self.key.admits(file.0, version, signature))
+    }
+
+    /// A job's entry was deleted by a download client, with its files. Removes what is left of them where it was made, and the
+    /// release where nobody has taken any of it. With `keep` somebody is known to have it.
+    ///
+    /// # Errors
+    /// A text for people.
+    pub async fn discard(&self, job: &Job, keep: bool) -> Result<Discarded, String> {
+        let _alone = self.sweeping.lock().await;
+        let outputs = self.rows.of_job(job.id).await.map_err(store)?;
+        let mut taken = false;
+        for output in &outputs {
+            // A copy needs no library: who takes it takes nothing of ours.
+            let counts = output.kind != OutputKind::Copy;
+            taken |= counts && !self.remove(output).await?;
+            if !counts {
+                self.remove(output).await?;
+            }
+        }
+        let paths = outputs.iter().map(|output| output.path.clone()).collect();
+        self.rows.forget(paths).await.map_err(store)?;
+        if taken || keep {
+            return Ok(Discarded::Leftovers);
+        }
+        let Some(release) = job.release else {
+            return Ok(Discarded::All);
+        };
+        let release = self.library.release(release).await.map_err(store)?;
+        let Some(folder) = release.and_then(|facts| facts.release.folder) else {
+            return Ok(Discarded::All);
+        };
+        // One that a person has put elsewhere is his.
+        if self.library.path_of(folder).await.map_err(store)?.as_ref() != Some(&job.destination) {
+            return Ok(Discarded::Leftovers);
+        }
+        match self.library.delete_id(folder).await.map_err(store)? {
+            DeleteOutcome::Deleted { .. } | DeleteOutcome::NotFound => Ok(Discarded::All),
+            DeleteOutcome::Root => Ok(Discarded::Leftovers),
+        }
+    }
+
+    /// Removes an output where it is ours and there, with the folders that it leaves empty; `false` where nothing of ours is
+    /// there any more.
+    async fn remove(&self, output: &Output) -> Result<bool, String> {
+        let output = output.clone();
+        blocking(move || disk::remove(&output)).await
+    }
+
+    /// Makes one output, unless it is there.
+    async fn make(&self, planned: &Planned, file: &ReleaseFile) -> Result<(), String> {
+        let path = planned.output.path.clone();
+        let before = self.rows.at(&path).await.map_err(store)?;
+        let (wanted, known) = (planned.clone(), before);
+        let seen = blocking(move || disk::look(&wanted, known.as_ref())).await?;
+        let replace = match seen {
+            Seen::Wanted => {
+                // The row may be an older one, or missing.
+                return self.note(planned).await;
+            }
+            Seen::Foreign => {
+                return Err(format!(
+                    "something that is not of this server is at '{path}'; move it away, and it is tried again"
+                ));
+            }
+            Seen::Nothing => false,
+            Seen::Ours => true,
+        };
+        self.note(planned).await?;
+        let owner = self.owner();
+        if planned.output.kind == OutputKind::Copy {
+            let mark = self
+                .copier
+                .copy(file, Path::new(&path), replace, planned.rated, owner)
+                .await?;
+            let mut output = planned.output.clone();
+            output.mark = mark;
+            return self.rows.put(vec![output]).await.map_err(store);
+        }
+        let wanted = planned.clone();
+        blocking(move || disk::make(&wanted, replace, owner)).await
+    }
+
+    async fn note(&self, planned: &Planned) -> Result<(), String> {
+        let mut output = planned.output.clone();
+        if output.kind == OutputKind::Copy
+            && let Some(there) = self.rows.at(&output.path).await.map_err(store)?
+            && there.file == output.file
+        {
+            output.mark = there.mark;
+        }
+        self.rows.put(vec![output]).await.map_err(store)
+    }
+
+    async fn plan(&self, job: &Job, files: &[ReleaseFile]) -> Result<Vec<(Planned, usize)>, String> {
+        let mut versions = Vec::new();
+        if self
+            .settings
+            .ways(job.category.as_deref())
+            .contains(&OutputWay::Strm)
+        {
+            for file in files {
+                versions.push(self.rows.link_version(file.entry.id).await.map_err(store)?);
+            }
+        }
+        plan::plan(&self.settings, &self.key, job, files, &versions)
+    }
+
+    /// Checks that what is told to download clients is there and can be read.
+    async fn check(
+        &self,
+        job: &Job,
+        storage: &Path,
+        planned: &[(Planned, usize)],
+        files: &[ReleaseFile],
+    ) -> Result<(), String> {
+        let way = self.settings.ways(job.category.as_deref()).first().copied();
+        if way.and_then(|way| self.settings.root(way)).is_none() {
+            // The library is no folder of this machine.
+            return Ok(());
+        }
+        let Some(first) = files.iter().max_by_key(|file| file.entry.size) else {
+            return Ok(());
+        };
+        let told = planned
+            .iter()
+            .find(|(planned, at)| {
+                files[*at].entry.id == first.entry.id && Path::new(&planned.output.path).starts_with(storage)
+            })
+            .map_or_else(
+                || below(storage, &first.path),
+                |(planned, _)| PathBuf::from(&planned.output.path),
+            );
+        let roots: Vec<PathBuf> = [
+            self.settings.library.clone(),
+            self.settings.symlinks.as_ref().map(|(_, target)| target.clone()),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        let (folder, empty) = (storage.to_owned(), first.entry.size == 0);
+        blocking(move || disk::readable(&folder, &told, &roots, empty)).await
+    }
+}
+
+/// A path below a folder.
+fn below(folder: &Path, path: &VPath) -> PathBuf {
+    let mut full = folder.to_owned();
+    full.extend(path.components());
+    full
+}
+
+#[async_trait]
+impl Publisher for Outputs {
+    async fn publish(&self, publication: &Publication) -> Result<PathBuf, String> {
+        let Publication { job, files } = publication;
+        let storage = below(&self.root(job.category.as_deref()), &job.destination);
+        if files.is_empty() {
+            // It was deleted before it was published: there is nothing to wait for.
+            return Ok(storage);
+        }
+        let planned = self.plan(job, files).await?;
+        for (planned, at) in &planned {
+            self.make(planned, &files[*at]).await?;
+        }
+        self.check(job, &storage, &planned, files).await?;
+        Ok(storage)
+    }
+
+    async fn tidy(&self) -> Result<(), String> {
+        let _alone = self.sweeping.lock().await;
+        loop {
+            let orphans = self.rows.orphans(BATCH).await.map_err(store)?;
+            if orphans.is_empty() {
+                return Ok(());
+            }
+            let mut done = Vec::with_capacity(orphans.len());
+            let mut failed = Vec::new();
+            for orphan in &orphans {
+                match self.remove(orphan).await {
+                    Ok(_) => done.push(orphan.path.clone()),
+                    Err(error) => failed.push(error),
+                }
+            }
+            let some = !done.is_empty();
+            self.rows.forget(done).await.map_err(store)?;
+            if let Some(error) = failed.first()
+                && (!some || failed.len() >= BATCH as usize)
+            {
+                return Err(format!("{error} ({} in all)", failed.len()));
+            }
+        }
+    }
+}
