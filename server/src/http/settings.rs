@@ -34,7 +34,7 @@ pub(super) struct SettingsView {
 pub(super) struct SettingsChange {
     /// Keys with their new values.
     #[serde(default)]
-    #[schema(value_type = Object, example = json!({"log.level": "debug"}))]
+    #[schema(value_type = Object, example = json!({"import.workers": 2}))]
     set: BTreeMap<String, Value>,
     /// Keys whose defaults are to count again.
     #[serde(default)]
