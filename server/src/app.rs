@@ -2,6 +2,7 @@
 
 use crate::{
     access::Access,
+    arr::Arrs,
     config::{MountSettings, ServerSettings, Settings},
     data::DataDir,
     files::Streams,
@@ -31,7 +32,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::{Layer, util::MapRequestLayer};
 
 /// The parts below every adapter: the queue, the library, the reader, the news servers.
@@ -54,9 +55,15 @@ impl Core {
         let (wanted, folder) = (settings.clone(), data_dir.to_owned());
         let loading = move || crate::plugins::registry(&wanted, Some(&folder));
         let registry = tokio::task::spawn_blocking(loading).await??;
-        let pool = Pools::new(settings.providers.clone())?;
+        let memory: Arc<dyn altmount_usenet::Memory> = Arc::new(crate::data::NewsMemory::new(data_dir));
+        let (providers, options) = (settings.providers.clone(), settings.news);
+        let making = move || Pools::new(providers, options, memory);
+        let pool = tokio::task::spawn_blocking(making).await??;
+        pool.start();
         let articles: Arc<dyn ArticleSource> = Arc::new(pool.clone());
-        let vfs = Vfs::new(articles, settings.vfs.clone())?;
+        let mut vfs = settings.vfs.clone();
+        vfs.disk.folder = data_dir.join(vfs.disk.folder);
+        let vfs = Vfs::new(articles, vfs)?;
         let store = Store::open(data_dir).await?;
         let engine = Engine::start(store.clone(), vfs, registry, settings.engine.clone()).await?;
         Ok(Self { engine, store, pool })
@@ -89,6 +96,8 @@ pub struct App {
     server: ServerSettings,
     stopping: CancellationToken,
     live: Live,
+    /// What goes on beside the requests.
+    tasks: TaskTracker,
 }
 
 /// The mount, where there is one.
@@ -164,6 +173,17 @@ impl App {
         let live = Live::new(&core.engine, core.pool.clone(), reread, data.path(), &settings);
         let samples = Samples::start(core.pool.clone(), stopping.clone());
         crate::live::keep_trash_short(Arc::clone(&core.engine), settings.trash, stopping.clone());
+        let arrs = match Arrs::new(&core.engine, settings.arr.clone(), settings.outputs.clone()) {
+            Ok(arrs) => arrs,
+            Err(error) => {
+                unmount(mount).await;
+                core.shutdown(settings.server.shutdown).await;
+                return Err(error);
+            }
+        };
+        let tasks = TaskTracker::new();
+        arrs.run(&core.engine, &tasks, &stopping);
+        tasks.close();
         let streams = Streams::default();
         let api = Api {
             engine: Arc::clone(&core.engine),
@@ -171,6 +191,7 @@ impl App {
             pool: core.pool.clone(),
             streams: streams.clone(),
             outputs,
+            arrs,
             public: Public::new(&base, settings.webdav.as_ref().map(|_| webdav::PREFIX)),
             trials: Arc::default(),
             store: core.store.clone(),
@@ -224,6 +245,7 @@ impl App {
             server: settings.server,
             stopping,
             live,
+            tasks,
         })
     }
 
@@ -267,6 +289,7 @@ impl App {
             server,
             stopping,
             live,
+            tasks,
         } = self;
         // What they refer to is taken apart below.
         drop((api, live));
@@ -279,6 +302,7 @@ impl App {
             unmount(mount).await;
         };
         tokio::join!(serving, told);
+        tasks.wait().await;
         core.shutdown(server.shutdown).await;
     }
 
@@ -286,6 +310,7 @@ impl App {
     pub async fn shutdown(self) {
         self.stopping.cancel();
         unmount(self.mount).await;
+        self.tasks.wait().await;
         self.core.shutdown(self.server.shutdown).await;
     }
 }

@@ -1,11 +1,12 @@
 //! The data directory, and the secrets in it: files of their own with mode 0600, generated at the first start.
 
+use altmount_usenet::Memory;
 use anyhow::{Context, Result, bail};
 use rand::{Rng, distr::Alphanumeric};
 use secrecy::SecretString;
 use std::{
     fs,
-    io::{ErrorKind, Write},
+    io::{self, ErrorKind, Write},
     path::{Path, PathBuf},
 };
 
@@ -198,6 +199,42 @@ fn read_secret(path: &Path) -> Result<Option<SecretString>> {
         );
     }
     Ok(Some(secret.into()))
+}
+
+/// What is learned of the news servers, as files in the folder `news` of the data directory: `usage.json` with the bytes
+/// that count against quotas, `misses.json` with the articles that were missing lately.
+#[derive(Debug)]
+pub struct NewsMemory(PathBuf);
+
+impl NewsMemory {
+    /// In this data directory.
+    pub fn new(data_dir: &Path) -> Self {
+        Self(data_dir.join("news"))
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.0.join(format!("{name}.json"))
+    }
+}
+
+impl Memory for NewsMemory {
+    fn load(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
+        match fs::read(self.file(name)) {
+            Ok(text) => Ok(Some(text)),
+            Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    fn save(&self, name: &str, text: &[u8]) -> io::Result<()> {
+        fs::create_dir_all(&self.0)?;
+        let mut file = tempfile::NamedTempFile::new_in(&self.0)?;
+        file.write_all(text)?;
+        file.as_file().sync_all()?;
+        file.persist(self.file(name)).map_err(|e| e.error)?;
+        // Without its folder's entry on the disk the old file comes back after a power cut, which does no harm.
+        Ok(())
+    }
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@
 pub mod access;
 pub mod advice;
 pub mod app;
+pub mod arr;
 pub mod backup;
 pub mod cli;
 pub mod config;

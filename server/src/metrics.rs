@@ -112,12 +112,18 @@ impl Metrics {
             }
         }
         type Figure = fn(&altmount_usenet::ProviderStatus) -> u64;
-        let figures: [(&str, &str, &str, Figure); 8] = [
+        let figures: [(&str, &str, &str, Figure); 9] = [
             (
                 "provider_connections_limit",
                 "gauge",
                 "Connections that may be open.",
                 |p| p.learned_cap.unwrap_or(p.max_connections).into(),
+            ),
+            (
+                "provider_first_byte_ms",
+                "gauge",
+                "How long answers took to begin lately; 0 where nothing was asked.",
+                |p| p.first_byte_ms.unwrap_or(0),
             ),
             (
                 "provider_queued",

@@ -1,6 +1,6 @@
 //! The news servers, which can be exchanged while files are read from them.
 
-use altmount_usenet::{Pool, PoolError, ProviderConfig, ProviderStatus};
+use altmount_usenet::{Memory, Pool, PoolError, PoolOptions, ProviderConfig, ProviderStatus};
 use altmount_vfs::{Arrival, Arrived, Article, ArticleSource, Class, FetchError, Stat};
 use async_trait::async_trait;
 use std::{
@@ -16,7 +16,13 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// The providers that are asked now. Clones share them.
 #[derive(Clone)]
-pub struct Pools(Arc<RwLock<Arc<Pool>>>);
+pub struct Pools(Arc<Inner>);
+
+struct Inner {
+    now: RwLock<Arc<Pool>>,
+    options: PoolOptions,
+    memory: Arc<dyn Memory>,
+}
 
 impl fmt::Debug for Pools {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -25,16 +31,30 @@ impl fmt::Debug for Pools {
 }
 
 impl Pools {
-    /// With these providers.
+    /// With these providers; what is learned of them is kept in `memory`, which is read here: it may block.
     ///
     /// # Errors
     /// Where one of them cannot be used.
-    pub fn new(providers: Vec<ProviderConfig>) -> Result<Self, PoolError> {
-        Ok(Self(Arc::new(RwLock::new(Pool::new(providers)?))))
+    pub fn new(
+        providers: Vec<ProviderConfig>,
+        options: PoolOptions,
+        memory: Arc<dyn Memory>,
+    ) -> Result<Self, PoolError> {
+        let now = Pool::remembering(providers, options, Arc::clone(&memory))?;
+        Ok(Self(Arc::new(Inner {
+            now: RwLock::new(now),
+            options,
+            memory,
+        })))
+    }
+
+    /// Begins with what goes on beside the requests.
+    pub fn start(&self) {
+        self.now().start();
     }
 
     fn now(&self) -> Arc<Pool> {
-        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.0.now.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// What an operator sees of the providers.
@@ -42,13 +62,18 @@ impl Pools {
         self.now().status()
     }
 
-    /// Asks other providers from the next request on. Those under way end where they began.
+    /// Asks other providers from the next request on. Those under way end where they began. May block; called from within
+    /// the runtime.
     ///
     /// # Errors
     /// Where one of them cannot be used; nothing has changed then.
     pub fn replace(&self, providers: Vec<ProviderConfig>) -> Result<(), PoolError> {
-        let new = Pool::new(providers)?;
-        let old = std::mem::replace(&mut *self.0.write().unwrap_or_else(PoisonError::into_inner), new);
+        let new = Pool::remembering(providers, self.0.options, Arc::clone(&self.0.memory))?;
+        new.start();
+        let old = std::mem::replace(
+            &mut *self.0.now.write().unwrap_or_else(PoisonError::into_inner),
+            new,
+        );
         tokio::spawn(async move {
             let busy = || {
                 let status = old.status();

@@ -28,6 +28,8 @@ pub struct Sample {
     pub missing: u64,
     /// Failures.
     pub errors: u64,
+    /// How long answers took to begin lately, in milliseconds; 0 where nothing was asked.
+    pub first_byte_ms: u64,
     /// Connections that are logged in.
     pub open: u32,
     /// Those of them with a request.
@@ -42,6 +44,7 @@ impl Sample {
             articles: status.articles,
             missing: status.missing,
             errors: status.errors,
+            first_byte_ms: status.first_byte_ms.unwrap_or(0),
             open: status.open,
             busy: status.busy,
         }
@@ -114,6 +117,7 @@ mod tests {
             articles: 0,
             missing: 0,
             errors: 0,
+            first_byte_ms: 0,
             open: 0,
             busy: 0,
         };

@@ -275,3 +275,70 @@ fn the_demonstration_ends_with_its_verdict() {
         "{out}"
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn speedtest_measures_a_sweep_and_recommends_what_is_enough() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().join("data");
+    let file = FileSpec::new("film.mkv", Body::seeded(5, 20_000_000)).article_size(100_000);
+    let release = Release::builder("good").seed(5).with(file).build();
+    let newsd = Newsd::builder()
+        .release(&release)
+        .start()
+        .await
+        .expect("newsd starts");
+    let nzb = folder.path().join("good.nzb.gz");
+    std::fs::write(&nzb, release.nzb_gz()).expect("written");
+    let config = format!(
+        "providers: [{{name: near, host: {}, port: {}, tls: false, max_connections: 4}}]\n",
+        newsd.host(),
+        newsd.port()
+    );
+    std::fs::create_dir_all(&data).expect("made");
+    std::fs::write(data.join("config.yaml"), config).expect("written");
+    let ran = tokio::task::spawn_blocking({
+        let (data, nzb) = (data.clone(), nzb.to_str().expect("UTF-8").to_owned());
+        move || {
+            let sweep = [
+                "--connections",
+                "1,3",
+                "--depth",
+                "1,2",
+                "--seconds",
+                "1",
+                "--max-mb",
+                "400",
+            ];
+            let json = [&["speedtest", "near", "--json", "--nzb", &nzb][..], &sweep].concat();
+            (
+                run(&data, &json),
+                run(&data, &["speedtest", "far", "--nzb", &nzb]),
+                run(&data, &["speedtest"]),
+            )
+        }
+    });
+    let (swept, unknown, empty) = ran.await.expect("ran");
+    assert_eq!(swept.0, 0, "{swept:?}");
+    let measured: serde_json::Value = serde_json::from_str(&swept.1).expect("JSON");
+    let steps = measured[0]["steps"].as_array().expect("steps");
+    let tried: Vec<_> = steps
+        .iter()
+        .map(|s| (s["connections"].as_u64(), s["depth"].as_u64()))
+        .collect();
+    let wanted = [(1, 1), (1, 2), (3, 1), (3, 2)].map(|(c, d)| (Some(c), Some(d)));
+    assert_eq!(tried, wanted);
+    for step in steps {
+        assert!(
+            step["bytes_per_second"].as_u64() > Some(0) && step["failed"] == 0,
+            "{step}"
+        );
+        assert_eq!(step["open"], step["connections"]);
+    }
+    assert!(measured[0]["recommended"]["max_connections"].as_u64() >= Some(1));
+    assert_eq!(newsd.counts().connections, 8, "1 + 1 + 3 + 3, each made once");
+    assert!(
+        unknown.0 == 1 && unknown.2.contains("there are: near"),
+        "{unknown:?}"
+    );
+    assert!(empty.0 == 1 && empty.2.contains("--nzb"), "{empty:?}");
+}

@@ -1,5 +1,6 @@
 //! The workspace's one integration binary: a file per subject.
 
+mod arr;
 mod backup;
 mod config;
 mod demo;
@@ -16,7 +17,10 @@ mod mount;
 #[cfg(unix)]
 mod outputs;
 mod plugins;
+#[cfg(target_os = "linux")]
+mod reads;
 mod shutdown;
+mod streaming;
 mod web_login;
 mod web_pages;
 mod webdav;

@@ -80,9 +80,9 @@ access full {
 }
 EOF
 printf '%s:%s\n' "$NNTP_USER" "$(printf %s "$NNTP_PASSWORD" | perl -e 'print crypt(<STDIN>, "am")')" >"$dir/etc/passwd"
-# One cyclic buffer holds the articles: a sparse file of 1 GiB.
+# One cyclic buffer holds the articles: a sparse file of 4 GiB.
 printf 'method cnfs {\n    newsgroups: *\n    class: 1\n    options: ALL\n}\n' >"$dir/etc/storage.conf"
-printf 'cycbuff:ONE:%s/spool/articles/one:%s\nmetacycbuff:ALL:ONE\n' "$dir" $((1 << 20)) >"$dir/etc/cycbuff.conf"
+printf 'cycbuff:ONE:%s/spool/articles/one:%s\nmetacycbuff:ALL:ONE\n' "$dir" $((1 << 22)) >"$dir/etc/cycbuff.conf"
 truncate -s 4G "$dir/spool/articles/one"
 printf 'ME:*,!junk/!local::\n' >"$dir/etc/newsfeeds"
 printf 'streaming: true\nmax-connections: 100\npeer ME {\n    hostname: "127.0.0.1"\n}\n' >"$dir/etc/incoming.conf"

@@ -8,7 +8,7 @@ work=${1:-$here/../../target/real}
 mkdir -p "$work"
 work=$(cd "$work" && pwd)
 
-packages=(rclone litmus cadaver davfs2 fuse3 ffmpeg par2 p7zip-full zip genisoimage curl python3 python3-venv openssl perl procps util-linux)
+packages=(rclone litmus cadaver davfs2 fuse3 ffmpeg nzbget par2 p7zip-full zip genisoimage curl python3 python3-venv openssl perl procps util-linux)
 schemathesis=4.32.5
 rars=0.12.3
 

@@ -27,6 +27,16 @@ pub fn run_if_child() {
     std::process::exit(i32::from(code != std::process::ExitCode::SUCCESS));
 }
 
+/// The command that runs the server with these arguments in a process of its own: this very program, which calls
+/// [`run_if_child`] first of all. A test binary does that in the test that is named here; other programs do not look.
+pub fn command(args: &[&str]) -> Command {
+    let mut command = Command::new(std::env::current_exe().expect("own path"));
+    command
+        .args(["kills::server", "--exact", "--nocapture", "--test-threads=1"])
+        .env(MARK, args.join("\n"));
+    command
+}
+
 /// A server in a process of its own, on a data directory and a port that outlive it.
 #[derive(Debug)]
 pub struct ChildServer {
@@ -77,11 +87,8 @@ impl ChildServer {
             &self.data.to_string_lossy(),
             "--listen",
             &format!("127.0.0.1:{}", self.port),
-        ]
-        .join("\n");
-        let child = Command::new(std::env::current_exe().expect("own path"))
-            .args(["kills::server", "--exact", "--nocapture", "--test-threads=1"])
-            .env(MARK, args)
+        ];
+        let child = command(&args)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .spawn()

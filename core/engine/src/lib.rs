@@ -67,4 +67,4 @@ pub use altmount_store::{
     RenameOutcome, ReplaceLimits, ReplaceVerdict, RestoreOutcome, Result as StoreResult, RetryOutcome, Scope,
     Session, StoreError, StoreErrorKind, Trashed, Usage, User,
 };
-pub use altmount_vfs::{Class, ReadError, ReadErrorKind, Reader, VfsStats};
+pub use altmount_vfs::{Class, DiskStats, ReadError, ReadErrorKind, Reader, VfsStats};

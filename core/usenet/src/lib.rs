@@ -23,6 +23,6 @@ pub mod pool;
 mod status;
 pub mod yenc;
 
-pub use config::{PoolError, PoolOptions, ProviderConfig};
-pub use pool::Pool;
+pub use config::{Period, PoolError, PoolOptions, ProviderConfig, Quota};
+pub use pool::{Memory, Pool};
 pub use status::{ProviderState, ProviderStatus};

@@ -17,6 +17,8 @@ pub enum ProviderState {
     Probing,
     /// It refused the login, or service to it.
     LoginRefused,
+    /// What may be received from it in this period was received.
+    QuotaUsed,
     /// The pool is shut down.
     Closed,
 }
@@ -46,25 +48,57 @@ pub struct ProviderStatus {
     pub connecting: u32,
     /// As configured.
     pub max_connections: u16,
+    /// As configured: connections that are kept open.
+    pub min_connections: u16,
     /// What the server was found to allow, where that is less.
     pub learned_cap: Option<u16>,
-    /// Requests that wait for a connection.
+    /// Bodies that one connection has in flight when it is busy: as configured, or as delay and bandwidth ask for.
+    pub depth_body: u32,
+    /// The same for STAT.
+    pub depth_stat: u32,
+    /// Milliseconds from a request on an idle connection to its answer, on the average of late.
+    pub delay_ms: Option<u64>,
+    /// The usual time from a request for a body to its first byte, in milliseconds: the median of late.
+    pub first_byte_ms: Option<u64>,
+    /// Bytes a second that one connection brings inside a body, on the average of late.
+    pub bytes_per_second: Option<u64>,
+    /// Requests that wait for a connection, and that may go to this provider.
     pub queued: u64,
     /// Requests that are on a connection, without an answer yet.
     pub in_flight: u64,
     /// Bytes received inside TLS: answers as they were sent.
     pub bytes: u64,
+    /// Those of them that were of articles which nobody waited for any more.
+    pub unwanted_bytes: u64,
     /// Articles received whole and right.
     pub articles: u64,
     /// Answers to STAT that the article is there.
     pub stats: u64,
     /// Answers 430 and 423.
     pub missing: u64,
+    /// Articles that its group is known not to have, for a time.
+    pub missing_known: u64,
     /// Articles received damaged.
     pub corrupt: u64,
     /// Failed dials, refused logins, timeouts, disconnects with a request in flight, answers out of order.
     pub errors: u64,
-    /// The last of them, for people; no secret is in it.
+    /// Connections that were dialed.
+    pub connections_made: u64,
+    /// Connections that were closed because what was still to come was of use to nobody.
+    pub connections_abandoned: u64,
+    /// Articles that were late here and were asked for once more, elsewhere or on another connection.
+    pub hedged: u64,
+    /// Bytes received here of articles that came from elsewhere too, for that reason.
+    pub hedged_bytes: u64,
+    /// As configured: bytes that may be received in a period.
+    pub quota_bytes: Option<u64>,
+    /// Bytes received in the running period, where there is a quota.
+    pub quota_used_bytes: Option<u64>,
+    /// Seconds until it is asked again, where its quota is used up.
+    pub quota_resets_in_s: Option<u64>,
+    /// As configured: the age up to which articles are asked of it.
+    pub retention_days: Option<u32>,
+    /// The last of the errors, for people; no secret is in it.
     pub last_error: Option<String>,
     /// Milliseconds until it is tried again, where it is left alone.
     pub retry_in_ms: Option<u64>,

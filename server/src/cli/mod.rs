@@ -1,5 +1,6 @@
 //! The command line.
 
+mod arr;
 mod backup;
 mod client;
 mod config;
@@ -12,6 +13,7 @@ mod outputs;
 mod place;
 mod plugin;
 mod serve;
+mod speedtest;
 mod user;
 
 pub use demo::{Demo, Step, Verdict};
@@ -63,6 +65,10 @@ enum Command {
     Import(import::Arguments),
     /// Shows what an importer sees in a file; nothing is stored.
     Inspect(inspect::Arguments),
+    /// Measures how fast news servers are, by number of connections and of requests in flight on each.
+    ///
+    /// Fetches articles of the library or of an NZB, and recommends what to configure. Exits with 3 where nothing came.
+    Speedtest(speedtest::Arguments),
     /// The configuration.
     #[command(subcommand)]
     Config(config::Command),
@@ -73,6 +79,9 @@ enum Command {
     Backup(backup::Arguments),
     /// Restores a backup into a data directory that holds no library.
     Restore(backup::Arguments),
+    /// Sonarr, Radarr and the like.
+    #[command(subcommand)]
+    Arr(arr::Command),
     /// Links, `.strm` files and copies that are made for releases.
     #[command(subcommand)]
     Outputs(outputs::Command),
@@ -98,10 +107,12 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Demo(arguments) => demo::run(&global, &arguments),
         Command::Import(arguments) => import::run(&global, &arguments),
         Command::Inspect(arguments) => inspect::run(&global, &arguments),
+        Command::Speedtest(arguments) => speedtest::run(&global, &arguments),
         Command::Config(command) => config::run(&global, &command),
         Command::Key(command) => key::run(&global, &command),
         Command::Backup(arguments) => backup::run(&global, &arguments),
         Command::Restore(arguments) => backup::restore(&global, &arguments),
+        Command::Arr(command) => arr::run(&global, &command),
         Command::Outputs(command) => outputs::run(&global, &command),
         Command::User(command) => user::run(&global, &command),
         Command::Plugin(command) => plugin::run(&global, &command),

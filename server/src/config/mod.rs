@@ -3,6 +3,7 @@
 //! A key that is not known stops the start, and the message names the nearest one that is. A key that is known is read:
 //! [`resolve`] takes every struct apart by name, so a key that it forgets does not compile.
 
+mod arr;
 mod edit;
 mod env;
 mod outputs;
@@ -10,6 +11,7 @@ mod reference;
 mod resolve;
 mod types;
 
+pub use arr::{ArrInstanceSettings, ArrSettings, QueueRuleSettings};
 pub use edit::{Change, Edited, Editor, schema};
 pub use outputs::{CopySettings, OutputSettings};
 pub use reference::{reference_markdown, sample_yaml};

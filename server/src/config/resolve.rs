@@ -4,11 +4,11 @@
 
 use super::ConfigError;
 use super::types::*;
-use super::{OutputSettings, outputs};
+use super::{ArrSettings, OutputSettings, arr, outputs};
 use crate::proxy::Proxies;
 use altmount_engine::{EngineConfig, ImportLimits, Passwords};
-use altmount_usenet::ProviderConfig;
-use altmount_vfs::VfsConfig;
+use altmount_usenet::{Period, PoolOptions, ProviderConfig, Quota};
+use altmount_vfs::{DiskConfig, Early, VfsConfig};
 use http::HeaderName;
 use ipnet::IpNet;
 use secrecy::{ExposeSecret, SecretString};
@@ -28,6 +28,8 @@ pub struct Settings {
     pub server: ServerSettings,
     /// News providers, the disabled ones included.
     pub providers: Vec<ProviderConfig>,
+    /// How they are asked.
+    pub news: PoolOptions,
     /// The engine.
     pub engine: EngineConfig,
     /// The reader.
@@ -40,6 +42,8 @@ pub struct Settings {
     pub trash: Duration,
     /// How releases reach others beside it.
     pub outputs: OutputSettings,
+    /// The *arr applications.
+    pub arr: ArrSettings,
     /// Importers' configuration, by id.
     pub plugin_config: BTreeMap<String, Value>,
     /// Importers' priorities, by id.
@@ -116,7 +120,7 @@ impl Faults {
         self.0.push(fault);
     }
 
-    fn at_least_one<T: Default + PartialEq>(&mut self, key: &str, value: T) -> T {
+    pub(super) fn at_least_one<T: Default + PartialEq>(&mut self, key: &str, value: T) -> T {
         if value == T::default() {
             self.0.push(format!("'{key}' must be at least 1"));
         }
@@ -133,12 +137,14 @@ impl Config {
         let Self {
             server,
             providers,
+            news,
             import,
             cache,
             webdav,
             mount,
             library,
             outputs,
+            arr,
             plugins,
             http_sources,
             log,
@@ -146,6 +152,7 @@ impl Config {
         let mut faults = Faults::default();
         let server = resolve_server(server, &mut faults);
         let providers = resolve_providers(providers, &mut faults);
+        let news = resolve_news(news, &mut faults);
         let import_of_nzb = [
             ("check", json!(import.check)),
             ("ignore", json!(import.ignore)),
@@ -154,8 +161,16 @@ impl Config {
         let mut engine = resolve_import(import, &mut faults);
         let Cache {
             memory_bytes,
+            disk_bytes,
+            disk_folder,
+            disk_queue_bytes,
+            disk_timeout_ms,
             read_ahead_bytes,
             read_ahead_total_bytes,
+            read_ahead_after_bytes,
+            read_ahead_seconds,
+            read_ahead_idle_seconds,
+            early_delivery,
             tables_bytes,
         } = cache;
         engine.table_cache_bytes = tables_bytes;
@@ -168,6 +183,27 @@ impl Config {
             memory_bytes,
             read_ahead_bytes,
             read_ahead_total_bytes,
+            read_ahead_after_bytes,
+            read_ahead_lasts: seconds(faults.at_least_one("cache.read_ahead_seconds", read_ahead_seconds)),
+            read_ahead_idle: seconds(
+                faults.at_least_one("cache.read_ahead_idle_seconds", read_ahead_idle_seconds),
+            ),
+            early: match early_delivery {
+                EarlyDelivery::Off => Early::Off,
+                EarlyDelivery::Held => Early::Held,
+                EarlyDelivery::Free => Early::Free,
+            },
+            disk: DiskConfig {
+                // In the data directory, where it is not absolute.
+                folder: disk_folder.unwrap_or_else(|| "cache".into()),
+                bytes: disk_bytes,
+                queue_bytes: disk_queue_bytes,
+                read_timeout: Duration::from_millis(
+                    faults
+                        .at_least_one("cache.disk_timeout_ms", disk_timeout_ms)
+                        .into(),
+                ),
+            },
             http_timeout: seconds(faults.at_least_one("http_sources.timeout_seconds", timeout_seconds)),
             allow_private_addresses: allow_private,
             max_redirects,
@@ -186,6 +222,7 @@ impl Config {
         let mount = resolve_mount(mount, &mut faults);
         let Library { trash_days } = library;
         let outputs = outputs::resolve(outputs, &mount, &mut faults);
+        let arr = arr::resolve(arr, &mut faults);
         let Plugins {
             config,
             priority,
@@ -207,12 +244,14 @@ impl Config {
         Ok(Settings {
             server,
             providers,
+            news,
             engine,
             vfs,
             webdav: enabled.then_some(WebdavSettings { user, password }),
             mount,
             trash: seconds(trash_days.saturating_mul(86_400)),
             outputs,
+            arr,
             plugin_config,
             plugin_priority: priority,
             plugin_files,
@@ -342,8 +381,12 @@ fn resolve_providers(providers: Vec<Provider>, faults: &mut Faults) -> Vec<Provi
             group,
             backup,
             enabled,
+            min_connections,
             pipeline_body,
+            pipeline_body_max,
             pipeline_stat,
+            quota_bytes,
+            quota_period,
             connect_timeout_seconds,
             first_byte_timeout_seconds,
             stall_timeout_seconds,
@@ -369,14 +412,30 @@ fn resolve_providers(providers: Vec<Provider>, faults: &mut Faults) -> Vec<Provi
             group,
             backup,
             enabled,
-            pipeline_body,
+            min_connections,
+            pipeline_body: pipeline_body.unwrap_or(0),
+            pipeline_body_max,
             pipeline_stat,
+            quota: quota_bytes.map(|bytes| Quota {
+                bytes,
+                period: match quota_period {
+                    QuotaPeriod::Day => Period::Day,
+                    QuotaPeriod::Week => Period::Week,
+                    QuotaPeriod::Month => Period::Month,
+                },
+            }),
+            retention_days: None,
             connect_timeout: seconds(connect_timeout_seconds),
             first_byte_timeout: seconds(first_byte_timeout_seconds),
             stall_timeout: seconds(stall_timeout_seconds),
             article_timeout: seconds(article_timeout_seconds),
             idle_timeout: seconds(idle_timeout_seconds),
         };
+        if pipeline_body == Some(0) {
+            faults.0.push(format!(
+                "'providers[{at}].pipeline_body' must be 1 to 64; leave it out to have it measured"
+            ));
+        }
         if let Err(e) = config.check() {
             faults.0.push(format!("'providers[{at}]': {e}"));
         }
@@ -389,6 +448,53 @@ fn resolve_providers(providers: Vec<Provider>, faults: &mut Faults) -> Vec<Provi
         resolved.push(config);
     }
     resolved
+}
+
+fn resolve_news(news: News, faults: &mut Faults) -> PoolOptions {
+    let News {
+        request_timeout_seconds,
+        demand_timeout_seconds,
+        import_percent,
+        health_percent,
+        repair_percent,
+        hedge_after_ms,
+        hedge_percent,
+        missing_ttl_seconds,
+        missing_entries,
+        probe_after_missing_seconds,
+        warm_connections,
+        queue_limit,
+        max_article_bytes,
+        spare_bytes,
+    } = news;
+    let request_timeout = faults.at_least_one("news.request_timeout_seconds", request_timeout_seconds);
+    let demand_timeout = faults.at_least_one("news.demand_timeout_seconds", demand_timeout_seconds);
+    for (key, percent) in [
+        ("import", import_percent),
+        ("health", health_percent),
+        ("repair", repair_percent),
+        ("hedge", hedge_percent),
+    ] {
+        if percent > 50 {
+            faults.0.push(format!("'news.{key}_percent' must be 0 to 50"));
+        }
+    }
+    PoolOptions {
+        request_timeout: seconds(request_timeout),
+        demand_timeout: seconds(demand_timeout),
+        queue_limit: faults.at_least_one("news.queue_limit", queue_limit) as usize,
+        import_percent,
+        health_percent,
+        repair_percent,
+        hedge_after: Duration::from_millis(hedge_after_ms.into()),
+        hedge_percent,
+        miss_ttl: seconds(missing_ttl_seconds),
+        miss_entries: missing_entries as usize,
+        probe_after_miss: seconds(probe_after_missing_seconds),
+        warm_connections,
+        max_article_bytes: faults.at_least_one("news.max_article_bytes", max_article_bytes) as usize,
+        spare_bytes: spare_bytes as usize,
+    }
 }
 
 fn resolve_mount(mount: Mount, faults: &mut Faults) -> MountSettings {
@@ -545,6 +651,8 @@ mod tests {
             "import.allowed_roots" => return vec![json!(["/srv"])],
             "import.ignore" => return vec![json!(["*.exe"])],
             "mount.path" | "outputs.library_path" => return vec![json!("/mnt/altmount")],
+            "arr.own_url" | "arr.instances.0.url" => return vec![json!("http://elsewhere")],
+            "arr.instances.0.categories" => return vec![json!(["other"])],
             "outputs.default" => return vec![json!(["copy"])],
             "outputs.categories" => return vec![json!({"tv": ["copy"]})],
             "outputs.symlinks.path"
@@ -587,6 +695,16 @@ mod tests {
             let file = tree["plugins"]["load"][0].as_object_mut().expect("a map");
             file.entry("path").or_insert_with(|| json!("/lib.so"));
         }
+        if path[..2] == ["arr", "instances"] {
+            let instance = tree["arr"]["instances"][0].as_object_mut().expect("a map");
+            for (key, value) in [("url", "http://here"), ("api_key", "key")] {
+                instance.entry(key).or_insert_with(|| json!(value));
+            }
+        }
+        if path[0] == "arr" && path.len() > 4 {
+            let rule = tree["arr"]["queue"]["rules"][0].as_object_mut().expect("a map");
+            rule.entry("message").or_insert_with(|| json!("*sample*"));
+        }
         if path[0] == "outputs" {
             // What the other keys need to be valid.
             let outputs = tree["outputs"].as_object_mut().expect("a map");
@@ -615,9 +733,13 @@ mod tests {
         }
         if path[0] == "providers" {
             // What the other keys of a provider need to be valid.
-            for (key, value) in [("host", "news"), ("username", "user")] {
+            for (key, value) in [
+                ("host", json!("news")),
+                ("username", json!("user")),
+                ("quota_bytes", json!(1000)),
+            ] {
                 let provider = tree["providers"][0].as_object_mut().expect("a map");
-                provider.entry(key).or_insert_with(|| json!(value));
+                provider.entry(key).or_insert(value);
             }
         }
         tree
@@ -640,6 +762,7 @@ mod tests {
                 "providers" => &provider,
                 // The same tree without a value of this key's own.
                 "outputs" => &outputs_without(&path),
+                "arr" if path.len() > 3 => &arr_without(&path),
                 _ => &plain,
             };
             let changed = candidates(&key, &schema).into_iter().any(|value| {
@@ -648,6 +771,17 @@ mod tests {
             });
             assert!(changed, "nothing reads '{key}'");
         }
+    }
+
+    /// What [`tree`] makes around a key of a list of the *arrs', without the key.
+    fn arr_without(path: &[String]) -> String {
+        let names: Vec<&str> = path.iter().map(String::as_str).collect();
+        let (anchor, value): (Vec<&str>, _) = match names[1] {
+            "instances" => (vec!["arr", "instances", "0", "url"], json!("http://here")),
+            _ => (vec!["arr", "queue", "rules", "0", "message"], json!("*sample*")),
+        };
+        let anchor: Vec<String> = anchor.into_iter().map(str::to_owned).collect();
+        settings(&tree(&anchor, value)).expect("valid")
     }
 
     /// What [`tree`] makes around a key of the outputs, without the key.

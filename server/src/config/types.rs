@@ -13,9 +13,11 @@ pub struct Config {
     pub server: Server,
     /// News servers. None is needed to start; articles are read from these.
     pub providers: Vec<Provider>,
+    /// How articles are asked for, over all news servers.
+    pub news: News,
     /// The import queue.
     pub import: Import,
-    /// Memory for what is read.
+    /// What is kept of what was read, and what is fetched before it is.
     pub cache: Cache,
     /// The library as a WebDAV folder, at `/webdav`.
     pub webdav: Webdav,
@@ -25,6 +27,8 @@ pub struct Config {
     pub library: Library,
     /// How a finished release reaches a library beside the mount and WebDAV.
     pub outputs: Outputs,
+    /// Sonarr, Radarr, Lidarr, Readarr and Whisparr: what they are told, and what they tell.
+    pub arr: Arr,
     /// Importers.
     pub plugins: Plugins,
     /// Files whose bytes lie on web servers (`.strm`, `.url`, link lists).
@@ -112,10 +116,19 @@ pub struct Provider {
     pub backup: bool,
     /// Whether it is used.
     pub enabled: bool,
-    /// How many article requests are on their way on one connection at once.
-    pub pipeline_body: u8,
+    /// How many connections to keep open while nothing is asked of them.
+    pub min_connections: u16,
+    /// How many article requests are on their way on one connection at once. Where it is left out, as many as the
+    /// connection's measured delay and bandwidth ask for.
+    pub pipeline_body: Option<u8>,
+    /// The most that are, where `pipeline_body` is left out.
+    pub pipeline_body_max: u8,
     /// How many existence checks are on their way on one connection at once.
     pub pipeline_stat: u8,
+    /// How many bytes may be received in each period. It is not asked beyond; what is on its way still comes.
+    pub quota_bytes: Option<u64>,
+    /// When that starts again: at midnight, on Monday, on the first of the month; all UTC.
+    pub quota_period: QuotaPeriod,
     /// How long connecting may take, TLS and login included.
     pub connect_timeout_seconds: u32,
     /// How long the server may take to start an answer.
@@ -143,13 +156,87 @@ impl Default for Provider {
             group: None,
             backup: false,
             enabled: true,
-            pipeline_body: 2,
+            min_connections: 0,
+            pipeline_body: None,
+            pipeline_body_max: 8,
             pipeline_stat: 100,
+            quota_bytes: None,
+            quota_period: QuotaPeriod::Month,
             connect_timeout_seconds: 10,
             first_byte_timeout_seconds: 10,
             stall_timeout_seconds: 8,
             article_timeout_seconds: 60,
             idle_timeout_seconds: 60,
+        }
+    }
+}
+
+/// The period of a news server's quota.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum QuotaPeriod {
+    /// A day.
+    Day,
+    /// A week.
+    Week,
+    /// A month of the calendar.
+    #[default]
+    Month,
+}
+
+/// How articles are asked for, over all news servers.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct News {
+    /// How long one article may take over all news servers. Then nothing is known of it.
+    pub request_timeout_seconds: u32,
+    /// A read fails where no byte of the article that it waits for has come for this long.
+    pub demand_timeout_seconds: u32,
+    /// Of 100 requests that are sent, those that imports get at least while somebody watches; 0 to 50.
+    pub import_percent: u8,
+    /// The same for health checks.
+    pub health_percent: u8,
+    /// The same for repairs.
+    pub repair_percent: u8,
+    /// An article for a reader of which no byte has come after this time, and after twice the usual time, is asked for
+    /// again on another connection. The first answer that is whole is taken.
+    pub hedge_after_ms: u32,
+    /// Of 100 bytes received, those that may be of articles that came twice by that. 0 never asks twice.
+    pub hedge_percent: u8,
+    /// How long a reader takes a group's word that it does not have an article. Imports and health checks always ask.
+    pub missing_ttl_seconds: u32,
+    /// For how many articles that is remembered, over restarts too.
+    pub missing_entries: u32,
+    /// For so long after an article was missing somewhere, other groups are asked whether they have an article that is
+    /// waited for while the first is asked for it.
+    pub probe_after_missing_seconds: u32,
+    /// How many connections are made at once where somebody opens a file.
+    pub warm_connections: u16,
+    /// How many requests of one class may wait or be under way.
+    pub queue_limit: u32,
+    /// The longest decoded article, in bytes; a longer one counts as corrupt.
+    pub max_article_bytes: u32,
+    /// Memory of articles that are gone which is kept for articles to come, in bytes.
+    pub spare_bytes: u32,
+}
+
+impl Default for News {
+    fn default() -> Self {
+        Self {
+            request_timeout_seconds: 120,
+            demand_timeout_seconds: 9,
+            import_percent: 6,
+            health_percent: 3,
+            repair_percent: 2,
+            hedge_after_ms: 200,
+            hedge_percent: 5,
+            missing_ttl_seconds: 1800,
+            missing_entries: 65_536,
+            probe_after_missing_seconds: 60,
+            warm_connections: 4,
+            queue_limit: 16_384,
+            max_article_bytes: 16 << 20,
+            spare_bytes: 16 << 20,
         }
     }
 }
@@ -283,16 +370,34 @@ impl Default for Limits {
     }
 }
 
-/// Memory for what is read.
+/// What is kept of what was read, and what is fetched before it is.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Cache {
-    /// Memory for decoded articles, in bytes. What was read a moment ago, and what read-ahead fetched, is here.
+    /// Memory for decoded articles, in bytes. What was read a moment ago, and what read-ahead fetched, is here. With 0
+    /// nothing is kept in memory.
     pub memory_bytes: u64,
-    /// How far ahead of one sequential reader articles are fetched, in bytes.
+    /// Room on disk for decoded articles, in bytes; 0 for none, and so the cache is in memory alone. What was read stays over
+    /// a restart, and the heads and tails of imported media are kept before all else. A slow or full disk slows nothing down.
+    pub disk_bytes: u64,
+    /// The folder of the cache on disk, for it alone; `cache` in the data directory where it is left out.
+    pub disk_folder: Option<PathBuf>,
+    /// Most bytes that may wait to be written to that disk; what comes when there are more is not kept.
+    pub disk_queue_bytes: u64,
+    /// Longest wait for that disk in milliseconds; then the article is fetched, and the disk is left alone for ten seconds.
+    pub disk_timeout_ms: u32,
+    /// How far ahead of one sequential reader articles are fetched, in bytes. With 0 nothing is fetched ahead.
     pub read_ahead_bytes: u64,
-    /// The same for all readers together.
+    /// The same for all readers together. Where they want more they take turns.
     pub read_ahead_total_bytes: u64,
+    /// How much a reader reads in order before anything is fetched ahead for it, in bytes.
+    pub read_ahead_after_bytes: u64,
+    /// How long what is fetched ahead lasts a reader, in seconds, at the rate at which it reads.
+    pub read_ahead_seconds: u32,
+    /// A reader that does not read for this long loses what was fetched ahead for it, and what is on its way, in seconds.
+    pub read_ahead_idle_seconds: u32,
+    /// When bytes of an article are given out.
+    pub early_delivery: EarlyDelivery,
     /// Memory for the article tables of open files, in bytes.
     pub tables_bytes: u64,
 }
@@ -301,11 +406,34 @@ impl Default for Cache {
     fn default() -> Self {
         Self {
             memory_bytes: 64 << 20,
-            read_ahead_bytes: 64 << 20,
+            disk_bytes: 0,
+            disk_folder: None,
+            disk_queue_bytes: 32 << 20,
+            disk_timeout_ms: 100,
+            read_ahead_bytes: 128 << 20,
             read_ahead_total_bytes: 128 << 20,
+            read_ahead_after_bytes: 128 << 10,
+            read_ahead_seconds: 2,
+            read_ahead_idle_seconds: 2,
+            early_delivery: EarlyDelivery::Held,
             tables_bytes: 64 << 20,
         }
     }
+}
+
+/// When bytes of an article are given out. Whatever is chosen, only what is whole and right is kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum EarlyDelivery {
+    /// When all of the article is here and its checksum is right.
+    Off,
+    /// To HTTP and WebDAV while the article is arriving. Its last bytes, and the last bytes of the answer, wait for the
+    /// checksum: an answer that came to its end has had no wrong byte, and one of a damaged article breaks off.
+    #[default]
+    Held,
+    /// To HTTP, WebDAV and the mount while the article is arriving; only its own last bytes wait for the checksum. A short
+    /// read in a long article is answered sooner, and may be of a damaged copy.
+    Free,
 }
 
 /// The library as a WebDAV folder.
@@ -494,6 +622,160 @@ pub struct PathMapping {
     pub ours: PathBuf,
     /// The same folder as they see it.
     pub theirs: String,
+}
+
+/// Sonarr, Radarr, Lidarr, Readarr and Whisparr: what they are told, and what they tell.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Arr {
+    /// The address of this server as they reach it. `altmount arr register` gives it to them.
+    pub own_url: Option<String>,
+    /// The applications.
+    pub instances: Vec<ArrInstance>,
+    /// What becomes of a library's file when the application that imported it tells that it deleted it. Nothing is ever deleted
+    /// because a file is missing there.
+    pub deleted_files: DeletedFiles,
+    /// How often releases are replaced, at most.
+    pub replace: Replace,
+    /// Downloads that are stuck in their queues.
+    pub queue: Queue,
+}
+
+/// One application.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ArrInstance {
+    /// Its name here; its kind where it is left out. Unique.
+    pub name: Option<String>,
+    /// What it is.
+    pub kind: ArrKind,
+    /// Its address, URL base included. Required.
+    pub url: String,
+    /// Its API key. Required.
+    #[serde(serialize_with = "redacted")]
+    #[schemars(with = "Option<String>")]
+    pub api_key: Option<SecretString>,
+    /// The categories of its downloads, the one that it sends first; where it is left out, the usual one of its kind: `tv`,
+    /// `movies`, `music`, `books`, `adult`.
+    pub categories: Vec<String>,
+}
+
+/// What an application is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ArrKind {
+    /// Sonarr, for series.
+    #[default]
+    Sonarr,
+    /// Radarr, for films.
+    Radarr,
+    /// Lidarr, for music.
+    Lidarr,
+    /// Readarr, for books.
+    Readarr,
+    /// Whisparr, which is as Sonarr.
+    Whisparr,
+}
+
+impl ArrKind {
+    /// The word for it in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Sonarr => "sonarr",
+            Self::Radarr => "radarr",
+            Self::Lidarr => "lidarr",
+            Self::Readarr => "readarr",
+            Self::Whisparr => "whisparr",
+        }
+    }
+}
+
+/// What becomes of a file whose last user deleted it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DeletedFiles {
+    /// It is deleted.
+    #[default]
+    Remove,
+    /// It stays.
+    Keep,
+}
+
+/// How often releases are replaced.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Replace {
+    /// One episode, film, album or book, in 24 hours.
+    pub per_item_per_day: u32,
+    /// One set of articles, under whatever name it comes, in 24 hours.
+    pub per_release_per_day: u32,
+    /// All together, in an hour. Where more fail at once, the cause is not the releases.
+    pub brake_per_hour: u32,
+}
+
+impl Default for Replace {
+    fn default() -> Self {
+        Self {
+            per_item_per_day: 3,
+            per_release_per_day: 1,
+            brake_per_hour: 20,
+        }
+    }
+}
+
+/// Downloads that are stuck in an application's queue.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Queue {
+    /// How often the queues are looked at, where there are rules. An application that says that it needs a person is looked at
+    /// at once.
+    pub check_seconds: u32,
+    /// What is done with which of them; the first rule that fits counts. Only downloads of this server are ever touched.
+    pub rules: Vec<QueueRule>,
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        Self {
+            check_seconds: 300,
+            rules: Vec::new(),
+        }
+    }
+}
+
+/// What is done with a download that is stuck.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct QueueRule {
+    /// A glob of what the application says of it, whatever the case: `*no files found are eligible*`. Required.
+    pub message: String,
+    /// How long it is seen so before.
+    pub grace_seconds: u32,
+    /// What is done.
+    pub action: QueueAction,
+}
+
+impl Default for QueueRule {
+    fn default() -> Self {
+        Self {
+            message: String::new(),
+            grace_seconds: 900,
+            action: QueueAction::Remove,
+        }
+    }
+}
+
+/// What is done with a download that is stuck.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum QueueAction {
+    /// It is removed, from the queue and from here.
+    #[default]
+    Remove,
+    /// And the application does not take this release again.
+    Blocklist,
+    /// And it looks for another one, within the limits of `replace`.
+    BlocklistSearch,
 }
 
 /// Importers.

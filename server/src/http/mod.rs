@@ -1,5 +1,6 @@
 //! The HTTP API: one file per subject, thin handlers over the engine.
 
+mod arr;
 mod auth;
 mod backup;
 mod envelope;
@@ -55,6 +56,8 @@ pub struct Api {
     pub streams: Streams,
     /// What is made of releases outside of the library.
     pub outputs: Arc<crate::outputs::Outputs>,
+    /// The *arr applications around.
+    pub arrs: Arc<crate::arr::Arrs>,
     /// Where things are.
     pub public: Public,
     /// Held while a news server is tried.
@@ -95,6 +98,7 @@ fn routes(api: &Api) -> Router {
         .merge(health::routes())
         .route("/metrics", axum::routing::get(health::metrics))
         .merge(signed::routes())
+        .merge(arr::webhooks())
         .with_state(api.clone())
 }
 

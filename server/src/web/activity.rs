@@ -69,6 +69,12 @@ fn plots(samples: &[Sample]) -> Vec<Plot> {
             count,
         ),
         Plot::of(
+            "Time to the first byte",
+            &[samples.iter().map(|sample| sample.first_byte_ms as f64).collect()],
+            minutes,
+            |value| format!("{value:.0} ms"),
+        ),
+        Plot::of(
             "Missing articles / errors",
             &[
                 rates(samples, |sample| sample.missing),

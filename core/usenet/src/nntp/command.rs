@@ -14,13 +14,16 @@ pub enum Kind {
     Body,
     /// Whether it exists.
     Stat,
+    /// Nothing: it keeps an idle connection open.
+    Date,
 }
 
-/// Appends `BODY <id>` or `STAT <id>`. `id` has been checked as a message-id.
+/// Appends `BODY <id>`, `STAT <id>` or `DATE`. `id` has been checked as a message-id.
 pub(crate) fn request(out: &mut Vec<u8>, kind: Kind, id: &str) {
     out.extend_from_slice(match kind {
         Kind::Body => b"BODY <",
         Kind::Stat => b"STAT <",
+        Kind::Date => return line(out, b"DATE", b""),
     });
     out.extend_from_slice(id.as_bytes());
     out.extend_from_slice(b">\r\n");

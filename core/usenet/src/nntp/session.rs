@@ -10,19 +10,18 @@ use super::reply::Reply;
 use super::wire::{Turn, Wire};
 use crate::ProviderConfig;
 use crate::yenc::{Buffers, DecodeError, Decoder, Kernel};
-use altmount_vfs::{Article, Class};
+use altmount_vfs::{Arrival, ArrivingCopy, Article, Class};
+use bytes::Bytes;
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-/// Bytes of answers that nobody waits for any more which are still read. Beyond it a new connection is cheaper: it
-/// costs four or five round trips.
+/// Bytes of answers that nobody waits for any more which are still read, however fast the connection is.
 const DRAIN_LIMIT: u64 = 1 << 20;
-/// Bytes that an article is taken to have before one was seen.
-const TYPICAL_ARTICLE: u64 = 768 << 10;
 /// How long a goodbye may take.
 const QUIT_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -33,15 +32,82 @@ pub(crate) struct Request {
     pub(crate) id: Box<str>,
     pub(crate) kind: Kind,
     pub(crate) class: Class,
+    /// The providers that may be asked, a bit for each.
+    pub(crate) providers: u64,
+    /// A connection that it is not to be sent on: the one on which it is late.
+    pub(crate) avoid: Option<u64>,
     /// Connections that it was sent on and that ended before its answer.
     pub(crate) tries: u8,
-    pub(crate) reply: oneshot::Sender<Answer>,
+    /// Told where it is, for a body.
+    pub(crate) flight: Option<Arc<Flight>>,
+    /// Takes the body while it arrives.
+    pub(crate) arrival: Option<Arc<Arrival>>,
+    pub(crate) reply: oneshot::Sender<Said>,
 }
 
 impl Request {
     /// Whether nobody waits for the answer any more.
     pub(crate) fn is_abandoned(&self) -> bool {
-        self.reply.is_closed()
+        self.kind != Kind::Date && self.reply.is_closed()
+    }
+}
+
+/// An answer, and which provider gave it; `None` where it is of none of them.
+#[derive(Debug)]
+pub(crate) struct Said {
+    pub(crate) by: Option<usize>,
+    pub(crate) answer: Answer,
+}
+
+/// Where the request for a body is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// In the queue.
+    Waiting,
+    /// On this connection since then, and nothing of the answer came.
+    Sent(u64, Instant),
+    /// Its answer has begun, on this connection.
+    Started(u64),
+}
+
+/// Where the request for a body is, and how much of it came, for those who wait for it.
+#[derive(Debug)]
+pub(crate) struct Flight {
+    stage: watch::Sender<Stage>,
+    bytes: AtomicU64,
+    /// Bytes of the article that came on whatever connection.
+    progress: Arc<AtomicU64>,
+}
+
+impl Flight {
+    pub(crate) fn new(progress: Arc<AtomicU64>) -> Arc<Self> {
+        Arc::new(Self {
+            stage: watch::Sender::new(Stage::Waiting),
+            bytes: AtomicU64::new(0),
+            progress,
+        })
+    }
+
+    fn came(&self, bytes: u64) {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.progress.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn enter(&self, stage: Stage) {
+        self.stage.send_replace(stage);
+    }
+
+    pub(crate) fn stage(&self) -> Stage {
+        *self.stage.borrow()
+    }
+
+    pub(crate) fn watch(&self) -> watch::Receiver<Stage> {
+        self.stage.subscribe()
+    }
+
+    /// Bytes of the answer that came, over all connections that it was sent on.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
     }
 }
 
@@ -68,12 +134,36 @@ pub(crate) enum Answer {
 
 /// Where a session's requests come from and where its answers go.
 pub(crate) trait Feed {
+    /// Requests that may be in flight at once: bodies and STATs.
+    fn depth(&self) -> (usize, usize);
     /// The next request, among the kinds that there is room for.
     fn next(&self, body: bool, stat: bool) -> Option<Request>;
+    /// The answer to a request began so long after it was sent; `alone` where nothing else was in flight then.
+    fn began(&self, kind: Kind, after: Duration, alone: bool);
+    /// A body of so many bytes came whole, so long after its first bytes: those that came with its status line are not
+    /// counted.
+    fn came(&self, bytes: u64, took: Duration);
     /// A request got its answer.
     fn answered(&self, request: Request, answer: Answer);
-    /// Bytes came in.
-    fn received(&self, bytes: u64);
+    /// Bytes came in; of them, those of bodies that nobody waited for any more.
+    fn received(&self, bytes: u64, unwanted: u64);
+    /// Whether this connection is to be kept open although nothing is asked of it.
+    fn keep(&self) -> bool;
+    /// What it costs to go on, and to start again.
+    fn costs(&self) -> Costs;
+}
+
+/// What is known of a provider's connections, to decide whether an answer that nobody wants is read or run from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Costs {
+    /// Time that a new connection takes.
+    pub(crate) dial: Duration,
+    /// Bytes a second that a connection brings.
+    pub(crate) rate: Option<u64>,
+    /// Bytes of an article on the wire.
+    pub(crate) article: Option<u64>,
+    /// A body that has not begun after this time is late.
+    pub(crate) late: Duration,
 }
 
 /// Why a session ended.
@@ -97,19 +187,42 @@ pub(crate) enum Ended {
     Refused(String),
 }
 
+/// A request that is on the connection.
+#[derive(Debug)]
+struct Sent {
+    request: Request,
+    at: Instant,
+    /// Whether nothing else was in flight.
+    alone: bool,
+}
+
+/// The body that is arriving.
+#[derive(Debug)]
+struct Body {
+    decoder: Decoder,
+    /// What is handed over of it before its end.
+    copy: Option<ArrivingCopy>,
+    begun: bool,
+    since: Instant,
+    /// Bytes that were there when its status line was read.
+    first: Option<u64>,
+}
+
 /// A connection that is logged in.
 #[derive(Debug)]
 pub(crate) struct Session<'a> {
     config: &'a ProviderConfig,
+    /// Its number among all connections.
+    id: u64,
     wire: Wire,
     max_article: usize,
     buffers: Arc<Buffers>,
     /// Sent and not answered, oldest first.
-    in_flight: VecDeque<Request>,
+    in_flight: VecDeque<Sent>,
     bodies: usize,
     stats: usize,
     /// The body of the oldest, once its status line was read.
-    body: Option<Decoder>,
+    body: Option<Body>,
     /// Since when the oldest is the oldest; without any, since when there is none.
     front_since: Instant,
     progress: Instant,
@@ -117,12 +230,14 @@ pub(crate) struct Session<'a> {
     refused: VecDeque<Request>,
     login_due: bool,
     logged_in_again: bool,
-    typical: u64,
+    /// Bytes of bodies that nobody waited for, not yet told.
+    unwanted: u64,
 }
 
 impl<'a> Session<'a> {
     pub(crate) fn new(
         config: &'a ProviderConfig,
+        id: u64,
         wire: Wire,
         max_article: usize,
         buffers: Arc<Buffers>,
@@ -130,6 +245,7 @@ impl<'a> Session<'a> {
         let now = Instant::now();
         Self {
             config,
+            id,
             wire,
             max_article,
             buffers,
@@ -142,7 +258,7 @@ impl<'a> Session<'a> {
             refused: VecDeque::new(),
             login_due: false,
             logged_in_again: false,
-            typical: TYPICAL_ARTICLE,
+            unwanted: 0,
         }
     }
 
@@ -155,25 +271,37 @@ impl<'a> Session<'a> {
             {
                 return ended;
             }
+            if self.is_not_worth_it(feed) {
+                return Ended::Abandoned;
+            }
             if !self.login_due {
                 self.take_requests(feed);
             }
-            let deadline = self.deadline();
+            let deadline = self.deadline(feed);
             let turn = tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ended::Stopped,
                 turn = self.wire.turn() => turn,
                 () = wake.notified() => continue,
-                () = sleep_until(deadline) => return self.late(),
+                () = sleep_until(deadline) => {
+                    if self.in_flight.is_empty() && feed.keep() {
+                        self.send(keep_alive());
+                        continue;
+                    }
+                    if self.is_not_worth_it(feed) {
+                        return Ended::Abandoned;
+                    }
+                    return self.late();
+                }
             };
-            feed.received(self.wire.take_received());
-            match turn {
-                Ok(Turn::Read) => {}
-                Ok(Turn::Closed) => return self.disconnected("the server closed the connection"),
-                Err(e) => return self.disconnected(&e.to_string()),
-            }
             self.progress = Instant::now();
-            if let Err(ended) = self.read_answers(feed) {
+            let read = match turn {
+                Ok(Turn::Read) => self.read_answers(feed),
+                Ok(Turn::Closed) => Err(self.disconnected("the server closed the connection")),
+                Err(e) => Err(self.disconnected(&e.to_string())),
+            };
+            feed.received(self.wire.take_received(), std::mem::take(&mut self.unwanted));
+            if let Err(ended) = read {
                 return ended;
             }
         }
@@ -188,13 +316,17 @@ impl<'a> Session<'a> {
 
     /// Takes the requests that got no answer, oldest first. The session is over then.
     pub(crate) fn take_unanswered(&mut self) -> Vec<Request> {
-        self.refused.drain(..).chain(self.in_flight.drain(..)).collect()
+        self.body = None;
+        let left = self.in_flight.drain(..).map(|sent| sent.request);
+        let left = self.refused.drain(..).chain(left);
+        left.filter(|request| request.kind != Kind::Date).collect()
     }
 
     fn take_requests(&mut self, feed: &impl Feed) {
+        let (bodies, stats) = feed.depth();
         loop {
-            let body = self.bodies < usize::from(self.config.pipeline_body);
-            let stat = self.stats < usize::from(self.config.pipeline_stat);
+            let body = self.bodies < bodies;
+            let stat = self.stats < stats;
             if !body && !stat {
                 return;
             }
@@ -206,24 +338,28 @@ impl<'a> Session<'a> {
     }
 
     fn send(&mut self, request: Request) {
-        if self.in_flight.is_empty() {
-            self.front_since = Instant::now();
+        let (at, alone) = (Instant::now(), self.in_flight.is_empty());
+        if alone {
+            self.front_since = at;
         }
         *self.count(request.kind) += 1;
         command::request(self.wire.output(), request.kind, &request.id);
-        self.in_flight.push_back(request);
+        if let Some(flight) = &request.flight {
+            flight.enter(Stage::Sent(self.id, at));
+        }
+        self.in_flight.push_back(Sent { request, at, alone });
     }
 
     fn count(&mut self, kind: Kind) -> &mut usize {
         match kind {
             Kind::Body => &mut self.bodies,
-            Kind::Stat => &mut self.stats,
+            Kind::Stat | Kind::Date => &mut self.stats,
         }
     }
 
     /// Takes the oldest request off; the next one's time begins.
     fn pop(&mut self) -> Option<Request> {
-        let request = self.in_flight.pop_front()?;
+        let request = self.in_flight.pop_front()?.request;
         *self.count(request.kind) -= 1;
         self.front_since = Instant::now();
         Some(request)
@@ -233,7 +369,7 @@ impl<'a> Session<'a> {
         self.body.is_some() || !self.wire.input().is_empty()
     }
 
-    fn deadline(&self) -> Instant {
+    fn deadline(&self, feed: &impl Feed) -> Instant {
         let config = self.config;
         if self.in_flight.is_empty() {
             return self.front_since + config.idle_timeout;
@@ -243,7 +379,12 @@ impl<'a> Session<'a> {
         } else {
             self.front_since + config.first_byte_timeout
         };
-        next_byte.min(self.front_since + config.article_timeout)
+        let last = next_byte.min(self.front_since + config.article_timeout);
+        let unwanted = self.in_flight.front().is_some_and(|s| s.request.is_abandoned());
+        if unwanted && self.body.is_none() {
+            return last.min(self.front_since + feed.costs().late);
+        }
+        last
     }
 
     fn late(&self) -> Ended {
@@ -300,38 +441,66 @@ impl<'a> Session<'a> {
                 Err(e) => return Err(Ended::Broken(e.to_string())),
             }
         }
-        if !self.in_flight.is_empty() && self.in_flight.iter().all(Request::is_abandoned) {
-            let behind = self.bodies.saturating_sub(usize::from(self.body.is_some())) as u64;
-            let front = self
-                .body
-                .as_ref()
-                .map_or(0, |b| b.remaining().unwrap_or(self.typical));
-            if front + behind * self.typical > DRAIN_LIMIT {
-                return Err(Ended::Abandoned);
-            }
-        }
         Ok(())
     }
 
+    /// Whether what nobody waits for any more and is still to come before something that somebody waits for would take
+    /// longer to read than a new connection takes to make.
+    fn is_not_worth_it(&self, feed: &impl Feed) -> bool {
+        if !self.in_flight.front().is_some_and(|s| s.request.is_abandoned()) {
+            return false;
+        }
+        let costs = feed.costs();
+        let abandoned = self.in_flight.iter().take_while(|s| s.request.is_abandoned());
+        let all = abandoned.clone().count() == self.in_flight.len();
+        // Nothing is known before the first article: it may be small.
+        let typical = costs.article.unwrap_or(0);
+        let front = self.body.as_ref().map_or(typical, |body| {
+            let left = typical.saturating_sub(body.decoder.wire_bytes());
+            body.decoder.remaining().unwrap_or(left)
+        });
+        let behind = abandoned.filter(|s| s.request.kind == Kind::Body).count();
+        let bodies = behind.saturating_sub(1) as u64;
+        let is_body = self
+            .in_flight
+            .front()
+            .is_some_and(|s| s.request.kind == Kind::Body);
+        let bytes = if is_body { front } else { 0 } + bodies * typical;
+        let late = is_body && self.body.is_none() && self.front_since.elapsed() >= costs.late;
+        let rate = costs.rate.unwrap_or(u64::MAX).max(1);
+        let takes = Duration::from_secs_f64(bytes as f64 / rate as f64);
+        // Where others wait behind, they begin anew elsewhere, which costs a round trip as well.
+        let dial = if all { costs.dial } else { costs.dial.mul_f64(1.25) };
+        late || bytes > DRAIN_LIMIT || takes > dial
+    }
+
     fn read_body(&mut self, feed: &impl Feed) -> Result<(), Ended> {
-        let (Some(decoder), Some(front)) = (&mut self.body, self.in_flight.front()) else {
+        let (Some(body), Some(front)) = (&mut self.body, self.in_flight.front()) else {
             return Ok(());
         };
-        let abandoned = front.is_abandoned();
+        let abandoned = front.request.is_abandoned();
         if abandoned {
-            decoder.discard();
+            body.decoder.discard();
         }
-        let taken = decoder.push(self.wire.input());
+        let taken = body.decoder.push(self.wire.input());
         self.wire.consume(taken);
-        if decoder.is_runaway() && !decoder.is_over() {
+        body.first.get_or_insert(taken as u64);
+        if abandoned {
+            self.unwanted += taken as u64;
+        } else if let Some(flight) = &front.request.flight {
+            flight.came(taken as u64);
+        }
+        if body.decoder.is_runaway() && !body.decoder.is_over() {
             return Err(Ended::Broken("an article has no end".into()));
         }
-        if !decoder.is_over() {
+        if !body.decoder.is_over() {
+            body.hand_over();
             return Ok(());
         }
-        if let (Some(decoder), Some(request)) = (self.body.take(), self.pop()) {
-            self.typical = (self.typical * 7 + decoder.wire_bytes()) / 8;
-            let answer = match decoder.finish() {
+        if let (Some(body), Some(request)) = (self.body.take(), self.pop()) {
+            let bytes = body.decoder.wire_bytes();
+            feed.came(bytes - body.first.unwrap_or(bytes), body.since.elapsed());
+            let answer = match body.decoder.finish() {
                 _ if abandoned => Answer::Abandoned,
                 Ok(article) => Answer::Article(article),
                 Err(e) => Answer::Corrupt(e),
@@ -350,8 +519,14 @@ impl<'a> Session<'a> {
                 _ => Ended::Broken(format!("the server sent '{reply}' without a request")),
             });
         };
-        let answer = match (front.kind, reply.code) {
-            (_, 220 | 222 | 223 | 423 | 430) if !reply.is_about(&front.id) => {
+        feed.began(front.request.kind, front.at.elapsed(), front.alone);
+        if let Some(flight) = &front.request.flight {
+            flight.enter(Stage::Started(self.id));
+        }
+        let kind = front.request.kind;
+        let answer = match (kind, reply.code) {
+            (Kind::Date, 111 | 401..=479 | 500 | 501 | 503) => Answer::Exists,
+            (Kind::Body | Kind::Stat, 220 | 222 | 223 | 423 | 430) if !reply.is_about(&front.request.id) => {
                 return Err(Ended::Broken(format!(
                     "the answer '{reply}' is about another article"
                 )));
@@ -359,11 +534,17 @@ impl<'a> Session<'a> {
             (Kind::Body, 220 | 222) => {
                 self.logged_in_again = false;
                 let decoder = Decoder::with(Kernel::best(), reply.lines, self.max_article);
-                self.body = Some(decoder.reusing(Arc::clone(&self.buffers)));
+                self.body = Some(Body {
+                    decoder: decoder.reusing(Arc::clone(&self.buffers)),
+                    copy: front.request.arrival.as_ref().map(Arrival::copy),
+                    begun: false,
+                    since: Instant::now(),
+                    first: None,
+                });
                 return Ok(());
             }
             (Kind::Stat, 223) => Answer::Exists,
-            (_, 423 | 430) => Answer::Missing,
+            (Kind::Body | Kind::Stat, 423 | 430) => Answer::Missing,
             (_, 480) if self.logged_in_again => {
                 return Err(Ended::Refused(
                     "it asks for a login although it has accepted one".into(),
@@ -371,6 +552,9 @@ impl<'a> Session<'a> {
             }
             (_, 480) => {
                 self.login_due = true;
+                if let Some(flight) = &front.request.flight {
+                    flight.enter(Stage::Waiting);
+                }
                 let request = self.pop();
                 self.refused.extend(request);
                 return Ok(());
@@ -390,5 +574,44 @@ impl<'a> Session<'a> {
             feed.answered(request, answer);
         }
         Ok(())
+    }
+}
+
+impl Body {
+    /// Hands over what was decoded, if somebody waits for it.
+    fn hand_over(&mut self) {
+        let Some(copy) = &mut self.copy else { return };
+        let early = self.decoder.early();
+        if early.is_empty() {
+            return;
+        }
+        if !self.begun
+            && let Some(info) = self.decoder.info()
+        {
+            copy.begin(info.clone());
+            self.begun = true;
+        }
+        let have = usize::try_from(copy.len()).unwrap_or(usize::MAX);
+        // A copy of some 100 KiB that is in the processor's cache costs less than an article in many buffers would.
+        if copy.is_due(early.len() as u64)
+            && let Some(piece) = early.get(have..)
+        {
+            copy.push(Bytes::copy_from_slice(piece));
+        }
+    }
+}
+
+/// A request that keeps a connection open.
+fn keep_alive() -> Request {
+    Request {
+        id: Box::default(),
+        kind: Kind::Date,
+        class: Class::Repair,
+        providers: 0,
+        avoid: None,
+        tries: 0,
+        flight: None,
+        arrival: None,
+        reply: oneshot::channel().0,
     }
 }

@@ -71,6 +71,11 @@ impl Breaker {
         (self.phase, self.cause)
     }
 
+    /// Whether dials failed and none has succeeded since.
+    pub(super) fn is_failing(&self) -> bool {
+        self.dials > 0
+    }
+
     /// Something went wrong. Returns whether the provider is left alone from now on.
     pub(super) fn trouble(&mut self, what: Trouble, now: Instant) -> bool {
         let enough = match what {

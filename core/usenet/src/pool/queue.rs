@@ -1,5 +1,10 @@
-//! The requests that wait at one provider.
+//! The requests that wait, for all providers together.
+//!
+//! A request says which providers may be asked, and a connection takes what its provider may be asked. Playback goes
+//! first, and before all read-ahead, always; then read-ahead, imports, health checks, repairs. The last three have a
+//! share: after having been passed over so many times, one of theirs goes first, so that none starves.
 
+use crate::PoolOptions;
 use crate::nntp::Kind;
 use crate::nntp::session::Request;
 use altmount_vfs::Class;
@@ -8,16 +13,12 @@ use std::collections::VecDeque;
 /// Number of classes.
 pub(super) const CLASSES: usize = 5;
 
-/// After being passed over so many times, a class goes first once: none starves, and none but playback can fill
-/// more than what the more urgent ones leave and this share.
-const SHARE: [u32; CLASSES] = [1, 4, 8, 16, 32];
-
 /// Requests by class; first come first served within a class.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Queue {
     lanes: [Lane; CLASSES],
-    bodies: usize,
-    stats: usize,
+    /// After being passed over so many times, a class goes first once; `None` never.
+    patience: [Option<u32>; CLASSES],
     /// Sequence numbers given at the back count up, those at the front down.
     back: i64,
     front: i64,
@@ -25,9 +26,29 @@ pub(super) struct Queue {
 
 #[derive(Debug, Default)]
 struct Lane {
-    bodies: VecDeque<(i64, Request)>,
-    stats: VecDeque<(i64, Request)>,
+    heaps: Vec<Heap>,
     passed: u32,
+}
+
+/// Requests of one kind for the same providers; never empty.
+#[derive(Debug)]
+struct Heap {
+    kind: Kind,
+    providers: u64,
+    requests: VecDeque<(i64, Request)>,
+}
+
+/// What a connection takes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Taker {
+    /// Its provider's bit.
+    pub(super) provider: u64,
+    /// Its number.
+    pub(super) connection: u64,
+    /// Whether it has room for a body.
+    pub(super) body: bool,
+    /// Whether it has room for a STAT.
+    pub(super) stat: bool,
 }
 
 /// The lane of a class; 0 is the most urgent.
@@ -42,158 +63,263 @@ pub(super) fn lane(class: Class) -> usize {
 }
 
 impl Lane {
-    fn of(&mut self, kind: Kind) -> &mut VecDeque<(i64, Request)> {
-        match kind {
-            Kind::Body => &mut self.bodies,
-            Kind::Stat => &mut self.stats,
-        }
+    fn heap(&mut self, kind: Kind, providers: u64) -> &mut VecDeque<(i64, Request)> {
+        let found = self
+            .heaps
+            .iter()
+            .position(|h| h.kind == kind && h.providers == providers);
+        let at = found.unwrap_or_else(|| {
+            self.heaps.push(Heap {
+                kind,
+                providers,
+                requests: VecDeque::new(),
+            });
+            self.heaps.len() - 1
+        });
+        &mut self.heaps[at].requests
     }
 
-    /// The kind of its oldest request among those that there is room for.
-    fn oldest(&self, body: bool, stat: bool) -> Option<Kind> {
-        let first =
-            |lane: &VecDeque<(i64, Request)>, room: bool| lane.front().filter(|_| room).map(|(no, _)| *no);
-        match (first(&self.bodies, body), first(&self.stats, stat)) {
-            (Some(b), Some(s)) => Some(if b < s { Kind::Body } else { Kind::Stat }),
-            (Some(_), None) => Some(Kind::Body),
-            (None, Some(_)) => Some(Kind::Stat),
-            (None, None) => None,
+    /// Drops what nobody waits for where it would be next.
+    fn trim(&mut self) {
+        for heap in &mut self.heaps {
+            while heap.requests.front().is_some_and(|(_, r)| r.is_abandoned()) {
+                heap.requests.pop_front();
+            }
         }
+        self.heaps.retain(|h| !h.requests.is_empty());
+    }
+
+    /// The heap with the oldest request that may be taken.
+    fn oldest(&self, taker: &Taker, may: &impl Fn(&Waiting) -> bool, class: usize) -> Option<usize> {
+        let mut best: Option<(i64, usize)> = None;
+        for (at, heap) in self.heaps.iter().enumerate() {
+            let room = match heap.kind {
+                Kind::Body => taker.body,
+                Kind::Stat | Kind::Date => taker.stat,
+            };
+            let Some((no, first)) = heap.requests.front() else {
+                continue;
+            };
+            let waiting = Waiting {
+                class,
+                kind: heap.kind,
+                providers: heap.providers,
+                requests: heap.requests.len(),
+            };
+            if room
+                && heap.providers & taker.provider != 0
+                && first.avoid != Some(taker.connection)
+                && best.is_none_or(|(oldest, _)| *no < oldest)
+                && may(&waiting)
+            {
+                best = Some((*no, at));
+            }
+        }
+        best.map(|(_, at)| at)
     }
 }
 
+/// Requests that wait for the same providers.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Waiting {
+    /// Their class's lane.
+    pub(super) class: usize,
+    pub(super) kind: Kind,
+    pub(super) providers: u64,
+    /// How many.
+    pub(super) requests: usize,
+}
+
 impl Queue {
-    /// Requests of this kind that wait.
-    pub(super) fn len(&self, kind: Kind) -> usize {
-        match kind {
-            Kind::Body => self.bodies,
-            Kind::Stat => self.stats,
+    pub(super) fn new(options: &PoolOptions) -> Self {
+        let patience = |percent: u8| (percent > 0).then(|| 100 / u32::from(percent) - 1);
+        Self {
+            lanes: Default::default(),
+            patience: [
+                None,
+                None,
+                patience(options.import_percent),
+                patience(options.health_percent),
+                patience(options.repair_percent),
+            ],
+            back: 0,
+            front: 0,
         }
     }
 
-    pub(super) fn total(&self) -> usize {
-        self.bodies + self.stats
+    /// Requests that wait for one of these providers.
+    pub(super) fn len(&self, kind: Kind, providers: u64) -> usize {
+        self.heaps()
+            .filter(|h| h.kind == kind && h.providers & providers != 0)
+            .map(|h| h.requests.len())
+            .sum()
     }
 
-    /// Puts a request at its class's end. Those that nobody waits for are cleared out where the lane has `limit`.
+    fn heaps(&self) -> impl Iterator<Item = &Heap> {
+        self.lanes.iter().flat_map(|l| &l.heaps)
+    }
+
+    /// What waits, by class and providers.
+    pub(super) fn waiting(&self) -> Vec<Waiting> {
+        let lanes = self.lanes.iter().enumerate();
+        lanes
+            .flat_map(|(class, lane)| {
+                lane.heaps.iter().map(move |h| Waiting {
+                    class,
+                    kind: h.kind,
+                    providers: h.providers,
+                    requests: h.requests.len(),
+                })
+            })
+            .collect()
+    }
+
+    /// Puts a request at its class's end. Those that nobody waits for are cleared out where `limit` wait alike.
     pub(super) fn push(&mut self, request: Request, limit: usize) {
         self.back += 1;
         let no = self.back;
-        let kind = request.kind;
-        let lane = self.lanes[lane(request.class)].of(kind);
-        let before = lane.len();
-        if before >= limit {
-            lane.retain(|(_, r)| !r.is_abandoned());
+        let heap = self.lanes[lane(request.class)].heap(request.kind, request.providers);
+        if heap.len() >= limit {
+            heap.retain(|(_, r)| !r.is_abandoned());
         }
-        lane.push_back((no, request));
-        let (removed, added) = (before + 1 - lane.len(), 1);
-        self.count(kind, added, removed);
+        heap.push_back((no, request));
     }
 
     /// Puts a request back before all others of its class.
     pub(super) fn put_back(&mut self, request: Request) {
         self.front -= 1;
-        let (no, kind) = (self.front, request.kind);
-        self.lanes[lane(request.class)].of(kind).push_front((no, request));
-        self.count(kind, 1, 0);
+        let no = self.front;
+        let heap = self.lanes[lane(request.class)].heap(request.kind, request.providers);
+        heap.push_front((no, request));
     }
 
     /// Moves the requests for an article's body that wait in a less urgent class to the end of this one.
     pub(super) fn raise(&mut self, id: &str, class: Class) {
         let to = lane(class);
         for at in to + 1..CLASSES {
-            // Fetches are shared, so there is no more than one that somebody waits for.
-            let bodies = &mut self.lanes[at].bodies;
-            let found = bodies.iter().position(|(_, r)| *r.id == *id && !r.is_abandoned());
-            if let Some((_, mut request)) = found.and_then(|found| bodies.remove(found)) {
+            let mut raised = Vec::new();
+            for heap in self.lanes[at].heaps.iter_mut().filter(|h| h.kind == Kind::Body) {
+                let place = heap
+                    .requests
+                    .iter()
+                    .position(|(_, r)| *r.id == *id && !r.is_abandoned());
+                raised.extend(place.and_then(|place| heap.requests.remove(place)));
+            }
+            self.lanes[at].trim();
+            for (_, mut request) in raised {
                 request.class = class;
                 self.back += 1;
-                self.lanes[to].bodies.push_back((self.back, request));
+                let no = self.back;
+                let heap = self.lanes[to].heap(Kind::Body, request.providers);
+                heap.push_back((no, request));
             }
         }
     }
 
-    /// Takes the next request of the kinds that there is room for. What nobody waits for is dropped on the way.
-    pub(super) fn pop(&mut self, body: bool, stat: bool) -> Option<Request> {
-        loop {
-            let at = self.choose(body, stat)?;
-            let kind = self.lanes[at].oldest(body, stat)?;
-            let (_, request) = self.lanes[at].of(kind).pop_front()?;
-            self.count(kind, 0, 1);
-            if request.is_abandoned() {
-                continue;
+    /// Takes the next request of those that `may` be taken. What nobody waits for is dropped on the way.
+    pub(super) fn pop(&mut self, taker: &Taker, may: impl Fn(&Waiting) -> bool) -> Option<Request> {
+        self.lanes.iter_mut().for_each(Lane::trim);
+        let found: [Option<usize>; CLASSES] =
+            std::array::from_fn(|class| self.lanes[class].oldest(taker, &may, class));
+        let first = found.iter().position(Option::is_some)?;
+        let late = (first + 1..CLASSES).find(|class| {
+            let patience = self.patience[*class];
+            found[*class].is_some() && patience.is_some_and(|p| self.lanes[*class].passed >= p)
+        });
+        let chosen = late.unwrap_or(first);
+        let heap = &mut self.lanes[chosen].heaps[found[chosen]?];
+        let (_, request) = heap.requests.pop_front()?;
+        if heap.requests.is_empty() {
+            self.lanes[chosen].trim();
+        }
+        self.lanes[chosen].passed = 0;
+        for (class, lane) in self.lanes.iter_mut().enumerate().skip(chosen + 1) {
+            if found[class].is_some() {
+                lane.passed = lane.passed.saturating_add(1);
             }
-            self.lanes[at].passed = 0;
-            for lane in &mut self.lanes[at + 1..] {
-                if lane.oldest(body, stat).is_some() {
-                    lane.passed = lane.passed.saturating_add(1);
+        }
+        Some(request)
+    }
+
+    /// Takes these providers out of all that waits, and returns the requests for which none is left.
+    pub(super) fn without(&mut self, providers: u64) -> Vec<Request> {
+        let mut left = Vec::new();
+        for lane in &mut self.lanes {
+            let touched = |h: &mut Heap| h.providers & providers != 0;
+            let moved: Vec<Heap> = lane.heaps.extract_if(.., touched).collect();
+            for heap in moved {
+                let rest = heap.providers & !providers;
+                if rest == 0 {
+                    left.extend(heap.requests.into_iter().map(|(_, r)| r));
+                    continue;
                 }
+                let to = lane.heap(heap.kind, rest);
+                to.extend(heap.requests.into_iter().map(|(no, mut request)| {
+                    request.providers = rest;
+                    (no, request)
+                }));
+                to.make_contiguous().sort_by_key(|(no, _)| *no);
             }
-            return Some(request);
         }
-    }
-
-    /// Takes all.
-    pub(super) fn drain(&mut self) -> Vec<Request> {
-        (self.bodies, self.stats) = (0, 0);
-        let lanes = self.lanes.iter_mut();
-        lanes
-            .flat_map(|l| l.bodies.drain(..).chain(l.stats.drain(..)))
-            .map(|(_, r)| r)
-            .collect()
+        left
     }
 
     /// Drops what nobody waits for.
     pub(super) fn purge(&mut self) {
         for lane in &mut self.lanes {
-            lane.bodies.retain(|(_, r)| !r.is_abandoned());
-            lane.stats.retain(|(_, r)| !r.is_abandoned());
+            for heap in &mut lane.heaps {
+                heap.requests.retain(|(_, r)| !r.is_abandoned());
+            }
+            lane.trim();
         }
-        self.bodies = self.lanes.iter().map(|l| l.bodies.len()).sum();
-        self.stats = self.lanes.iter().map(|l| l.stats.len()).sum();
-    }
-
-    fn choose(&self, body: bool, stat: bool) -> Option<usize> {
-        let mut waiting = (0..CLASSES).filter(|i| self.lanes[*i].oldest(body, stat).is_some());
-        let first = waiting.next()?;
-        Some(
-            waiting
-                .find(|i| self.lanes[*i].passed >= SHARE[*i])
-                .unwrap_or(first),
-        )
-    }
-
-    fn count(&mut self, kind: Kind, added: usize, removed: usize) {
-        let n = match kind {
-            Kind::Body => &mut self.bodies,
-            Kind::Stat => &mut self.stats,
-        };
-        *n = *n + added - removed;
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::nntp::session::Answer;
+    use crate::nntp::session::Said;
     use tokio::sync::oneshot::{self, Receiver};
 
-    fn request(id: &str, class: Class, kind: Kind) -> (Request, Receiver<Answer>) {
+    fn request(id: &str, class: Class, kind: Kind) -> (Request, Receiver<Said>) {
         let (reply, answer) = oneshot::channel();
         (
             Request {
                 id: id.into(),
                 kind,
                 class,
+                providers: 0b11,
+                avoid: None,
                 tries: 0,
+                flight: None,
+                arrival: None,
                 reply,
             },
             answer,
         )
     }
 
-    fn fill(requests: &[(&str, Class, Kind)]) -> (Queue, Vec<Receiver<Answer>>) {
-        let mut queue = Queue::default();
+    fn empty() -> Queue {
+        Queue::new(&PoolOptions::default())
+    }
+
+    /// Takes for the second provider's connection 7.
+    fn take(queue: &mut Queue, body: bool, stat: bool) -> Option<Request> {
+        let taker = Taker {
+            provider: 0b10,
+            connection: 7,
+            body,
+            stat,
+        };
+        queue.pop(&taker, |_| true)
+    }
+
+    fn total(queue: &Queue) -> usize {
+        queue.len(Kind::Body, u64::MAX) + queue.len(Kind::Stat, u64::MAX)
+    }
+
+    fn fill(requests: &[(&str, Class, Kind)]) -> (Queue, Vec<Receiver<Said>>) {
+        let mut queue = empty();
         let answers = requests.iter().map(|(id, class, kind)| {
             let (request, answer) = request(id, *class, *kind);
             queue.push(request, 100);
@@ -204,7 +330,7 @@ mod tests {
     }
 
     fn order(queue: &mut Queue) -> Vec<String> {
-        std::iter::from_fn(|| queue.pop(true, true))
+        std::iter::from_fn(|| take(queue, true, true))
             .map(|r| r.id.to_string())
             .collect()
     }
@@ -218,9 +344,9 @@ mod tests {
             ("p", Class::Playback, Kind::Body),
             ("a", Class::ReadAhead, Kind::Body),
         ]);
-        assert_eq!(queue.total(), 5);
+        assert_eq!(total(&queue), 5);
         assert_eq!(order(&mut queue), ["p", "a", "i1", "i2", "r"]);
-        assert_eq!(queue.total(), 0);
+        assert_eq!(total(&queue), 0);
     }
 
     #[test]
@@ -229,37 +355,88 @@ mod tests {
             ("b", Class::Playback, Kind::Body),
             ("s", Class::Repair, Kind::Stat),
         ]);
-        assert_eq!(&*queue.pop(false, true).unwrap().id, "s");
-        assert!(queue.pop(false, true).is_none());
-        assert_eq!(&*queue.pop(true, false).unwrap().id, "b");
+        assert_eq!(&*take(&mut queue, false, true).unwrap().id, "s");
+        assert!(take(&mut queue, false, true).is_none());
+        assert_eq!(&*take(&mut queue, true, false).unwrap().id, "b");
     }
 
     #[test]
-    fn no_class_starves() {
-        let mut requests = vec![
-            ("import", Class::Import, Kind::Body),
-            ("repair", Class::Repair, Kind::Body),
-        ];
-        requests.extend(std::iter::repeat_n(("play", Class::Playback, Kind::Body), 60));
+    fn no_class_starves_and_each_has_its_share() {
+        let mut requests = vec![("repair", Class::Repair, Kind::Body)];
+        requests.extend(std::iter::repeat_n(("health", Class::Health, Kind::Stat), 100));
+        requests.extend(std::iter::repeat_n(("import", Class::Import, Kind::Body), 100));
+        requests.extend(std::iter::repeat_n(("play", Class::Playback, Kind::Body), 400));
         let (mut queue, _answers) = fill(&requests);
         let order = order(&mut queue);
-        assert_eq!(order.iter().position(|id| id == "import"), Some(8));
-        assert_eq!(order.iter().position(|id| id == "repair"), Some(32));
+        let count = |name: &str| order[..400].iter().filter(|id| *id == name).count();
+        // 6 and 3 of 100 go to imports and health checks, and not more while somebody watches.
+        assert!((23..=26).contains(&count("import")), "{}", count("import"));
+        assert!((10..=13).contains(&count("health")), "{}", count("health"));
+        assert_eq!(count("repair"), 1);
+    }
+
+    #[test]
+    fn what_somebody_waits_for_goes_before_all_read_ahead() {
+        let mut requests = vec![("ahead", Class::ReadAhead, Kind::Body); 10];
+        requests.extend(std::iter::repeat_n(("play", Class::Playback, Kind::Body), 200));
+        let (mut queue, _answers) = fill(&requests);
+        let order = order(&mut queue);
+        assert!(order[..200].iter().all(|id| id == "play"));
+    }
+
+    #[test]
+    fn a_connection_takes_what_its_provider_may_be_asked_and_what_is_not_late_on_it() {
+        let mut queue = empty();
+        let (mut first, _a) = request("first", Class::Import, Kind::Body);
+        first.providers = 0b01;
+        let (mut late, _b) = request("late", Class::Playback, Kind::Body);
+        late.avoid = Some(7);
+        let (both, _c) = request("both", Class::Import, Kind::Body);
+        for request in [first, late, both] {
+            queue.push(request, 100);
+        }
+        assert_eq!(order(&mut queue), ["both"]);
+        let taker = Taker {
+            provider: 0b10,
+            connection: 8,
+            body: true,
+            stat: true,
+        };
+        assert!(queue.pop(&taker, |w| w.class != 0).is_none());
+        assert_eq!(&*queue.pop(&taker, |_| true).unwrap().id, "late");
+        assert_eq!(total(&queue), 1);
+    }
+
+    #[test]
+    fn a_provider_that_is_taken_out_leaves_the_others_and_the_order() {
+        let mut queue = empty();
+        let mut answers = Vec::new();
+        for (at, providers) in [0b01, 0b11, 0b10, 0b11].into_iter().enumerate() {
+            let (mut request, answer) = request(&at.to_string(), Class::Import, Kind::Body);
+            request.providers = providers;
+            queue.push(request, 100);
+            answers.push(answer);
+        }
+        let alone = queue.without(0b01);
+        assert_eq!(alone.iter().map(|r| &*r.id).collect::<Vec<_>>(), ["0"]);
+        assert_eq!(queue.waiting().len(), 1, "all wait for the same now");
+        assert_eq!(order(&mut queue), ["1", "2", "3"]);
     }
 
     #[test]
     fn the_abandoned_are_dropped_and_cannot_fill_it() {
-        let mut queue = Queue::default();
+        let mut queue = empty();
         for _ in 0..1000 {
             let (request, answer) = request("x", Class::Import, Kind::Body);
             drop(answer);
             queue.push(request, 10);
-            assert!(queue.total() <= 11);
+            assert!(total(&queue) <= 11);
         }
         let (live, _answer) = request("live", Class::Import, Kind::Body);
         queue.push(live, 10);
-        assert_eq!(&*queue.pop(true, true).unwrap().id, "live");
-        assert_eq!((queue.total(), queue.pop(true, true).is_none()), (0, true));
+        assert_eq!(&*take(&mut queue, true, true).unwrap().id, "live");
+        assert!(take(&mut queue, true, true).is_none());
+        assert_eq!(total(&queue), 0);
     }
 
     #[test]
@@ -273,9 +450,9 @@ mod tests {
         queue.raise("b", Class::Playback);
         queue.raise("p", Class::Repair);
         queue.raise("unknown", Class::Playback);
-        assert_eq!(queue.total(), 4);
+        assert_eq!(total(&queue), 4);
         assert_eq!(order(&mut queue), ["p", "b", "a", "b"]);
-        assert_eq!(queue.total(), 0);
+        assert_eq!(total(&queue), 0);
     }
 
     #[test]

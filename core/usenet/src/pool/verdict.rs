@@ -13,11 +13,14 @@ pub(super) enum Said {
     Refused(String),
     /// It was not asked, because it is known not to work.
     Unavailable(String),
+    /// It was not asked, because the article is older than what it keeps.
+    TooOld,
     /// It was not asked, because another request is finding out whether it works again.
     Probing,
 }
 
 /// A provider's name and group, and what it said; `None` where it was not asked because a sibling had answered.
+#[derive(Debug)]
 pub(super) struct Asked<'a> {
     pub(super) name: &'a str,
     pub(super) group: &'a str,
@@ -60,11 +63,15 @@ pub(super) fn verdict(asked: &[Asked<'_>]) -> Verdict {
             None if !has_answered(asked, provider.group) => {
                 silent.push(format!("provider '{name}' was not asked"));
             }
-            Some(Said::Missing | Said::Probing) | None => {}
+            Some(Said::Missing | Said::Probing | Said::TooOld) | None => {}
         }
     }
+    // Of those that keep nothing so old nobody has to say so; but somebody has to have been asked.
+    let nobody = !asked.is_empty() && asked.iter().all(|p| p.said == Some(Said::TooOld));
     if asked.is_empty() {
         Verdict::Unknown("no news provider is configured; add one to the configuration and enable it".into())
+    } else if nobody {
+        Verdict::Unknown("it is older than what any provider keeps by its retention_days".into())
     } else if !silent.is_empty() {
         Verdict::Unknown(silent.join("; "))
     } else if corrupt.is_empty() {
@@ -127,6 +134,19 @@ mod tests {
         ] {
             assert!(matches!(weigh(&[("a", no()), ("b", other)]), Verdict::Unknown(_)));
         }
+    }
+
+    #[test]
+    fn those_that_keep_nothing_so_old_say_nothing() {
+        let old = || Some(Said::TooOld);
+        assert_eq!(weigh(&[("a", old()), ("b", no())]), Verdict::Missing);
+        assert!(matches!(
+            weigh(&[("a", old()), ("b", late())]),
+            Verdict::Unknown(_)
+        ));
+        assert!(
+            matches!(weigh(&[("a", old()), ("b", old())]), Verdict::Unknown(why) if why.contains("older"))
+        );
     }
 
     #[test]

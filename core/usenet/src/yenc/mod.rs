@@ -32,6 +32,8 @@ const MAX_LINE: usize = 4096;
 /// Room behind the announced length: it lets the wide kernels write whole blocks to the last byte, and shows an article
 /// that is longer than announced.
 const SLACK: usize = 64;
+/// Decoded bytes at an article's end that are not shown before its checksum was seen to be right.
+const HELD_BACK: u64 = 4096;
 /// Wire bytes that an answer may have beyond twice the decoded limit: article headers, text before the data.
 const PREAMBLE: u64 = 1 << 20;
 
@@ -162,6 +164,17 @@ impl Decoder {
             return Some(0);
         }
         Some(self.announced()?.saturating_sub(self.out.len() as u64))
+    }
+
+    /// The decoded bytes that may be shown before the verdict: all but the last of those that are announced, so that
+    /// nobody has the whole of an article that turns out to be wrong. Of a uuencoded article, none.
+    #[must_use]
+    pub fn early(&self) -> &[u8] {
+        let (Some(announced), None) = (self.announced(), &self.error) else {
+            return &[];
+        };
+        let shown = announced.saturating_sub(HELD_BACK).min(self.out.len() as u64);
+        &self.out[..usize::try_from(shown).unwrap_or(0)]
     }
 
     /// Gives up the article: the rest of the answer is only searched for its end.

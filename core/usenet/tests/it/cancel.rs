@@ -12,11 +12,6 @@ async fn held(release: &Release, gate: &Gate, depth: u8) -> (Newsd, Arc<Pool>) {
     (server, pool([config]))
 }
 
-fn spawn(pool: &Arc<Pool>, id: &str) -> tokio::task::JoinHandle<Result<Article, FetchError>> {
-    let (pool, id) = (pool.clone(), id.to_owned());
-    tokio::spawn(async move { pool.fetch(&id, Class::Import).await })
-}
-
 async fn stop(task: tokio::task::JoinHandle<Result<Article, FetchError>>) {
     task.abort();
     assert!(task.await.unwrap_err().is_cancelled());
@@ -28,9 +23,9 @@ async fn what_was_not_sent_never_is() {
     let ids = ids(&release);
     let gate = Gate::new();
     let (server, pool) = held(&release, &gate, 1).await;
-    let first = spawn(&pool, &ids[0]);
+    let first = spawn(&pool, &ids[0], Class::Import);
     guard(server.wait_until(|c| c.get(Command::Body) == 1)).await;
-    let second = spawn(&pool, &ids[1]);
+    let second = spawn(&pool, &ids[1], Class::Import);
     until(&pool, |s| s.queued == 1).await;
     stop(second).await;
     gate.open();
@@ -46,9 +41,9 @@ async fn what_was_sent_is_read_to_its_end_and_the_next_answer_is_right() {
     let ids = ids(&release);
     let gate = Gate::new();
     let (server, pool) = held(&release, &gate, 4).await;
-    let first = spawn(&pool, &ids[0]);
-    let second = spawn(&pool, &ids[1]);
-    let third = spawn(&pool, &ids[2]);
+    let first = spawn(&pool, &ids[0], Class::Import);
+    let second = spawn(&pool, &ids[1], Class::Import);
+    let third = spawn(&pool, &ids[2], Class::Import);
     until(&pool, |s| s.in_flight == 3).await;
     stop(first).await;
     stop(second).await;
@@ -77,7 +72,7 @@ async fn an_answer_that_is_long_and_of_no_use_is_not_waited_for() {
     let mut config = provider("a", &server);
     config.max_connections = 1;
     let pool = pool([config]);
-    let first = spawn(&pool, &ids[0]);
+    let first = spawn(&pool, &ids[0], Class::Import);
     guard(server.wait_until(|c| c.bytes_out > 20_000)).await;
     stop(first).await;
     let second = fetch(&pool, &ids[1]).await.unwrap();
@@ -94,7 +89,7 @@ async fn a_thousand_aborts_leave_nothing_behind() {
     let server = Newsd::builder().release(&release).start().await.unwrap();
     let pool = pool([provider("a", &server)]);
     for round in 0..50 {
-        let tasks: Vec<_> = ids.iter().map(|id| spawn(&pool, id)).collect();
+        let tasks: Vec<_> = ids.iter().map(|id| spawn(&pool, id, Class::Import)).collect();
         for _ in 0..round % 7 {
             tokio::task::yield_now().await;
         }

@@ -2,7 +2,7 @@
 
 use super::*;
 use altmount_newsd::{Command, Fault, Rule};
-use altmount_usenet::{PoolOptions, ProviderState};
+use altmount_usenet::ProviderState;
 use tokio::net::TcpListener;
 
 #[tokio::test]

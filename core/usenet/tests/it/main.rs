@@ -4,15 +4,20 @@
 
 mod cancel;
 mod codes;
+mod failover;
 mod faults;
+mod hedging;
 mod limits;
 mod login;
+mod memory;
 mod pipelining;
+mod progressive;
+mod scheduling;
 mod script;
 mod verdicts;
 
 use altmount_newsd::{Body, FileSpec, Newsd, Release};
-use altmount_usenet::{Pool, ProviderConfig, ProviderStatus};
+use altmount_usenet::{Pool, PoolOptions, ProviderConfig, ProviderStatus};
 use altmount_vfs::{Article, ArticleSource, Class, FetchError};
 use std::future::Future;
 use std::sync::Arc;
@@ -29,6 +34,21 @@ fn provider(name: &str, server: &Newsd) -> ProviderConfig {
 
 fn pool(providers: impl Into<Vec<ProviderConfig>>) -> Arc<Pool> {
     Pool::new(providers.into()).unwrap()
+}
+
+fn pool_with(providers: impl Into<Vec<ProviderConfig>>, options: PoolOptions) -> Arc<Pool> {
+    Pool::with_options(providers.into(), options).unwrap()
+}
+
+/// A fetch that goes on by itself.
+fn spawn(pool: &Arc<Pool>, id: &str, class: Class) -> tokio::task::JoinHandle<Result<Article, FetchError>> {
+    let (pool, id) = (pool.clone(), id.to_owned());
+    tokio::spawn(async move { pool.fetch(&id, class).await })
+}
+
+/// Fetches for somebody who waits for it.
+async fn play(pool: &Pool, id: &str) -> Result<Article, FetchError> {
+    guard(pool.fetch(id, Class::Playback)).await
 }
 
 /// A release of one file in articles of 10,000 bytes.

@@ -220,6 +220,31 @@ async fn stat_has_three_answers_in_the_order_of_the_ids() {
 }
 
 #[tokio::test]
+async fn what_is_older_than_a_provider_keeps_is_not_asked_of_it() {
+    let release = release(1);
+    let id = &ids(&release)[0];
+    let (a, b) = two(&release).await;
+    let mut configs = [provider("a", &a), provider("b", &b)];
+    configs[0].retention_days = Some(1000);
+    let pool = pool(configs.clone());
+    let ago = |days: u64| std::time::SystemTime::now() - Duration::from_secs(days * 86_400 + 60);
+    guard(pool.fetch_posted(id, Class::Import, ago(1001)))
+        .await
+        .unwrap();
+    assert_eq!((a.counts().connections, b.requests(id, Command::Body)), (0, 1));
+    guard(pool.fetch_posted(id, Class::Import, ago(1000)))
+        .await
+        .unwrap();
+    assert_eq!(a.requests(id, Command::Body), 1);
+    assert!(is_missing(
+        &guard(pool.fetch_posted("none@here", Class::Import, ago(1001))).await
+    ));
+    configs[1].retention_days = Some(1000);
+    let reason = unknown(guard(super::pool(configs).fetch_posted(id, Class::Import, ago(1001))).await);
+    assert!(reason.contains("retention_days"), "{reason}");
+}
+
+#[tokio::test]
 async fn two_providers_may_not_have_one_name_and_bad_values_are_named() {
     let config = ProviderConfig::new("a", "news.invalid");
     let error = Pool::new(vec![config.clone(), config.clone()]).unwrap_err();

@@ -1,0 +1,232 @@
+//! What a provider's connections were seen to do: delay, bandwidth, size of articles. From it follow how many requests a
+//! connection needs in flight, when an answer is late, and whether a new connection is cheaper than reading on.
+
+use crate::ProviderConfig;
+use crate::nntp::session::Costs;
+use std::time::Duration;
+
+/// In flight before anything was measured: enough for what is usual.
+const DEPTH: usize = 2;
+/// First-byte times that are looked at for the usual one.
+const RECENT: usize = 63;
+/// Fewer of them say nothing.
+const ENOUGH: usize = 8;
+/// New samples after which the median is taken anew.
+const ANEW: usize = 4;
+/// A transfer of fewer bytes, or shorter, says nothing of a connection's bandwidth: it came in one or two packets.
+const MIN_BYTES: u64 = 64 << 10;
+const MIN_TIME: Duration = Duration::from_millis(2);
+/// How long a connection takes to make before one was made.
+const DIAL: Duration = Duration::from_millis(200);
+/// A connection is not taken to be cheaper than this, for the server may still count the one before.
+const MIN_DIAL: Duration = Duration::from_millis(50);
+/// Answers after which a depth that was cut is tried again, one step up.
+const REGROW: u32 = 1000;
+
+/// Measured values of one provider, each a moving average.
+#[derive(Debug, Default)]
+pub(super) struct Measure {
+    /// Seconds from a request on an idle connection to the first byte of its answer.
+    delay: Option<f64>,
+    /// Bytes a second of one connection inside a body.
+    rate: Option<f64>,
+    /// Bytes of a body on the wire.
+    article: Option<f64>,
+    /// Seconds from a dial to a login.
+    dial: Option<f64>,
+    /// Seconds from a request for a body to its first byte, whatever was in flight before it.
+    first_bytes: Vec<f32>,
+    next: usize,
+    since_median: usize,
+    median: Option<f32>,
+    /// STATs in flight under which no connection broke.
+    stat_depth: Option<usize>,
+    answers: u32,
+}
+
+fn average(value: &mut Option<f64>, sample: f64) {
+    *value = Some(value.map_or(sample, |v| v + (sample - v) / 8.0));
+}
+
+impl Measure {
+    /// An answer began.
+    pub(super) fn began(&mut self, body: bool, after: Duration, alone: bool) {
+        if alone {
+            average(&mut self.delay, after.as_secs_f64());
+        }
+        if !body {
+            return;
+        }
+        let sample = after.as_secs_f32();
+        if self.first_bytes.len() < RECENT {
+            self.first_bytes.push(sample);
+        } else {
+            self.first_bytes[self.next] = sample;
+        }
+        self.next = (self.next + 1) % RECENT;
+        self.since_median += 1;
+        if self.first_bytes.len() >= ENOUGH && (self.median.is_none() || self.since_median >= ANEW) {
+            let mut sorted = self.first_bytes.clone();
+            let middle = sorted.len() / 2;
+            let (_, median, _) = sorted.select_nth_unstable_by(middle, f32::total_cmp);
+            self.median = Some(*median);
+            self.since_median = 0;
+        }
+    }
+
+    /// A body came: these bytes of it in this time.
+    pub(super) fn came(&mut self, bytes: u64, took: Duration) {
+        if bytes >= MIN_BYTES && took >= MIN_TIME {
+            average(&mut self.rate, bytes as f64 / took.as_secs_f64());
+        }
+    }
+
+    /// A body had so many bytes on the wire.
+    pub(super) fn article(&mut self, bytes: u64) {
+        average(&mut self.article, bytes as f64);
+    }
+
+    /// A connection was made.
+    pub(super) fn dialed(&mut self, took: Duration) {
+        average(&mut self.dial, took.as_secs_f64());
+    }
+
+    /// A connection broke with so many STATs in flight: some servers end one that asks too much at once.
+    pub(super) fn broke(&mut self, stats: usize) {
+        if stats > 1 {
+            self.stat_depth = Some((self.stat_depth.unwrap_or(stats).min(stats) / 2).max(1));
+            self.answers = 0;
+        }
+    }
+
+    /// A STAT was answered.
+    pub(super) fn answered(&mut self) {
+        let Some(depth) = self.stat_depth else { return };
+        self.answers += 1;
+        if self.answers >= REGROW {
+            (self.stat_depth, self.answers) = (Some(depth + depth.div_ceil(4)), 0);
+        }
+    }
+
+    /// Requests in flight that keep a connection busy: bodies, STATs.
+    ///
+    /// While one body of `article` bytes arrives, requests for the next must have gone out a delay before: 1 +
+    /// delay x rate / article.
+    pub(super) fn depth(&self, config: &ProviderConfig) -> (usize, usize) {
+        let bodies = match (config.pipeline_body, self.delay, self.rate, self.article) {
+            (0, Some(delay), Some(rate), Some(article)) => {
+                let ahead = (delay * rate / article.max(1.0)).ceil();
+                // A float that is too large for it becomes the largest.
+                (1 + ahead as usize).clamp(DEPTH, usize::from(config.pipeline_body_max))
+            }
+            (0, ..) => DEPTH,
+            (fixed, ..) => usize::from(fixed),
+        };
+        let stats = usize::from(config.pipeline_stat);
+        (bodies, self.stat_depth.map_or(stats, |depth| depth.min(stats)))
+    }
+
+    /// The usual time from a request for a body to its first byte; `None` before enough of them were seen.
+    pub(super) fn usual_first_byte(&self) -> Option<Duration> {
+        self.median.map(Duration::from_secs_f32)
+    }
+
+    pub(super) fn delay(&self) -> Option<Duration> {
+        self.delay.map(Duration::from_secs_f64)
+    }
+
+    pub(super) fn rate(&self) -> Option<u64> {
+        self.rate.map(|rate| rate as u64)
+    }
+
+    pub(super) fn typical_article(&self) -> Option<u64> {
+        self.article.map(|bytes| bytes as u64)
+    }
+
+    /// When a body that was asked for is late, where `configured` is the least.
+    pub(super) fn late_after(&self, configured: Duration) -> Duration {
+        // Before anything is known the first article's way through a cold server is not taken for the usual one.
+        self.usual_first_byte()
+            .map_or(5 * configured, |usual| (2 * usual).max(configured))
+    }
+
+    pub(super) fn costs(&self, hedge_after: Duration) -> Costs {
+        let dial = self.dial.map_or(DIAL, Duration::from_secs_f64);
+        Costs {
+            dial: dial.max(MIN_DIAL),
+            rate: self.rate(),
+            article: self.typical_article(),
+            late: self.late_after(hedge_after),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn measured(delay_ms: u64, rate: u64, article: u64) -> Measure {
+        let mut measure = Measure::default();
+        measure.began(true, Duration::from_millis(delay_ms), true);
+        measure.came(rate, Duration::from_secs(1));
+        measure.article(article);
+        measure
+    }
+
+    #[test]
+    fn the_depth_covers_the_delay() {
+        let mut config = ProviderConfig::new("a", "h");
+        let depth = |m: &Measure, config: &ProviderConfig| m.depth(config).0;
+        assert_eq!(depth(&Measure::default(), &config), 2);
+        for (delay, rate, article, expected) in [
+            (40, 8 << 20, 774_000, 2),
+            (40, 87_000_000, 774_000, 6),
+            (100, 20_000_000, 774_000, 4),
+            (100, 3 << 20, 4 << 20, 2),
+            (400, 200_000_000, 774_000, 8),
+        ] {
+            assert_eq!(depth(&measured(delay, rate, article), &config), expected);
+        }
+        config.pipeline_body = 3;
+        assert_eq!(depth(&measured(400, 200_000_000, 774_000), &config), 3);
+    }
+
+    #[test]
+    fn a_transfer_in_one_packet_says_nothing_of_the_bandwidth() {
+        let mut measure = Measure::default();
+        measure.came(10_000, Duration::from_secs(1));
+        measure.came(1 << 20, Duration::from_micros(10));
+        assert_eq!(measure.rate(), None);
+    }
+
+    #[test]
+    fn the_usual_first_byte_is_the_median_of_the_last() {
+        let mut measure = Measure::default();
+        for at in 0..ENOUGH {
+            assert_eq!(measure.usual_first_byte(), None);
+            let late = if at % 4 == 0 { 3000 } else { 40 };
+            measure.began(true, Duration::from_millis(late), false);
+        }
+        assert_eq!(measure.usual_first_byte(), Some(Duration::from_secs_f32(0.04)));
+        for _ in 0..RECENT {
+            measure.began(true, Duration::from_millis(90), false);
+        }
+        assert_eq!(measure.usual_first_byte(), Some(Duration::from_secs_f32(0.09)));
+        assert_eq!(measure.delay(), None, "none of them was alone");
+    }
+
+    #[test]
+    fn a_connection_that_breaks_under_stats_gets_fewer_and_more_again_in_time() {
+        let config = ProviderConfig::new("a", "h");
+        let mut measure = Measure::default();
+        measure.broke(1);
+        assert_eq!(measure.depth(&config).1, 100);
+        measure.broke(100);
+        measure.broke(50);
+        assert_eq!(measure.depth(&config).1, 25);
+        for _ in 0..20 * REGROW {
+            measure.answered();
+        }
+        assert_eq!(measure.depth(&config).1, 100);
+    }
+}

@@ -1,0 +1,170 @@
+//! Articles that are late are asked for once more.
+
+use super::*;
+use altmount_newsd::{Command, Fault, Rule};
+
+fn soon() -> PoolOptions {
+    PoolOptions {
+        hedge_after: Duration::from_millis(10),
+        ..PoolOptions::default()
+    }
+}
+
+/// Late for ever, the first time that it is asked for.
+fn late_once(id: &str) -> Rule {
+    Rule::new(Fault::SlowFirstByte(Duration::from_secs(3600)))
+        .id(id)
+        .requests(..=1)
+}
+
+#[tokio::test]
+async fn a_late_article_comes_on_another_connection_and_the_late_one_is_given_up() {
+    for class in [Class::Playback, Class::ReadAhead] {
+        let release = release(2);
+        let ids = ids(&release);
+        let server = Newsd::builder().release(&release).start().await.unwrap();
+        server.rule(late_once(&ids[0]));
+        let pool = pool_with([provider("a", &server)], soon());
+        let article = guard(pool.fetch(&ids[0], class)).await.unwrap();
+        assert_eq!(article.data, bytes(&release, 0));
+        assert_eq!(server.requests(&ids[0], Command::Body), 2);
+        let status = pool.status().remove(0);
+        assert_eq!(
+            (status.hedged, status.hedged_bytes, status.errors),
+            (1, 0, 0),
+            "{status:?}"
+        );
+        // The connection that it was late on is of no use for an hour.
+        until(&pool, |s| s.busy == 0 && s.connections_abandoned == 1).await;
+        assert_eq!(play(&pool, &ids[1]).await.unwrap().data, bytes(&release, 1));
+    }
+}
+
+#[tokio::test]
+async fn a_late_article_comes_from_another_provider_where_this_one_has_no_other_connection() {
+    let release = release(1);
+    let id = &ids(&release)[0];
+    let a = Newsd::builder().release(&release).start().await.unwrap();
+    let b = Newsd::builder().release(&release).start().await.unwrap();
+    a.rule(late_once(id));
+    let mut configs = [provider("a", &a), provider("b", &b)];
+    configs[0].max_connections = 1;
+    configs[1].priority = 1;
+    let pool = pool_with(configs, soon());
+    assert_eq!(play(&pool, id).await.unwrap().data, bytes(&release, 0));
+    assert_eq!(
+        (a.requests(id, Command::Body), b.requests(id, Command::Body)),
+        (1, 1)
+    );
+    assert_eq!((pool.status()[0].hedged, pool.status()[1].articles), (1, 1));
+}
+
+#[tokio::test]
+async fn an_import_a_backup_and_a_lone_connection_are_not_asked_twice() {
+    let release = release(1);
+    let id = &ids(&release)[0];
+    let slow = || Rule::new(Fault::SlowFirstByte(Duration::from_millis(400)));
+    let (a, backup) = (
+        Newsd::builder()
+            .release(&release)
+            .rule(slow())
+            .start()
+            .await
+            .unwrap(),
+        Newsd::builder().release(&release).start().await.unwrap(),
+    );
+    let mut configs = [provider("a", &a), provider("backup", &backup)];
+    configs[1].backup = true;
+    let both = pool_with(configs.clone(), soon());
+    fetch(&both, id).await.unwrap();
+    configs[0].max_connections = 1;
+    let alone = pool_with(configs.clone(), soon());
+    play(&alone, id).await.unwrap();
+    configs[0].max_connections = 8;
+    let never = PoolOptions {
+        hedge_percent: 0,
+        ..soon()
+    };
+    play(&pool_with(configs, never), id).await.unwrap();
+    assert_eq!(a.requests(id, Command::Body), 3, "once by each");
+    assert_eq!(backup.counts().connections, 0);
+}
+
+#[tokio::test]
+async fn what_comes_twice_is_bounded() {
+    let release = release(400);
+    let ids = ids(&release);
+    let server = Newsd::builder().release(&release).start().await.unwrap();
+    // Everything is late by what is configured.
+    server.rule(Rule::new(Fault::SlowFirstByte(Duration::from_millis(60))));
+    let options = PoolOptions {
+        hedge_after: Duration::from_millis(10),
+        ..PoolOptions::default()
+    };
+    let mut config = provider("a", &server);
+    config.max_connections = 20;
+    let pool = pool_with([config], options);
+    guard(async {
+        for batch in ids.chunks(20) {
+            let all = batch.iter().map(|id| pool.fetch(id, Class::ReadAhead));
+            for article in futures::future::join_all(all).await {
+                article.unwrap();
+            }
+        }
+    })
+    .await;
+    let status = pool.status().remove(0);
+    // 5 of 100 bytes, and 8 articles at the start.
+    assert!(
+        status.hedged_bytes <= status.bytes / 20 + 8 * 11_000,
+        "{status:?}"
+    );
+    assert!(
+        server.counts().get(Command::Body) <= 400 + status.hedged,
+        "{status:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_failure_of_one_of_two_leaves_the_other() {
+    let release = release(1);
+    let id = &ids(&release)[0];
+    let a = Newsd::builder().release(&release).start().await.unwrap();
+    let empty = Newsd::builder().start().await.unwrap();
+    a.rule(
+        Rule::new(Fault::SlowFirstByte(Duration::from_millis(400)))
+            .id(id)
+            .requests(..=1),
+    );
+    let mut configs = [provider("a", &a), provider("empty", &empty)];
+    configs[0].max_connections = 1;
+    let pool = pool_with(configs, soon());
+    // It is asked of the other one as well, which does not have it; the late one brings it.
+    assert_eq!(play(&pool, id).await.unwrap().data, bytes(&release, 0));
+    assert_eq!(
+        (a.requests(id, Command::Body), empty.counts().get(Command::Body)),
+        (1, 1)
+    );
+}
+
+#[tokio::test]
+async fn a_read_ends_where_no_byte_comes() {
+    let release = release(1);
+    let id = &ids(&release)[0];
+    let server = Newsd::builder().release(&release).start().await.unwrap();
+    server.rule(Rule::new(Fault::SlowFirstByte(Duration::from_secs(3600))));
+    let options = PoolOptions {
+        demand_timeout: Duration::from_millis(300),
+        ..soon()
+    };
+    let pool = pool_with([provider("a", &server)], options);
+    let reason = unknown(play(&pool, id).await);
+    assert!(reason.contains("given up after 300ms"), "{reason}");
+    // What was fetched ahead and is waited for from now on as well.
+    let before = server.counts().get(Command::Body);
+    let ahead = spawn(&pool, id, Class::ReadAhead);
+    guard(server.wait_until(|c| c.get(Command::Body) > before)).await;
+    pool.raise(id, Class::Playback);
+    let reason = unknown(guard(ahead).await.unwrap());
+    assert!(reason.contains("given up after 300ms"), "{reason}");
+}

@@ -1,0 +1,180 @@
+//! Which connection a request goes to, and how many there are.
+
+use super::*;
+use altmount_newsd::{Command, Fault, Gate, Rule};
+
+#[tokio::test]
+async fn a_second_provider_of_the_same_rank_takes_what_the_first_cannot() {
+    let release = release(20);
+    let ids = ids(&release);
+    let gate = Gate::new();
+    let a = Newsd::builder().release(&release).start().await.unwrap();
+    let b = Newsd::builder().release(&release).start().await.unwrap();
+    let mut configs = [provider("a", &a), provider("b", &b)];
+    for (config, server) in configs.iter_mut().zip([&a, &b]) {
+        config.max_connections = 2;
+        config.pipeline_body = 2;
+        server.rule(Rule::new(Fault::Hold(gate.clone())));
+    }
+    let pool = pool(configs);
+    let tasks: Vec<_> = ids.iter().map(|id| spawn(&pool, id, Class::Import)).collect();
+    guard(async {
+        while pool.status().iter().any(|s| s.in_flight < 4) {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert_eq!(pool.status()[0].queued, 12);
+    gate.open();
+    for (at, task) in tasks.into_iter().enumerate() {
+        assert_eq!(guard(task).await.unwrap().unwrap().data, bytes(&release, at));
+    }
+    assert_eq!(a.counts().get(Command::Body) + b.counts().get(Command::Body), 20);
+    // One that is not needed is not asked.
+    let before = b.counts().get(Command::Body);
+    for id in &ids[..4] {
+        fetch(&pool, id).await.unwrap();
+    }
+    assert_eq!(b.counts().get(Command::Body), before);
+}
+
+#[tokio::test]
+async fn what_somebody_waits_for_goes_to_an_idle_connection_wherever_it_is() {
+    let release = release(6);
+    let ids = ids(&release);
+    let gate = Gate::new();
+    let a = Newsd::builder().release(&release).start().await.unwrap();
+    let b = Newsd::builder().release(&release).start().await.unwrap();
+    a.rule(Rule::new(Fault::Hold(gate.clone())));
+    let mut configs = [provider("a", &a), provider("b", &b)];
+    configs.iter_mut().for_each(|c| {
+        c.max_connections = 1;
+        c.pipeline_body = 8;
+    });
+    let pool = pool(configs);
+    pool.warm();
+    for server in [&a, &b] {
+        guard(server.wait_until(|c| c.open == 1)).await;
+    }
+    until(&pool, |s| s.open == 1).await;
+    let import = spawn(&pool, &ids[0], Class::Import);
+    guard(a.wait_until(|c| c.get(Command::Body) == 1)).await;
+    // There is room behind the import's article, where it would hang.
+    for id in &ids[1..] {
+        play(&pool, id).await.unwrap();
+    }
+    gate.open();
+    guard(import).await.unwrap().unwrap();
+    assert_eq!(
+        (a.counts().get(Command::Body), b.counts().get(Command::Body)),
+        (1, 5)
+    );
+}
+
+#[tokio::test]
+async fn a_flood_of_checks_fills_its_depth_on_every_connection_and_no_more() {
+    let release = release(300);
+    let ids = ids(&release);
+    let gate = Gate::new();
+    let server = Newsd::builder().release(&release).start().await.unwrap();
+    server.rule(Rule::new(Fault::Hold(gate.clone())));
+    let mut config = provider("a", &server);
+    config.max_connections = 4;
+    config.pipeline_stat = 50;
+    let pool = pool([config]);
+    let asking = tokio::spawn({
+        let (pool, ids) = (pool.clone(), ids.clone());
+        async move {
+            let asked: Vec<&str> = ids.iter().map(String::as_str).collect();
+            pool.stat(&asked, Class::Health).await
+        }
+    });
+    // Connections x depth are under way in one round trip: that is all that the delay allows.
+    until(&pool, |s| (s.open, s.in_flight, s.queued) == (4, 200, 100)).await;
+    gate.open();
+    assert!(guard(asking).await.unwrap().iter().all(|s| matches!(s, Ok(true))));
+    assert_eq!(server.counts().get(Command::Stat), 300);
+    assert_eq!(server.counts().connections, 4);
+}
+
+#[tokio::test]
+async fn the_depth_follows_delay_and_bandwidth() {
+    let file = FileSpec::new("file.bin", Body::seeded(7, 6_000_000)).article_size(200_000);
+    let release = Release::builder("release").with(file).build();
+    let server = Newsd::builder()
+        .release(&release)
+        .rtt(Duration::from_millis(60))
+        .bandwidth(10_000_000)
+        .start()
+        .await
+        .unwrap();
+    let pool = pool([provider("a", &server)]);
+    assert_eq!(pool.status()[0].depth_body, 2);
+    for id in &ids(&release)[..12] {
+        fetch(&pool, id).await.unwrap();
+    }
+    let status = pool.status().remove(0);
+    // 1 + 60 ms x 10 MB/s / 206 kB = 4; a busy machine measures less bandwidth or more delay.
+    assert!((3..=8).contains(&status.depth_body), "{status:?}");
+    assert!(
+        status.delay_ms.unwrap() >= 60 && status.bytes_per_second.unwrap() <= 11_000_000,
+        "{status:?}"
+    );
+}
+
+#[tokio::test]
+async fn opening_a_file_makes_connections_at_once_and_once() {
+    let release = release(4);
+    let server = Newsd::builder().release(&release).start().await.unwrap();
+    let pool = pool([provider("a", &server)]);
+    pool.warm();
+    pool.warm();
+    guard(server.wait_until(|c| c.open == 4)).await;
+    until(&pool, |s| s.open == 4).await;
+    pool.warm();
+    play(&pool, &ids(&release)[0]).await.unwrap();
+    assert_eq!(
+        (server.counts().connections, server.counts().get(Command::Body)),
+        (4, 1)
+    );
+    assert_eq!(pool.width(), 16, "eight connections, two bodies on each");
+}
+
+#[tokio::test]
+async fn connections_that_are_to_be_kept_are_kept() {
+    let server = Newsd::builder().start().await.unwrap();
+    let mut config = provider("a", &server);
+    config.min_connections = 2;
+    config.idle_timeout = Duration::from_millis(40);
+    let pool = pool([config]);
+    pool.start();
+    guard(server.wait_until(|c| c.get(Command::Date) >= 6)).await;
+    assert_eq!((server.counts().connections, server.counts().open), (2, 2));
+    assert_eq!(pool.status()[0].errors, 0);
+    pool.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_seek_leaves_what_is_long_and_reads_what_is_short() {
+    let big = FileSpec::new("big.bin", Body::seeded(1, 24_000_000)).article_size(3_000_000);
+    let release = Release::builder("big").with(big).build();
+    let ids = ids(&release);
+    let server = Newsd::builder()
+        .release(&release)
+        .bandwidth(4_000_000)
+        .start()
+        .await
+        .unwrap();
+    let mut config = provider("a", &server);
+    config.max_connections = 1;
+    let pool = pool([config]);
+    let first = spawn(&pool, &ids[0], Class::Playback);
+    // Its length is known by then.
+    until(&pool, |s| s.bytes > 100_000).await;
+    first.abort();
+    // The next one does not wait for 3 MB that nobody wants.
+    until(&pool, |s| s.connections_abandoned == 1).await;
+    assert_eq!(play(&pool, &ids[1]).await.unwrap().data.len(), 3_000_000);
+    let status = pool.status().remove(0);
+    assert_eq!((status.connections_made, status.errors), (2, 0), "{status:?}");
+}

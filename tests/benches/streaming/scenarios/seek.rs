@@ -1,0 +1,154 @@
+//! Reads that jump.
+
+use super::{Bed, Lot, YENC, ms};
+use crate::lab::{Lab, bodies, settled};
+use crate::report::{Row, mean, quantile};
+use altmount_newsd::{Body, Newsd, Profile, Release};
+use altmount_tests::server::{Film, Server};
+use altmount_tests::stream::Range;
+use rars::{ArchiveVersion, Builder};
+use std::time::Duration;
+
+const SMALL: u64 = 64 << 10;
+const LARGE: u64 = 8 << 20;
+
+pub(super) async fn run(lab: &Lab) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for (profile, random, plain, stored, encrypted) in [
+        (
+            Profile::PREMIUM_750K,
+            "random-premium",
+            "seek-premium",
+            "seek-rar",
+            "seek-aes",
+        ),
+        (
+            Profile::SLOW_4M,
+            "random-slow",
+            "seek-slow",
+            "seek-slow-rar",
+            "seek-slow-aes",
+        ),
+    ] {
+        let quick = lab.quick && profile == Profile::SLOW_4M;
+        let bed = Bed::new(lab, plain, profile, 2, 2 << 30).await;
+        bed.warm().await;
+        rows.push(small(&bed, random, if quick { 6 } else { lab.pick(20, 60) }).await);
+        let seeks = if quick { 3 } else { lab.pick(6, 15) };
+        rows.extend(large(&bed, plain, &bed.films[0], "plain file", seeks).await);
+        if !quick {
+            let film = archive(&bed.server, &bed.newsd, stored, profile.article, None).await;
+            rows.extend(large(&bed, stored, &film, "stored in RAR volumes", seeks).await);
+            let film = archive(
+                &bed.server,
+                &bed.newsd,
+                encrypted,
+                profile.article,
+                Some("secret"),
+            )
+            .await;
+            rows.extend(large(&bed, encrypted, &film, "stored in encrypted RAR volumes", seeks).await);
+        }
+        bed.end().await;
+    }
+    rows
+}
+
+/// 64 KiB at random places, against the time that the line takes to bring just these bytes.
+async fn small(bed: &Bed, name: &'static str, count: usize) -> Row {
+    let film = &bed.films[0];
+    let article = bed.profile.article;
+    let mut lot = Lot(11);
+    let (mut times, mut limits) = (Vec::new(), Vec::new());
+    let before = bodies(&bed.newsd.counts());
+    let mut spanned = 0;
+    for _ in 0..count {
+        let at = lot.below(film.body.len() - SMALL);
+        let end = at + SMALL;
+        let inside = at % article;
+        // All of it in one article, or its end in the next one, which comes at the same time.
+        let limit = if inside + SMALL <= article {
+            bed.until(inside + SMALL)
+        } else {
+            bed.until(article).max(bed.until(end % article))
+        };
+        spanned += (end - 1) / article - at / article + 1;
+        let mut stream = bed.server.open(film, Range::Exact(at, SMALL)).await;
+        stream.take(SMALL).await.expect("reads");
+        times.push(ms(stream.started.elapsed()));
+        limits.push(limit * 1e3);
+        settled(&bed.newsd, Duration::from_millis(60)).await;
+    }
+    let fetched = bodies(&bed.newsd.counts()) - before;
+    Row::new(name, "64 KiB at a random place", mean(&times), "ms")
+        .against("round trip + bytes before them / bandwidth", mean(&limits))
+        .at_most(1.15 * mean(&limits))
+        .note(format!(
+            "95 %: {:.0} ms; {fetched} articles for {spanned}",
+            quantile(&times, 0.95)
+        ))
+        .samples(&times)
+}
+
+/// A jump to a random place and 8 MiB from there on, as a player does it: it does not say where it will stop.
+async fn large(bed: &Bed, name: &'static str, film: &Film, what: &str, count: usize) -> Vec<Row> {
+    let article = bed.profile.article;
+    let mut lot = Lot(12);
+    let (mut times, mut limits, mut amplification) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..count {
+        let at = lot.below(film.body.len() - 4 * LARGE);
+        // The articles come side by side; the longest part of one of them takes the time.
+        let longest = if LARGE > 2 * article {
+            article
+        } else {
+            (article - at % article).max(article.min(LARGE))
+        };
+        let before = settled(&bed.newsd, Duration::from_millis(100)).await;
+        let mut stream = bed.server.open(film, Range::From(at)).await;
+        let got = stream.take(LARGE).await.expect("reads");
+        times.push(ms(stream.started.elapsed()));
+        drop(stream);
+        limits.push(bed.until(longest) * 1e3);
+        let after = settled(&bed.newsd, Duration::from_millis(250)).await;
+        amplification.push((after.bytes_out - before.bytes_out) as f64 / YENC / got as f64);
+    }
+    vec![
+        Row::new(name, format!("seek and 8 MiB, {what}"), mean(&times), "ms")
+            .against("round trip + an article", mean(&limits))
+            .at_most(1.5 * mean(&limits))
+            .note(format!("95 %: {:.0} ms", quantile(&times, 0.95)))
+            .samples(&times),
+        Row::new(name, "bytes fetched for a byte served", mean(&amplification), "x")
+            .at_most(1.6)
+            .samples(&amplification),
+    ]
+}
+
+/// A film of 300 MB stored in RAR 5 volumes of 15 MB.
+async fn archive(server: &Server, newsd: &Newsd, name: &str, article: u64, password: Option<&str>) -> Film {
+    const LEN: u64 = 300_000_000;
+    let body = Body::stamped(5, LEN, 1 << 20);
+    let mut builder = Builder::new(ArchiveVersion::Rar50)
+        .store(true)
+        .volume_size(Some(15_000_000))
+        .password(password.map(|password| password.as_bytes().to_vec()));
+    builder
+        .add_bytes(
+            b"film.mkv".to_vec(),
+            body.range(0, LEN as usize),
+            Some(1_700_000_000),
+            None,
+        )
+        .expect("takes the film");
+    let volumes = builder.build_volumes(None).expect("writes");
+    let mut release = Release::builder(name).seed(5).article_size(article);
+    if let Some(password) = password {
+        release = release.meta("password", password);
+    }
+    for (number, volume) in volumes.into_iter().enumerate() {
+        release = release.file(format!("film.part{:03}.rar", number + 1), Body::bytes(volume));
+    }
+    server.import(newsd, &release.build()).await;
+    let id = server.file_id(name, "film.mkv").await;
+    Film { id, body }
+}
