@@ -367,7 +367,7 @@ mod tests {
             ("mount.path", json!("/mnt/a b")),
             (
                 "providers",
-                json!([{"host": "news.example", "password": "p#: '"}]),
+                json!([{"host": "news.example", "username": "u", "password": "p#: '"}]),
             ),
         ] {
             let (_folder, editor) = editor(&sample);
@@ -389,7 +389,7 @@ mod tests {
 
     #[test]
     fn what_a_person_wrote_stays_as_it_is() {
-        let text = "# mine\nlog:\n  # why\n  level: warn # loud\n  format: json\nproviders:\n  - host: a # first\n    password: x\n\
+        let text = "# mine\nlog:\n  # why\n  level: warn # loud\n  format: json\nproviders:\n  - host: a # first\n    username: u\n    password: x\n\
                     server: {max_connections: 5}\n";
         let (_folder, editor) = editor(text);
         editor
