@@ -50,6 +50,7 @@ const FOR_TESTS: &[&str] = &[
     "altmount-misbehave",
     "altmount-example-hello",
     "altmount-example-bundle",
+    "altmount-example-metalink",
 ];
 
 /// Libraries that one package alone may use.

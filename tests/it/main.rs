@@ -5,6 +5,7 @@ mod backup;
 mod config;
 mod demo;
 mod deps;
+mod differential;
 mod harness;
 mod http_access;
 mod http_import;

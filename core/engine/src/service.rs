@@ -462,6 +462,8 @@ impl ImportService {
         let import = async {
             let host = shared.host();
             let choice = host.choose(&input).await?;
+            let turn = stop.run_until_cancelled(choice.importer.turn()).await;
+            let _turn = turn.ok_or(Ended::Stopped { wedged: false })?;
             let progress = Arc::new(Progress::new(None, shared.config.progress_interval));
             host.import(input, choice, progress, &stop).await
         };

@@ -60,6 +60,7 @@ impl Importer for NzbImporter {
                 magic: vec![magic("3c3f786d6c"), magic("1f8b08")],
             })
             .capability("open:usenet")
+            .config::<Config>()
     }
 
     fn create(config: Json) -> Result<Self> {
