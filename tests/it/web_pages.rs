@@ -270,7 +270,7 @@ async fn with_file(folder: &std::path::Path, yaml: &str) -> (App, std::path::Pat
     std::fs::write(&path, yaml).expect("written");
     let settings = |path: &std::path::Path| -> anyhow_result::Result<Settings> {
         let sources = Sources::default().with_file(path, true)?;
-        Ok(sources.load()?.resolve()?)
+        sources.load()?.resolve()
     };
     let (at, first) = (path.clone(), settings(&path).expect("valid"));
     let reread =
