@@ -15,7 +15,9 @@ pub use arr::{ArrInstanceSettings, ArrSettings, QueueRuleSettings};
 pub use edit::{Change, Edited, Editor, schema};
 pub use outputs::{CopySettings, OutputSettings};
 pub use reference::{reference_markdown, sample_yaml};
-pub use resolve::{MountSettings, ServerSettings, Settings, WebdavSettings};
+pub use resolve::{
+    CategorySettings, MountSettings, SabnzbdSettings, ServerSettings, Settings, WebdavSettings,
+};
 pub use types::*;
 
 use figment::{
