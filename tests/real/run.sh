@@ -117,6 +117,8 @@ webdav:
   password: $DAV_PASSWORD
 http_sources:
   allow_private: true
+categories:
+  - name: sabnzbd
 log:
   level: info
 EOF
@@ -181,6 +183,11 @@ step 'changes over WebDAV'
 
 step 'the FUSE mount'
 "$here/mount.sh" "$ALTMOUNT_BIN" "${NEWSD_BIN:-$(dirname "$ALTMOUNT_BIN")/altmount-newsd}" | record
+
+step 'the SABnzbd API'
+"$work/venv/bin/python" "$here/sab-clients.py" "$base/sabnzbd" "$API_KEY" \
+    "$run/corpus/nzb/films/Feature.2026.360p.nzb" sabnzbd 2>&1 | record
+rclone purge dav:sabnzbd >/dev/null 2>&1
 
 step 'WebDAV conformance'
 "$here/litmus.sh" "$base/webdav/" "$run/litmus.log" | record

@@ -240,6 +240,8 @@ mod tests {
         config.outputs.mappings.clear();
         assert_eq!(config.plugins.load.len(), 1);
         config.plugins.load.clear();
+        assert_eq!(config.categories.len(), 1);
+        config.categories.clear();
         assert_eq!(format!("{config:?}"), defaults);
     }
 
