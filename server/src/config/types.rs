@@ -766,7 +766,7 @@ pub enum QueueAction {
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Plugins {
-    /// Configuration of importers, by their id. What an importer reads is in its own documentation, and in the schema that `GET /api/plugins` shows; what is not as the schema says is refused with the key.
+    /// Configuration of importers, by their id. What an importer reads is in its own documentation.
     pub config: BTreeMap<String, serde_json::Value>,
     /// Who goes first where two importers are equally sure, by their id; the highest number does, 0 where it is left
     /// out.
