@@ -3,7 +3,7 @@
 use crate::{
     access::Access,
     arr::Arrs,
-    config::{MountSettings, ServerSettings, Settings},
+    config::{MountSettings, OutputWay, ServerSettings, Settings},
     data::DataDir,
     files::Streams,
     http::{Api, Limits, Public, service},
@@ -11,16 +11,19 @@ use crate::{
     net,
     outputs::Outputs,
     plugins::Reread,
+    sabnzbd::{self, Discard, Meter, Roots, Sabnzbd, UrlFetcher},
+    throttle::{Limiter, Throttled},
     web::{self, Web},
     webdav::{self, WebDav},
 };
-use altmount_engine::Engine;
+use altmount_engine::{Engine, Job};
 use altmount_store::Store;
 use altmount_usenet::Pool;
 use altmount_vfs::{ArticleSource, Vfs};
 #[cfg(not(all(target_os = "linux", feature = "fuse")))]
 use anyhow::bail;
 use anyhow::{Context, Result};
+use async_trait::async_trait;
 use axum::{Router, extract::Request};
 use std::{
     path::Path,
@@ -36,6 +39,9 @@ use tower::{Layer, util::MapRequestLayer};
 pub struct Core {
     /// The engine.
     pub engine: Arc<Engine>,
+    limiter: Arc<Limiter>,
+    meter: Arc<Meter>,
+    metering: (CancellationToken, tokio::task::JoinHandle<()>),
     store: Store,
     pool: Arc<Pool>,
 }
@@ -56,19 +62,54 @@ impl Core {
         let making = move || Pool::remembering(providers, options, memory);
         let pool = tokio::task::spawn_blocking(making).await??;
         pool.start();
-        let articles: Arc<dyn ArticleSource> = pool.clone();
+        let limiter = Arc::new(Limiter::default());
+        let sabnzbd = settings.sabnzbd.as_ref();
+        limiter.set(sabnzbd.map_or(0, |sabnzbd| sabnzbd.max_bytes_per_second));
+        let articles: Arc<dyn ArticleSource> = Throttled::new(
+            pool.clone(),
+            Arc::clone(&limiter),
+            sabnzbd.is_some_and(|sabnzbd| sabnzbd.limit_streams),
+        );
+        let mut engine = settings.engine.clone();
+        if let Some(sabnzbd) = sabnzbd {
+            let categories = Arc::clone(&settings.categories);
+            engine.fetcher = Some(UrlFetcher::new(
+                sabnzbd.clone(),
+                categories,
+                engine.max_source_bytes,
+            )?);
+        }
         let mut vfs = settings.vfs.clone();
         vfs.disk.folder = data_dir.join(vfs.disk.folder);
         let vfs = Vfs::new(articles, vfs)?;
         let store = Store::open(data_dir).await?;
-        let engine = Engine::start(store.clone(), vfs, registry, settings.engine.clone()).await?;
-        Ok(Self { engine, store, pool })
+        let engine = Engine::start(store.clone(), vfs, registry, engine).await?;
+        let (meter, stop) = (Meter::new(Arc::clone(&pool)), CancellationToken::new());
+        let metering = tokio::spawn(Arc::clone(&meter).run(Arc::clone(&engine), stop.clone()));
+        Ok(Self {
+            engine,
+            limiter,
+            meter,
+            metering: (stop, metering),
+            store,
+            pool,
+        })
     }
 
     /// Ends everything: running imports go back into the queue.
     pub async fn shutdown(self, deadline: Duration) {
-        let Self { engine, store, pool } = self;
+        let Self {
+            engine,
+            limiter: _,
+            meter: _,
+            metering: (stop, metering),
+            store,
+            pool,
+        } = self;
         engine.shutdown(deadline).await;
+        stop.cancel();
+        // It writes a last time. Where it panicked, there is nothing more to write.
+        let _ended = metering.await;
         pool.shutdown().await;
         store.close().await;
     }
@@ -79,6 +120,43 @@ pub fn install_crypto() {
     if rustls::crypto::CryptoProvider::get_default().is_none() {
         // Fails only where another thread was quicker, with the same choice.
         let _installed = rustls::crypto::ring::default_provider().install_default();
+    }
+}
+
+/// What a download client's deletion means for the outputs: the files were taken from where they were told to be, so what is
+/// left there goes. The release stays: what was taken may be a link into it.
+#[derive(Debug)]
+struct Leftovers(Arc<Outputs>);
+
+#[async_trait]
+impl Discard for Leftovers {
+    async fn discard(&self, job: &Job) {
+        if let Err(error) = self.0.discard(job, true).await {
+            tracing::warn!(
+                job.id = job.id.0,
+                "what was made for a job cannot be removed: {error}"
+            );
+        }
+    }
+}
+
+/// Makes the folders that releases of a category are put in beside the library: an *arr looks for them before there is a job.
+async fn make_category_folders(settings: &Settings) {
+    for category in settings.categories.iter() {
+        let way = settings.outputs.ways(Some(&category.name)).first().copied();
+        let Some(way) = way.filter(|way| *way != OutputWay::Mount) else {
+            continue;
+        };
+        let Some(mut folder) = settings.outputs.root(way).map(Path::to_owned) else {
+            continue;
+        };
+        folder.extend(category.dir.components());
+        if let Err(error) = tokio::fs::create_dir_all(&folder).await {
+            tracing::warn!(
+                "the category's folder {} cannot be made: {error}",
+                folder.display()
+            );
+        }
     }
 }
 
@@ -194,6 +272,10 @@ impl App {
                 receive_timeout: settings.server.receive_timeout,
             },
             stopping: stopping.clone(),
+            others: match settings.sabnzbd {
+                Some(_) => sabnzbd::is_call,
+                None => |_| false,
+            },
         };
         let page = Web::new(web::Parts {
             engine: Arc::clone(&core.engine),
@@ -206,6 +288,29 @@ impl App {
             started: api.started,
         });
         let mut others = page.router();
+        if let Some(sabnzbd) = settings.sabnzbd.clone() {
+            let (outputs, paths) = (Arc::clone(&api.outputs), settings.outputs.clone());
+            let leftovers = Leftovers(Arc::clone(&outputs));
+            make_category_folders(&settings).await;
+            let sabnzbd = Sabnzbd::start(sabnzbd::Parts {
+                engine: Arc::clone(&core.engine),
+                access: api.access.clone(),
+                settings: sabnzbd,
+                categories: Arc::clone(&settings.categories),
+                roots: Roots::new(
+                    move |category| outputs.root(category).to_string_lossy().into_owned(),
+                    move |path| paths.theirs(Path::new(path)),
+                ),
+                discard: Arc::new(leftovers),
+                meter: Arc::clone(&core.meter),
+                limiter: Arc::clone(&core.limiter),
+                max_file: settings.engine.max_source_bytes,
+                patience: settings.server.receive_timeout,
+                data_dir: data.path().to_owned(),
+            })
+            .await;
+            others = others.merge(sabnzbd.router());
+        }
         if let (Some(webdav), Some(password)) = (&settings.webdav, password) {
             let engine = Arc::clone(&core.engine);
             let webdav = WebDav::new(

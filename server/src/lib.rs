@@ -21,6 +21,8 @@ pub mod net;
 pub mod outputs;
 pub mod plugins;
 pub mod proxy;
+pub mod sabnzbd;
+pub mod throttle;
 pub mod web;
 pub mod webdav;
 

@@ -19,6 +19,7 @@ mod outputs;
 mod plugins;
 #[cfg(target_os = "linux")]
 mod reads;
+mod sabnzbd;
 mod shutdown;
 mod streaming;
 mod web_login;

@@ -37,6 +37,8 @@ pub(crate) struct Input {
     pub(crate) destination: VPath,
     /// The release's name, where it is not that of the file.
     pub(crate) name: Option<String>,
+    /// The category of its job.
+    pub(crate) category: Option<String>,
 }
 
 /// What came of it, not yet visible to anyone.
@@ -185,6 +187,7 @@ impl Host<'_> {
         };
         let mut request = ImportRequest::new(&input.file_name, release_name, input.bytes.len() as u64);
         request.passwords.clone_from(&input.passwords);
+        request.category.clone_from(&input.category);
         let asked = stop.child_token();
         let cx = Arc::new(JobContext::new(
             input.job,

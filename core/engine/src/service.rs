@@ -457,6 +457,7 @@ impl ImportService {
             importer: None,
             destination: VPath::root(),
             name: None,
+            category: None,
         };
         let stop = shared.shutdown.child_token();
         let import = async {

@@ -315,6 +315,7 @@ impl Worker {
             importer: job.wanted_importer.clone(),
             destination: job.destination.clone(),
             name: Some(job.name.clone()).filter(|name| !name.is_empty()),
+            category: job.category.clone(),
         };
         let host = shared.host();
         let choice = control.stop.run_until_cancelled(host.choose(&input)).await;

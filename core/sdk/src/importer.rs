@@ -71,6 +71,9 @@ pub struct ImportRequest {
     /// Passwords that came with the job, in the order in which to try them.
     #[serde(default)]
     pub passwords: Vec<String>,
+    /// The category that the job is of, where it is of one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub category: Option<String>,
 }
 
 impl ImportRequest {
@@ -81,6 +84,7 @@ impl ImportRequest {
             size,
             release_name: release_name.to_owned(),
             passwords: Vec::new(),
+            category: None,
         }
     }
 }

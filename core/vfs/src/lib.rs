@@ -34,7 +34,7 @@ pub use arrival::{Arrival, Arrived, ArrivingCopy};
 pub use config::{DiskConfig, Early, VfsConfig};
 pub use disk::DiskStats;
 pub use error::{ReadError, ReadErrorKind};
-pub use http::HttpProbe;
+pub use http::{HttpProbe, address_allowed};
 pub use reader::Reader;
 pub use source::{Article, ArticleInfo, ArticleSource, Class, FetchError, Stat, TableSource};
 pub use vfs::{Vfs, VfsStats};

@@ -3,6 +3,7 @@
 use altmount_sdk::{ErrorKind, ImportError, Json, Result, schemars::JsonSchema};
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use serde::{Deserialize, Serialize};
+use std::{borrow::Cow, collections::BTreeMap};
 
 /// How much of a release is asked for before it counts as complete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -36,6 +37,8 @@ pub enum DamagePolicy {
 pub struct Config {
     /// How much is asked for before a release counts as complete.
     pub check: Check,
+    /// The same for jobs of a category, by its name.
+    pub category_checks: BTreeMap<String, Check>,
     /// Largest NZB, unpacked, in bytes.
     #[schemars(range(min = 1))]
     pub max_xml_bytes: u64,
@@ -72,6 +75,7 @@ impl Default for Config {
         let sidecars = ["par2", "sfv", "nzb", "md5", "sha1", "sha256", "srr", "srs"];
         Self {
             check: Check::Sample,
+            category_checks: BTreeMap::new(),
             max_xml_bytes: 512 << 20,
             max_files: 50_000,
             max_segments: 8_000_000,
@@ -88,6 +92,20 @@ impl Default for Config {
 }
 
 impl Config {
+    /// The configuration for a job of this category.
+    pub(crate) fn of_category(&self, category: Option<&str>) -> Cow<'_, Self> {
+        match category.and_then(|category| self.category_checks.get(category)) {
+            Some(check) if *check != self.check => {
+                let check = *check;
+                Cow::Owned(Self {
+                    check,
+                    ..self.clone()
+                })
+            }
+            _ => Cow::Borrowed(self),
+        }
+    }
+
     /// Reads the configuration.
     ///
     /// # Errors

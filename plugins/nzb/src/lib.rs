@@ -83,7 +83,8 @@ impl Importer for NzbImporter {
     }
 
     async fn import(&self, request: ImportRequest, cx: &dyn ImportContext) -> Result<Summary> {
-        import::run(&self.config, &request, cx).await
+        let config = self.config.of_category(request.category.as_deref());
+        import::run(&config, &request, cx).await
     }
 }
 

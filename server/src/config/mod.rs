@@ -13,7 +13,9 @@ mod types;
 pub use arr::{ArrInstanceSettings, ArrSettings, QueueRuleSettings};
 pub use outputs::{CopySettings, OutputSettings};
 pub use reference::{reference_markdown, sample_yaml};
-pub use resolve::{MountSettings, ServerSettings, Settings, WebdavSettings};
+pub use resolve::{
+    CategorySettings, MountSettings, SabnzbdSettings, ServerSettings, Settings, WebdavSettings,
+};
 pub use types::*;
 
 use figment::{

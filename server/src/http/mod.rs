@@ -70,6 +70,8 @@ pub struct Api {
     pub limits: Limits,
     /// Ends event streams when the server is to end.
     pub stopping: CancellationToken,
+    /// Whether a request at `/api` itself is another adapter's, which looks at its keys by itself.
+    pub others: fn(&Request) -> bool,
 }
 
 /// Bounds of a request.
