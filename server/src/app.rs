@@ -127,15 +127,20 @@ pub fn install_crypto() {
     }
 }
 
-/// What a download client's deletion means for the outputs: the files were taken from where they were told to be, so what is
-/// left there goes. The release stays: what was taken may be a link into it.
+/// What a download client's deletion means for the outputs: what is left of them goes, and the release with it, unless a part
+/// of it was taken: what was taken may be a link into it.
 #[derive(Debug)]
-struct Leftovers(Arc<Outputs>);
+struct Leftovers {
+    outputs: Arc<Outputs>,
+    arrs: Arc<Arrs>,
+}
 
 #[async_trait]
 impl Discard for Leftovers {
     async fn discard(&self, job: &Job) {
-        if let Err(error) = self.0.discard(job, true).await {
+        // Where nobody can say, somebody has it.
+        let held = self.arrs.holds(job).await.unwrap_or(true);
+        if let Err(error) = self.outputs.discard(job, held).await {
             tracing::warn!(
                 job.id = job.id.0,
                 "what was made for a job cannot be removed: {error}"
@@ -145,7 +150,7 @@ impl Discard for Leftovers {
 }
 
 /// Makes the folders that releases of a category are put in beside the library: an *arr looks for them before there is a job.
-async fn make_category_folders(settings: &Settings) {
+async fn make_category_folders(settings: &Settings, outputs: &Outputs) {
     for category in settings.categories.iter() {
         let way = settings.outputs.ways(Some(&category.name)).first().copied();
         let Some(way) = way.filter(|way| *way != OutputWay::Mount) else {
@@ -155,11 +160,8 @@ async fn make_category_folders(settings: &Settings) {
             continue;
         };
         folder.extend(category.dir.components());
-        if let Err(error) = tokio::fs::create_dir_all(&folder).await {
-            tracing::warn!(
-                "the category's folder {} cannot be made: {error}",
-                folder.display()
-            );
+        if let Err(error) = outputs.make_folder(folder).await {
+            tracing::warn!("a category's folder cannot be made: {error}");
         }
     }
 }
@@ -309,8 +311,11 @@ impl App {
         let mut others = page.router();
         if let Some(sabnzbd) = settings.sabnzbd.clone() {
             let (outputs, paths) = (Arc::clone(&api.outputs), settings.outputs.clone());
-            let leftovers = Leftovers(Arc::clone(&outputs));
-            make_category_folders(&settings).await;
+            let leftovers = Leftovers {
+                outputs: Arc::clone(&outputs),
+                arrs: Arc::clone(&api.arrs),
+            };
+            make_category_folders(&settings, &api.outputs).await;
             let sabnzbd = Sabnzbd::start(sabnzbd::Parts {
                 engine: Arc::clone(&core.engine),
                 access: api.access.clone(),
