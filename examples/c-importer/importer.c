@@ -7,7 +7,9 @@
 #include <string.h>
 
 static const char MANIFEST[] =
-    "{\"id\":\"c-list\",\"name\":\"Lists, in C\",\"version\":\"1.0.0\",\"file_types\":[{\"extensions\":[\"clist\"]}]}";
+    "{\"id\":\"c-list\",\"name\":\"Lists, in C\",\"version\":\"1.0.0\","
+    "\"file_types\":[{\"extensions\":[\"clist\"]}],\"licence\":\"MIT OR Apache-2.0\","
+    "\"config_schema\":{\"type\":\"object\",\"additionalProperties\":false}}";
 
 struct instance { const altmount_host_v1 *host; };
 struct task { struct instance *instance; const void *cx; };

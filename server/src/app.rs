@@ -2,7 +2,8 @@
 
 use crate::{
     access::Access,
-    config::{MountSettings, ServerSettings, Settings},
+    arr::Arrs,
+    config::{MountSettings, OutputWay, ServerSettings, Settings},
     data::DataDir,
     files::Streams,
     http::{Api, Limits, Public, service},
@@ -10,16 +11,19 @@ use crate::{
     net,
     outputs::Outputs,
     plugins::Reread,
+    sabnzbd::{self, Discard, Meter, Roots, Sabnzbd, UrlFetcher},
+    throttle::{Limiter, Throttled},
     web::{self, Web},
     webdav::{self, WebDav},
 };
-use altmount_engine::Engine;
+use altmount_engine::{Engine, Job};
 use altmount_store::Store;
 use altmount_usenet::Pool;
 use altmount_vfs::{ArticleSource, Vfs};
 #[cfg(not(all(target_os = "linux", feature = "fuse")))]
 use anyhow::bail;
 use anyhow::{Context, Result};
+use async_trait::async_trait;
 use axum::{Router, extract::Request};
 use std::{
     path::Path,
@@ -27,7 +31,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::{Layer, util::MapRequestLayer};
 
 /// The parts below every adapter: the queue, the library, the reader, the news servers.
@@ -35,6 +39,9 @@ use tower::{Layer, util::MapRequestLayer};
 pub struct Core {
     /// The engine.
     pub engine: Arc<Engine>,
+    limiter: Arc<Limiter>,
+    meter: Arc<Meter>,
+    metering: (CancellationToken, tokio::task::JoinHandle<()>),
     store: Store,
     pool: Arc<Pool>,
 }
@@ -55,17 +62,54 @@ impl Core {
         let making = move || Pool::remembering(providers, options, memory);
         let pool = tokio::task::spawn_blocking(making).await??;
         pool.start();
-        let articles: Arc<dyn ArticleSource> = pool.clone();
-        let vfs = Vfs::new(articles, settings.vfs.clone())?;
+        let limiter = Arc::new(Limiter::default());
+        let sabnzbd = settings.sabnzbd.as_ref();
+        limiter.set(sabnzbd.map_or(0, |sabnzbd| sabnzbd.max_bytes_per_second));
+        let articles: Arc<dyn ArticleSource> = Throttled::new(
+            pool.clone(),
+            Arc::clone(&limiter),
+            sabnzbd.is_some_and(|sabnzbd| sabnzbd.limit_streams),
+        );
+        let mut engine = settings.engine.clone();
+        if let Some(sabnzbd) = sabnzbd {
+            let categories = Arc::clone(&settings.categories);
+            engine.fetcher = Some(UrlFetcher::new(
+                sabnzbd.clone(),
+                categories,
+                engine.max_source_bytes,
+            )?);
+        }
+        let mut vfs = settings.vfs.clone();
+        vfs.disk.folder = data_dir.join(vfs.disk.folder);
+        let vfs = Vfs::new(articles, vfs)?;
         let store = Store::open(data_dir).await?;
-        let engine = Engine::start(store.clone(), vfs, registry, settings.engine.clone()).await?;
-        Ok(Self { engine, store, pool })
+        let engine = Engine::start(store.clone(), vfs, registry, engine).await?;
+        let (meter, stop) = (Meter::new(Arc::clone(&pool)), CancellationToken::new());
+        let metering = tokio::spawn(Arc::clone(&meter).run(Arc::clone(&engine), stop.clone()));
+        Ok(Self {
+            engine,
+            limiter,
+            meter,
+            metering: (stop, metering),
+            store,
+            pool,
+        })
     }
 
     /// Ends everything: running imports go back into the queue.
     pub async fn shutdown(self, deadline: Duration) {
-        let Self { engine, store, pool } = self;
+        let Self {
+            engine,
+            limiter: _,
+            meter: _,
+            metering: (stop, metering),
+            store,
+            pool,
+        } = self;
         engine.shutdown(deadline).await;
+        stop.cancel();
+        // It writes a last time. Where it panicked, there is nothing more to write.
+        let _ended = metering.await;
         pool.shutdown().await;
         store.close().await;
     }
@@ -79,6 +123,43 @@ pub fn install_crypto() {
     }
 }
 
+/// What a download client's deletion means for the outputs: the files were taken from where they were told to be, so what is
+/// left there goes. The release stays: what was taken may be a link into it.
+#[derive(Debug)]
+struct Leftovers(Arc<Outputs>);
+
+#[async_trait]
+impl Discard for Leftovers {
+    async fn discard(&self, job: &Job) {
+        if let Err(error) = self.0.discard(job, true).await {
+            tracing::warn!(
+                job.id = job.id.0,
+                "what was made for a job cannot be removed: {error}"
+            );
+        }
+    }
+}
+
+/// Makes the folders that releases of a category are put in beside the library: an *arr looks for them before there is a job.
+async fn make_category_folders(settings: &Settings) {
+    for category in settings.categories.iter() {
+        let way = settings.outputs.ways(Some(&category.name)).first().copied();
+        let Some(way) = way.filter(|way| *way != OutputWay::Mount) else {
+            continue;
+        };
+        let Some(mut folder) = settings.outputs.root(way).map(Path::to_owned) else {
+            continue;
+        };
+        folder.extend(category.dir.components());
+        if let Err(error) = tokio::fs::create_dir_all(&folder).await {
+            tracing::warn!(
+                "the category's folder {} cannot be made: {error}",
+                folder.display()
+            );
+        }
+    }
+}
+
 /// A server that is ready to serve.
 #[derive(Debug)]
 pub struct App {
@@ -88,6 +169,8 @@ pub struct App {
     router: Router,
     server: ServerSettings,
     stopping: CancellationToken,
+    /// What goes on beside the requests.
+    tasks: TaskTracker,
 }
 
 /// The mount, where there is one.
@@ -159,6 +242,17 @@ impl App {
         let outputs = Outputs::new(&core.engine, settings.outputs.clone(), links);
         core.engine.publish_with(Arc::clone(&outputs) as _);
         let stopping = CancellationToken::new();
+        let arrs = match Arrs::new(&core.engine, settings.arr.clone(), settings.outputs.clone()) {
+            Ok(arrs) => arrs,
+            Err(error) => {
+                unmount(mount).await;
+                core.shutdown(settings.server.shutdown).await;
+                return Err(error);
+            }
+        };
+        let tasks = TaskTracker::new();
+        arrs.run(&core.engine, &tasks, &stopping);
+        tasks.close();
         let streams = Streams::default();
         let api = Api {
             engine: Arc::clone(&core.engine),
@@ -166,6 +260,7 @@ impl App {
             pool: Arc::clone(&core.pool),
             streams: streams.clone(),
             outputs,
+            arrs,
             public: Public::new(&base, settings.webdav.as_ref().map(|_| webdav::PREFIX)),
             trials: Arc::default(),
             reloads: Arc::default(),
@@ -177,6 +272,10 @@ impl App {
                 receive_timeout: settings.server.receive_timeout,
             },
             stopping: stopping.clone(),
+            others: match settings.sabnzbd {
+                Some(_) => sabnzbd::is_call,
+                None => |_| false,
+            },
         };
         let page = Web::new(web::Parts {
             engine: Arc::clone(&core.engine),
@@ -189,6 +288,29 @@ impl App {
             started: api.started,
         });
         let mut others = page.router();
+        if let Some(sabnzbd) = settings.sabnzbd.clone() {
+            let (outputs, paths) = (Arc::clone(&api.outputs), settings.outputs.clone());
+            let leftovers = Leftovers(Arc::clone(&outputs));
+            make_category_folders(&settings).await;
+            let sabnzbd = Sabnzbd::start(sabnzbd::Parts {
+                engine: Arc::clone(&core.engine),
+                access: api.access.clone(),
+                settings: sabnzbd,
+                categories: Arc::clone(&settings.categories),
+                roots: Roots::new(
+                    move |category| outputs.root(category).to_string_lossy().into_owned(),
+                    move |path| paths.theirs(Path::new(path)),
+                ),
+                discard: Arc::new(leftovers),
+                meter: Arc::clone(&core.meter),
+                limiter: Arc::clone(&core.limiter),
+                max_file: settings.engine.max_source_bytes,
+                patience: settings.server.receive_timeout,
+                data_dir: data.path().to_owned(),
+            })
+            .await;
+            others = others.merge(sabnzbd.router());
+        }
         if let (Some(webdav), Some(password)) = (&settings.webdav, password) {
             let engine = Arc::clone(&core.engine);
             let webdav = WebDav::new(
@@ -208,6 +330,7 @@ impl App {
             mount,
             server: settings.server,
             stopping,
+            tasks,
         })
     }
 
@@ -245,6 +368,7 @@ impl App {
             router,
             server,
             stopping,
+            tasks,
         } = self;
         // What it refers to is taken apart below.
         drop(api);
@@ -257,6 +381,7 @@ impl App {
             unmount(mount).await;
         };
         tokio::join!(serving, told);
+        tasks.wait().await;
         core.shutdown(server.shutdown).await;
     }
 
@@ -264,6 +389,7 @@ impl App {
     pub async fn shutdown(self) {
         self.stopping.cancel();
         unmount(self.mount).await;
+        self.tasks.wait().await;
         self.core.shutdown(self.server.shutdown).await;
     }
 }

@@ -8,6 +8,7 @@
 
 pub mod access;
 pub mod app;
+pub mod arr;
 pub mod cli;
 pub mod config;
 pub mod data;
@@ -20,6 +21,8 @@ pub mod net;
 pub mod outputs;
 pub mod plugins;
 pub mod proxy;
+pub mod sabnzbd;
+pub mod throttle;
 pub mod web;
 pub mod webdav;
 

@@ -159,6 +159,139 @@ fn the_first_start_needs_nothing_and_says_where_things_are() {
     assert_eq!(Server::start(&data, &["serve"]).stop(), 0);
 }
 
+#[test]
+fn keys_that_open_less_are_made_with_and_without_a_server() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().join("data");
+    let make = |scope: &str, more: &[&str]| {
+        let arguments = [&["key", "create", "--scope", scope, "--name", "some one"], more].concat();
+        let (code, out, err) = run(&data, &arguments);
+        assert_eq!((code, out.len()), (0, 33), "{out}{err}");
+        out.trim().to_owned()
+    };
+    let first = make("read", &[]);
+    let server = Server::start(&data, &[]);
+    let listen = server.url.strip_prefix("http://").expect("an address").to_owned();
+    let second = make("nzb", &["--listen", &listen]);
+    let list = || run(&data, &["key", "list", "--listen", &listen]).1;
+    let lines = list();
+    assert!(
+        lines.contains("read") && lines.contains("nzb") && lines.contains("some one"),
+        "{lines}"
+    );
+    assert!(!lines.contains(&first) && !lines.contains(&second), "{lines}");
+    assert_eq!(run(&data, &["key", "revoke", "1", "--listen", &listen]).0, 0);
+    assert_eq!(run(&data, &["key", "revoke", "1", "--listen", &listen]).0, 1);
+    assert_eq!(server.stop(), 0);
+    assert_eq!(run(&data, &["key", "revoke", "2"]).0, 0);
+    let (code, _, err) = run(&data, &["key", "revoke", "2"]);
+    assert!(code == 1 && err.contains("key list"), "{err}");
+    assert_eq!(
+        run(&data, &["key", "create", "--scope", "all", "--name", "x"]).0,
+        2
+    );
+}
+
+/// The statements that a running server has logged, when no more of them come.
+async fn statements(log: &Path) -> usize {
+    let count = || {
+        let text = std::fs::read_to_string(log).expect("a log");
+        text.lines().filter(|line| line.contains("sqlx::query")).count()
+    };
+    let mut before = count();
+    loop {
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        let now = count();
+        if now == before {
+            return now;
+        }
+        before = now;
+    }
+}
+
+#[tokio::test]
+async fn a_poll_of_the_sabnzbd_api_takes_as_many_queries_for_sixty_jobs_as_for_three() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (data, log) = (folder.path().join("data"), folder.path().join("log"));
+    let mut child = altmount(&data, &["--listen", "127.0.0.1:0"])
+        .env("ALTMOUNT__LOG__LEVEL", "info,sqlx::query=debug")
+        .stdout(Stdio::piped())
+        .stderr(std::fs::File::create(&log).expect("a file"))
+        .spawn()
+        .expect("it starts");
+    let lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+    let url = lines
+        .map_while(Result::ok)
+        .find_map(|line| {
+            Some(
+                line.trim()
+                    .strip_prefix("page")?
+                    .trim()
+                    .trim_end_matches('/')
+                    .to_owned(),
+            )
+        })
+        .expect("an address");
+    let key = std::fs::read_to_string(data.join("api.key")).expect("a key");
+    altmount::app::install_crypto();
+    let http = reqwest::Client::new();
+    let call = async |query: &str| -> serde_json::Value {
+        let url = format!("{url}/sabnzbd/api?apikey={}&output=json&{query}", key.trim());
+        http.get(url)
+            .send()
+            .await
+            .expect("an answer")
+            .json()
+            .await
+            .expect("JSON")
+    };
+    // One that is accepted and fails at once, and one that waits.
+    let nzb = "<nzb><file subject=\"a\"><groups/><segments/></file></nzb>";
+    let add = async |count: usize, query: &str| {
+        for _ in 0..count {
+            let url = format!("{url}/api?mode=addfile&apikey={}&{query}", key.trim());
+            let body = format!(
+                "--b\r\nContent-Disposition: form-data; name=\"name\"; filename=\"x.nzb\"\r\n\r\n{nzb}\r\n--b--\r\n"
+            );
+            let sent = http
+                .post(url)
+                .header("Content-Type", "multipart/form-data; boundary=b")
+                .body(body)
+                .send();
+            let answer: serde_json::Value = sent.await.expect("an answer").json().await.expect("JSON");
+            assert_eq!(answer["status"], true, "{answer}");
+        }
+    };
+    let mut counts = Vec::new();
+    for total in [3, 60] {
+        add(total, "").await;
+        add(total, "priority=-2").await;
+        let finished = counts.len() * 3 + total;
+        while call("mode=history&limit=100").await["history"]["noofslots"] != finished {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+        let mut of = Vec::new();
+        for query in [
+            "mode=queue&start=0&limit=0",
+            "mode=history&start=0&limit=60",
+            "mode=history&limit=60&category=*",
+        ] {
+            let before = statements(&log).await;
+            let answer = call(query).await;
+            of.push(statements(&log).await - before);
+            assert!(answer.to_string().contains("SABnzbd_nzo_"), "{answer}");
+        }
+        counts.push(of);
+    }
+    assert_eq!(counts[0], counts[1]);
+    assert!(
+        counts[0].iter().all(|count| (1..=20).contains(count)),
+        "{counts:?}"
+    );
+    child.kill().expect("ends");
+    child.wait().expect("ended");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn import_follows_a_file_to_its_end() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -32,6 +32,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ),
     // It shares nothing with what it tests.
     ("altmount-newsd", &[]),
+    ("altmount-arrd", &[]),
     ("altmount-misbehave", &["altmount-sdk"]),
 ];
 
@@ -45,9 +46,11 @@ const EVERYTHING: &[&str] = &["altmount", "altmount-tests"];
 const FOR_TESTS: &[&str] = &[
     "altmount-testkit",
     "altmount-newsd",
+    "altmount-arrd",
     "altmount-misbehave",
     "altmount-example-hello",
     "altmount-example-bundle",
+    "altmount-example-metalink",
 ];
 
 /// Libraries that one package alone may use.

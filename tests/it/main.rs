@@ -1,8 +1,10 @@
 //! The workspace's one integration binary: a file per subject.
 
+mod arr;
 mod config;
 mod demo;
 mod deps;
+mod differential;
 mod harness;
 mod http_access;
 mod http_import;
@@ -15,6 +17,9 @@ mod mount;
 #[cfg(unix)]
 mod outputs;
 mod plugins;
+#[cfg(target_os = "linux")]
+mod reads;
+mod sabnzbd;
 mod shutdown;
 mod streaming;
 mod web_login;

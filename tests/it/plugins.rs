@@ -66,29 +66,9 @@ async fn a_loaded_importer_takes_its_files() {
     );
 }
 
-/// What the library says of every file of a release, its bytes besides.
-async fn whole(server: &Server, release: &Release) -> Vec<(Value, Vec<u8>)> {
-    let job = server.import(&server.post(release)).await;
-    let path = job.destination.as_str().to_owned();
-    let listed = server
-        .get(&format!("/api/library?limit=500&path={path}"))
-        .await
-        .json();
-    let mut files = Vec::new();
-    for entry in listed["data"].as_array().expect("a list") {
-        let id = entry["id"].as_i64().expect("an id");
-        let mut facts = server.get(&format!("/api/files/{id}")).await.json();
-        server.plain(&mut facts);
-        let bytes = server.get(&format!("/api/stream/{id}")).await.body;
-        files.push((facts, bytes));
-    }
-    assert!(!files.is_empty());
-    files
-}
-
+/// What the API says of one that is replaced, and of configurations that are not as an importer's schema says.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_nzb_importer_gives_the_same_linked_and_loaded() {
-    let linked = Server::start().await;
+async fn the_one_that_is_replaced_is_listed_with_the_reason() {
     let loaded = with("altmount_importer_nzb", |config| {
         config.plugins.load[0].replaces = Some("nzb".to_owned());
     })
@@ -98,11 +78,8 @@ async fn the_nzb_importer_gives_the_same_linked_and_loaded() {
         (&about["state"], &about["linked"]),
         (&json!("loaded"), &json!(false))
     );
-    for (number, size) in [1, 3_000, 700_000, 2_500_000].into_iter().enumerate() {
-        let release = || Release::single(format!("release-{number}"), number as u64, size);
-        let (one, other) = (whole(&linked, &release()).await, whole(&loaded, &release()).await);
-        assert_eq!(one, other);
-    }
+    let schema = &about["config_schema"];
+    assert_eq!(schema["properties"]["max_depth"]["maximum"], 8, "{schema}");
     // The shadowed one is listed, and why it is not in use.
     let all = loaded.get("/api/plugins").await.json();
     let list = all["data"].as_array().expect("a list");
@@ -110,6 +87,41 @@ async fn the_nzb_importer_gives_the_same_linked_and_loaded() {
         list.iter()
             .any(|p| p["id"] == "nzb" && p["state"] == "shadowed" && p["linked"] == true),
         "{all}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_configuration_that_breaks_the_schema_names_its_key() {
+    let server = with("altmount_example_hello", |config| {
+        config
+            .plugins
+            .config
+            .insert("hello".to_owned(), json!({"greeting": ["s3cret"], "extra": 1}));
+    })
+    .await;
+    let about = plugin(&server, "hello").await;
+    assert_eq!(about["state"], "refused");
+    let reason = about["reason"].as_str().expect("a reason");
+    assert!(
+        reason.contains("plugins.config.hello.greeting: ")
+            && reason.contains("plugins.config.hello.extra: there is no such key; there are: greeting")
+            && !reason.contains("s3cret"),
+        "{reason}"
+    );
+    // Of one that is part of the program, the server does not start.
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut config = Config::default();
+    config
+        .plugins
+        .config
+        .insert("links".to_owned(), json!({"max_links": "many"}));
+    let data = crate::harness::data(folder.path());
+    let error = altmount::app::App::start(config.resolve().expect("valid"), &data)
+        .await
+        .expect_err("it does not start");
+    assert!(
+        error.to_string().contains("plugins.config.links.max_links: "),
+        "{error:#}"
     );
 }
 
@@ -177,6 +189,41 @@ async fn a_hanging_import_is_cancelled_and_the_next_one_runs() {
     server
         .import(&server.post(&Release::single("fine", 1, 3_000)))
         .await;
+}
+
+/// A million files, and one after another that does not stop: what the host limits ends the job alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_ends_its_own_job_and_says_whose_it_is() {
+    let server = with("altmount_misbehave", |config| {
+        config
+            .plugins
+            .config
+            .insert("misbehave".to_owned(), json!({"mode": "flood"}));
+    })
+    .await;
+    let flood = server.submit(&server.write("a.bad", "x")).await;
+    // Others are imported meanwhile.
+    server
+        .import(&server.post(&Release::single("fine", 1, 3_000)))
+        .await;
+    let failure = server.wait(flood).await.failure.expect("failed");
+    assert_eq!(failure.kind, "limit");
+    let details = failure.details.expect("details").to_string();
+    assert!(details.contains("libaltmount_misbehave.so"), "{details}");
+    let about = plugin(&server, "misbehave").await;
+    assert_eq!(
+        (
+            &about["state"],
+            &about["counters"]["failed"],
+            &about["counters"]["files"]
+        ),
+        (&json!("loaded"), &json!(1), &json!(100_000))
+    );
+    assert_eq!(
+        server.get("/api/library?path=/a").await.status,
+        404,
+        "nothing of it is there"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -414,3 +414,153 @@ async fn it_can_be_off() {
         .await
         .failure(404);
 }
+
+/// What is written here and what dav-server writes: it answers where a lock is to be shown.
+#[tokio::test]
+async fn a_listing_is_what_the_protocols_library_makes_of_it() {
+    let server = Server::start().await;
+    let mut release = Release::builder("a & <b> \u{fc}").seed(3);
+    for name in [
+        "one.mkv",
+        "two & <three> #4 %5 'x' \"y\".mp4",
+        "\u{fc}ber.txt",
+        "no_extension",
+        "f.nfo",
+    ] {
+        release = release.with(FileSpec::new(name, Content::seeded(9, 3_000)));
+    }
+    server.import(&server.post(&release.build())).await;
+    assert_eq!(server.dav("MKCOL", "/other", &[], "").await.status, 201);
+    let root = server.dav("PROPFIND", "/", &[("Depth", "1")], "").await;
+    let folder = root
+        .text()
+        .split("<D:href>/webdav")
+        .find(|part| part.starts_with("/a%20"))
+        .expect("listed");
+    let folder = folder.split_once("</D:href>").expect("an end").0.to_owned();
+    let prop = "<?xml version=\"1.0\"?><propfind xmlns=\"DAV:\" xmlns:o=\"http://owncloud.org/ns\" \
+        xmlns:q=\"urn:a&amp;b\"><prop><getetag/><resourcetype/><lockdiscovery/><getcontentlength/><displayname/>\
+        <getlastmodified/><o:size/><q:z/><quota-used-bytes/><creationdate/><supportedlock/>\
+        <current-user-principal/><getcontenttype/></prop></propfind>";
+    let only_unknown = "<propfind xmlns=\"DAV:\"><prop><lockdiscovery/><nothing/></prop></propfind>";
+    let allprop = "<a:propfind xmlns:a=\"DAV:\"><a:allprop/></a:propfind>";
+    let ask = async || {
+        let mut answers = Vec::new();
+        for path in [folder.as_str(), folder.trim_end_matches('/'), "/", ""] {
+            for depth in ["0", "1"] {
+                for body in ["", prop, only_unknown, allprop] {
+                    let answer = server.dav("PROPFIND", path, &[("Depth", depth)], body).await;
+                    assert_eq!(answer.status, 207, "{path} {depth} {body}");
+                    let location = answer.header("content-location").to_owned();
+                    let kind = answer.header("content-type").to_owned();
+                    answers.push((kind, location, in_one_form(answer.text())));
+                }
+            }
+        }
+        answers
+    };
+    let one = format!("{folder}one.mkv");
+    let answer = server.dav("PROPFIND", &one, &[("Depth", "0")], prop).await;
+    let missing = answer
+        .text()
+        .split("<D:propstat>")
+        .last()
+        .expect("a part")
+        .to_owned();
+    assert_eq!(
+        missing,
+        "<D:prop><D:displayname></D:displayname><x:size xmlns:x=\"http://owncloud.org/ns\"></x:size>\
+         <x:z xmlns:x=\"urn:a&amp;b\"></x:z><D:quota-used-bytes></D:quota-used-bytes></D:prop>\
+         <D:status>HTTP/1.1 404 Not Found</D:status></D:propstat></D:response></D:multistatus>"
+    );
+    let ours = ask().await;
+    let lock = "<D:lockinfo xmlns:D=\"DAV:\"><D:lockscope><D:exclusive/></D:lockscope><D:locktype><D:write/></D:locktype>\
+        </D:lockinfo>";
+    server.dav("LOCK", &folder, &[("Depth", "0")], lock).await;
+    let theirs = ask().await;
+    assert_eq!(ours.len(), theirs.len());
+    for (ours, theirs) in ours.iter().zip(&theirs) {
+        assert_eq!((&ours.0, &ours.1), (&theirs.0, &theirs.1));
+        for (ours, theirs) in ours.2.iter().zip(&theirs.2) {
+            // The folder that is locked says so.
+            let same = ours == theirs || theirs.contains("activelock");
+            assert!(same, "ours:   {ours}\ntheirs: {theirs}");
+        }
+        assert_eq!(ours.2.len(), theirs.2.len());
+    }
+}
+
+fn is_missing(node: &xmltree::XMLNode) -> bool {
+    let status = node.as_element().and_then(|element| element.get_child("status"));
+    let text = status.and_then(|status| status.get_text());
+    text.is_some_and(|text| text.contains(" 404 "))
+}
+
+/// The responses of a multistatus with all prefixes spelt out and each list of properties in the order of its names.
+fn in_one_form(text: &str) -> Vec<String> {
+    fn form(element: &xmltree::Element) -> String {
+        let mut inside: Vec<String> = element
+            .children
+            .iter()
+            // dav-server leaves out what RFC 4918 section 9.1 wants: that a property is not there.
+            .filter(|child| !is_missing(child))
+            .map(|child| match child {
+                xmltree::XMLNode::Element(element) => form(element),
+                other => other.as_text().unwrap_or_default().to_owned(),
+            })
+            .collect();
+        if element.name == "prop" {
+            inside.sort();
+        }
+        let space = element.namespace.as_deref().unwrap_or_default();
+        format!("{{{space}}}{}({})", element.name, inside.concat())
+    }
+    let root = xmltree::Element::parse(text.as_bytes()).expect("XML");
+    assert_eq!(
+        (root.name.as_str(), root.namespace.as_deref()),
+        ("multistatus", Some("DAV:"))
+    );
+    root.children
+        .iter()
+        .filter_map(|child| child.as_element())
+        .map(form)
+        .collect()
+}
+
+#[tokio::test]
+async fn a_large_folder_is_listed_whole_in_pieces() {
+    use http_body_util::BodyExt;
+    let server = Server::start().await;
+    let library = server.app.engine().library();
+    for number in 0..1_203 {
+        let path = altmount_model::VPath::new(&format!("d{number:05}")).expect("a path");
+        library.make_dir(&path).await.expect("the store answers");
+    }
+    let request = http::Request::builder()
+        .method("PROPFIND")
+        .uri("/webdav/")
+        .header(
+            "Authorization",
+            crate::harness::basic(crate::harness::USER, crate::harness::PASSWORD),
+        )
+        .header("Depth", "1")
+        .body(axum::body::Body::empty())
+        .expect("a request");
+    let mut body = server.raw(request).await.into_body();
+    let (mut pieces, mut text) = (0, String::new());
+    while let Some(frame) = body.frame().await {
+        let data = frame.expect("a frame").into_data().expect("data");
+        assert!(data.len() < 500_000, "{}", data.len());
+        text.push_str(std::str::from_utf8(&data).expect("text"));
+        pieces += 1;
+    }
+    assert_eq!(pieces, 3);
+    assert_eq!(in_one_form(&text).len(), 1_204);
+    for number in 0..1_203 {
+        assert_eq!(
+            text.matches(&format!("<D:href>/webdav/d{number:05}/</D:href>"))
+                .count(),
+            1
+        );
+    }
+}

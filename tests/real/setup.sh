@@ -11,6 +11,8 @@ work=$(cd "$work" && pwd)
 packages=(rclone litmus cadaver davfs2 fuse3 ffmpeg nzbget par2 p7zip-full zip genisoimage curl python3 python3-venv openssl perl procps util-linux)
 schemathesis=4.32.5
 rars=0.12.3
+pysabnzbd=1.1.1
+aiosabnzbd=0.2.0
 
 missing=()
 for package in inn2 "${packages[@]}"; do
@@ -46,8 +48,9 @@ if ((${#missing[@]})); then
     get "${missing[@]}"
 fi
 
-if [[ ! -x $work/venv/bin/schemathesis ]] || ! "$work/venv/bin/python" -c 'import rars' 2>/dev/null; then
+if [[ ! -x $work/venv/bin/schemathesis ]] || ! "$work/venv/bin/python" -c 'import rars, pysabnzbd, aiosabnzbd' 2>/dev/null; then
     python3 -m venv "$work/venv"
-    "$work/venv/bin/pip" -q install --disable-pip-version-check "schemathesis==$schemathesis" "rars==$rars"
+    "$work/venv/bin/pip" -q install --disable-pip-version-check "schemathesis==$schemathesis" "rars==$rars" \
+        "pysabnzbd==$pysabnzbd" "aiosabnzbd==$aiosabnzbd"
 fi
 echo "setup: the suite's tools are in place ($work)"

@@ -91,7 +91,8 @@ typedef struct {
   int32_t (*op_wait)(void *op, altmount_slice *out);
   /* Frees the op and gives up what it was doing. */
   void (*op_free)(void *op);
-  /* How an import or a create ends: the summary ({"notes", "meta"}) with ALTMOUNT_OK, the error otherwise. The last counts. */
+  /* How an import or a create ends: the summary ({"notes", "meta"}) with ALTMOUNT_OK, the error otherwise. The last counts.
+   * Nothing can be staged after it. */
   void (*complete)(const void *cx, int32_t status, altmount_slice json);
 } altmount_host_v1;
 

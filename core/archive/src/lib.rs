@@ -4,7 +4,7 @@
 //! layer over their concatenation. This crate reads just the headers that say so, through [`ReadAt`], and never the
 //! data: headers are walked by offset, tails are looked at only where a format keeps its directory there. The result
 //! of every format is the same [`Member`]; [`plan`] alone decides between 'map' and 'needs unpacking', and
-//! [`to_content`] turns a [`Map`] into nodes of an [`altmount_model::Content`].
+//! [`to_content`] turns a [`Map`] into nodes of an [`altmount_model::Content`]. [`open()`] is the whole of it for the volumes of one archive.
 //!
 //! There is no I/O, no runtime and no thread in here: futures of this crate wait for [`ReadAt`] only, and key
 //! derivations give way every few hundred microseconds. Volumes are put in order by what their headers say
@@ -24,6 +24,7 @@ pub mod image;
 pub mod iso;
 mod member;
 mod names;
+mod open;
 mod password;
 pub mod rar;
 mod read;
@@ -37,5 +38,6 @@ pub use content::{map_to_volumes, to_content};
 pub use error::{Error, ErrorKind, ReadError, Result};
 pub use member::{Check, Cipher, Encryption, Extent, Map, Member, MemberKind, Method, Mode, Plan, plan};
 pub use names::volume_name;
+pub use open::{Archive, open};
 pub use password::Passwords;
 pub use read::{Joined, ReadAt, read_exact};

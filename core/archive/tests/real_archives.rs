@@ -4,74 +4,25 @@
 #[path = "support/bytes_of.rs"]
 mod bytes_of;
 
-use altmount_archive::{
-    Error, ErrorKind, Map, Member, MemberKind, Passwords, Plan, ReadAt, plan, rar, sevenz, sniff, split, zip,
-};
-use bytes::{Bytes, BytesMut};
+use altmount_archive::{Error, ErrorKind, Map, Member, MemberKind, Passwords, Plan, plan, sniff};
+use bytes::Bytes;
 use futures::executor::block_on;
 use sha2::{Digest, Sha256};
 use std::{collections::BTreeMap, path::Path};
 
-/// Assembles volumes under these names.
-fn assemble(names: &[String], volumes: &[rar::Volume]) -> Vec<rar::Set> {
-    let given: Vec<(&str, &rar::Volume)> = names.iter().map(String::as_str).zip(volumes).collect();
-    rar::assemble(&given)
-}
-
-/// The files of a set, read in this order.
+/// The members of a set, whose extents are of the files as they were given.
 fn open(
     names: &[String],
     files: &[Bytes],
     passwords: &Passwords,
 ) -> Result<(Vec<Member>, Vec<Bytes>), Error> {
-    let readers: Vec<&dyn ReadAt> = files.iter().map(|f| f as &dyn ReadAt).collect();
-    let found = block_on(sniff::find_archive(readers[0]))?.map(|(kind, _)| kind);
-    if matches!(found, Some(sniff::Kind::Rar4 | sniff::Kind::Rar5)) {
-        let mut volumes = Vec::new();
-        for reader in &readers {
-            let mut volume = block_on(rar::scan_volume(*reader, passwords))?;
-            block_on(rar::read_end(*reader, &mut volume, passwords))?;
-            volumes.push(volume);
-        }
-        let mut sets = assemble(names, &volumes);
-        assert_eq!(sets.len(), 1, "one set: {sets:#?}");
-        let set = sets.remove(0);
-        assert_eq!(
-            set.volumes,
-            (0..files.len()).collect::<Vec<_>>(),
-            "in order by headers"
-        );
-        return Ok((set.members, files.to_vec()));
+    let volumes: Vec<(&str, &Bytes)> = names.iter().map(String::as_str).zip(files).collect();
+    let archive = block_on(altmount_archive::open(&volumes, passwords))?;
+    if matches!(archive.format, sniff::Kind::Rar4 | sniff::Kind::Rar5) {
+        let order: Vec<usize> = (0..files.len()).collect();
+        assert_eq!(archive.volumes, order, "in order by headers");
     }
-    if found == Some(sniff::Kind::SevenZ) {
-        return Ok((
-            block_on(sevenz::open(readers[0], passwords))?.members,
-            files.to_vec(),
-        ));
-    }
-    let heads: Vec<split::Piece<'_>> = names
-        .iter()
-        .zip(files)
-        .map(|(name, file)| split::Piece {
-            name,
-            len: file.len() as u64,
-            head: &file[..file.len().min(64)],
-        })
-        .collect();
-    if let [set] = &split::join(&heads)[..] {
-        let joined: BytesMut = set.pieces.iter().fold(BytesMut::new(), |mut all, i| {
-            all.extend_from_slice(&files[*i]);
-            all
-        });
-        let joined = joined.freeze();
-        let archive = block_on(zip::open(&[&joined], passwords))?;
-        return Ok((archive.members, vec![joined]));
-    }
-    let order = block_on(zip::order(&readers))?;
-    let ordered: Vec<Bytes> = order.iter().map(|i| files[*i].clone()).collect();
-    let readers: Vec<&dyn ReadAt> = ordered.iter().map(|f| f as &dyn ReadAt).collect();
-    let archive = block_on(zip::open(&readers, passwords))?;
-    Ok((archive.members, ordered))
+    Ok((archive.members, files.to_vec()))
 }
 
 /// What became of the files of a set: maps, or the first refusal.

@@ -6,6 +6,7 @@ use crate::{
     expand::{Nesting, expand},
     progress::Progress,
     registered::Registered,
+    services,
     staging::{Staging, permit},
 };
 use altmount_model::{ArticleTable, Content, JobId, MessageId, TableNo};
@@ -14,6 +15,7 @@ use altmount_sdk::{
     http::HttpHead,
     usenet::{ArticleAnswer, ArticleInfo, Presence},
 };
+use altmount_store::Store;
 use altmount_vfs::{Class, FetchError, Reader, TableSource, Vfs};
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
@@ -41,6 +43,7 @@ pub(crate) struct JobContext {
     pub(crate) upload: Bytes,
     pub(crate) staging: Arc<Staging>,
     pub(crate) vfs: Arc<Vfs>,
+    pub(crate) store: Store,
     pub(crate) limits: ImportLimits,
     pub(crate) progress: Arc<Progress>,
     pub(crate) stop: CancellationToken,
@@ -54,6 +57,8 @@ pub(crate) struct JobContext {
 /// What the queued file and all files inside of it use together.
 struct Usage {
     in_flight: Semaphore,
+    /// Services that open many contents run one after the other.
+    services: Semaphore,
     bytes: AtomicU64,
 }
 
@@ -68,6 +73,7 @@ impl JobContext {
         upload: Bytes,
         staging: Arc<Staging>,
         vfs: Arc<Vfs>,
+        store: Store,
         limits: ImportLimits,
         progress: Arc<Progress>,
         stop: CancellationToken,
@@ -80,6 +86,7 @@ impl JobContext {
             upload,
             staging,
             vfs,
+            store,
             limits,
             progress,
             stop,
@@ -87,6 +94,7 @@ impl JobContext {
             readers: Mutex::default(),
             use_of: Arc::new(Usage {
                 in_flight,
+                services: Semaphore::new(1),
                 bytes: AtomicU64::new(0),
             }),
         }
@@ -106,6 +114,7 @@ impl JobContext {
             upload,
             staging: Arc::clone(&self.staging),
             vfs: Arc::clone(&self.vfs),
+            store: self.store.clone(),
             limits: self.limits.clone(),
             progress,
             stop: self.stop.child_token(),
@@ -135,7 +144,11 @@ impl JobContext {
                 used.checked_add(bytes).filter(|sum| *sum <= limit)
             });
         match charged {
-            Ok(_) => Ok(()),
+            Ok(_) => {
+                let read = &self.importer.counters.bytes_read;
+                read.fetch_add(bytes, Ordering::Relaxed);
+                Ok(())
+            }
             Err(_) => Err(ImportError::new(
                 ErrorKind::Limit,
                 format!("the import reads more than {limit} bytes"),
@@ -143,9 +156,23 @@ impl JobContext {
         }
     }
 
-    async fn permit(&self) -> Result<SemaphorePermit<'_>> {
+    pub(crate) async fn permit(&self) -> Result<SemaphorePermit<'_>> {
         let permit = self.use_of.in_flight.acquire().await;
         permit.map_err(|_| ImportError::new(ErrorKind::Internal, "the import's operations are closed"))
+    }
+
+    /// Waits for the end of another such service of the same import.
+    pub(crate) async fn service_turn(&self) -> Result<SemaphorePermit<'_>> {
+        let permit = self.use_of.services.acquire().await;
+        permit.map_err(|_| ImportError::new(ErrorKind::Internal, "the import's services are closed"))
+    }
+
+    /// A reader of a content whose graph and sources are checked.
+    pub(crate) async fn reader_of(&self, content: &Content) -> Result<Reader> {
+        self.staging.check_content(&self.importer, content)?;
+        let tables: Arc<dyn TableSource> = Arc::clone(&self.staging) as _;
+        let opened = self.vfs.open(Arc::new(content.clone()), tables, Class::Import);
+        opened.await.map_err(|error| import_error_of_read(&error))
     }
 
     async fn articles(&self, ids: Vec<MessageId>) -> Result<Vec<ArticleAnswer>> {
@@ -244,10 +271,10 @@ impl ImportContext for JobContext {
         }
         let (message, job) = (&message[..end], self.job.map(|job| job.0));
         match level {
-            LogLevel::Error => tracing::error!(job.id = job, importer.id = id, "{message}"),
-            LogLevel::Warn => tracing::warn!(job.id = job, importer.id = id, "{message}"),
-            LogLevel::Info => tracing::info!(job.id = job, importer.id = id, "{message}"),
-            _ => tracing::debug!(job.id = job, importer.id = id, "{message}"),
+            LogLevel::Error => tracing::error!(job.id = job, plugin.id = id, "{message}"),
+            LogLevel::Warn => tracing::warn!(job.id = job, plugin.id = id, "{message}"),
+            LogLevel::Info => tracing::info!(job.id = job, plugin.id = id, "{message}"),
+            _ => tracing::debug!(job.id = job, plugin.id = id, "{message}"),
         }
     }
 
@@ -261,7 +288,9 @@ impl ImportContext for JobContext {
 
     fn emit(&self, mut file: VirtualFile) -> Result<()> {
         file.path = self.nesting.place(&file.path)?;
-        self.staging.emit(&self.importer, file)
+        self.staging.emit(&self.importer, file)?;
+        self.importer.counters.files.fetch_add(1, Ordering::Relaxed);
+        Ok(())
     }
 
     fn define_articles(&self, table: ArticleTable) -> Result<TableNo> {
@@ -269,7 +298,6 @@ impl ImportContext for JobContext {
     }
 
     async fn open(&self, content: &Content) -> Result<Handle> {
-        self.staging.check_content(&self.importer, content)?;
         let too_many = || {
             let text = format!("the import opens more than {} contents", self.limits.max_open);
             ImportError::new(ErrorKind::Limit, text)
@@ -278,12 +306,7 @@ impl ImportContext for JobContext {
         if held(&self.readers) >= self.limits.max_open {
             return Err(too_many());
         }
-        let tables: Arc<dyn TableSource> = Arc::clone(&self.staging) as _;
-        let reader = self
-            .vfs
-            .open(Arc::new(content.clone()), tables, Class::Import)
-            .await
-            .map_err(|error| import_error_of_read(&error))?;
+        let reader = self.reader_of(content).await?;
         let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
         if readers.len() >= self.limits.max_open {
             return Err(too_many());
@@ -345,6 +368,7 @@ impl ImportContext for JobContext {
     }
 
     async fn call(&self, method: &str, params: Json) -> Result<Json> {
+        self.importer.counters.calls.fetch_add(1, Ordering::Relaxed);
         match method {
             "usenet.articles" => {
                 permit(&self.importer, "open:usenet")?;
@@ -363,6 +387,19 @@ impl ImportContext for JobContext {
                 let Params { url } = parse(method, params)?;
                 json_of(method, &self.http_head(url).await?)
             }
+            "archive.map" => {
+                permit(&self.importer, method)?;
+                json_of(method, &services::map(self, parse(method, params)?).await?)
+            }
+            "par2.names" => {
+                permit(&self.importer, method)?;
+                json_of(method, &services::names(self, parse(method, params)?).await?)
+            }
+            "library.exists" => {
+                permit(&self.importer, method)?;
+                let request = parse(method, params)?;
+                json_of(method, &services::exists(&self.store, request).await?)
+            }
             "expand" => {
                 permit(&self.importer, "expand")?;
                 let nested = parse(method, params)?;
@@ -373,7 +410,7 @@ impl ImportContext for JobContext {
                 Err(ImportError::new(
                     ErrorKind::Unsupported,
                     format!(
-                        "the host has no service '{}', there are: expand, http.head, usenet.articles, usenet.stat",
+                        "the host has no service '{}', there are: archive.map, expand, http.head, library.exists, par2.names, usenet.articles, usenet.stat",
                         name.escape_default()
                     ),
                 ))

@@ -262,20 +262,4 @@ impl ImportService {
     pub async fn queued_file(&self, job: &Job) -> Result<bytes::Bytes> {
         self.shared.store.get_blob(&job.blob).await
     }
-
-    /// Completed jobs without a [`Job::storage`], oldest first.
-    ///
-    /// # Errors
-    /// Those of the store.
-    pub async fn unpublished(&self) -> Result<Vec<Job>> {
-        self.shared.store.unpublished().await
-    }
-
-    /// Notes where a completed job's files are for other programs: from then on download clients see it as completed.
-    ///
-    /// # Errors
-    /// Those of the store.
-    pub async fn set_storage(&self, id: JobId, path: &str) -> Result<bool> {
-        self.shared.store.set_storage(id, path).await
-    }
 }

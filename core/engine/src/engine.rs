@@ -19,6 +19,9 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 /// A shorter lease would run out between two renewals.
 const SHORTEST_LEASE: Duration = Duration::from_millis(100);
 
+/// So many jobs wait for the turn of their importer without keeping a worker.
+const MOST_WAITING: usize = 64;
+
 /// The running engine: the queue's workers, the way in, the library, the events.
 pub struct Engine {
     imports: ImportService,
@@ -75,6 +78,7 @@ impl Engine {
             submit_memory: Arc::new(Semaphore::new(submit_kib as usize)),
             submit_kib,
             shutdown: CancellationToken::new(),
+            waiting: Arc::new(Semaphore::new(MOST_WAITING)),
             keys,
             pause: watch::Sender::new(pause),
             config,
@@ -93,6 +97,7 @@ impl Engine {
                     shared: Arc::clone(&shared),
                     owner: format!("{name}@{}-{started}", std::process::id()),
                     status: Arc::clone(&status),
+                    tasks: tasks.clone(),
                 };
                 tasks.spawn(worker.run());
                 status

@@ -7,13 +7,14 @@ use crate::{
     panics,
     password::split_password,
     progress::Progress,
-    registered::Code,
+    registered::{Code, Registered},
     registry::{Choice, ChoiceRecord, HEAD_BYTES, Registry},
     staging::{Staged, Staging},
     verify,
 };
 use altmount_model::{JobId, VPath};
 use altmount_sdk::{ErrorKind, ImportError, ImportRequest, Summary};
+use altmount_store::Store;
 use altmount_vfs::Vfs;
 use bytes::Bytes;
 use std::sync::{Arc, atomic::Ordering};
@@ -36,6 +37,8 @@ pub(crate) struct Input {
     pub(crate) destination: VPath,
     /// The release's name, where it is not that of the file.
     pub(crate) name: Option<String>,
+    /// The category of its job.
+    pub(crate) category: Option<String>,
 }
 
 /// What came of it, not yet visible to anyone.
@@ -65,6 +68,7 @@ impl From<ImportError> for Ended {
 pub(crate) struct Host<'a> {
     pub(crate) registry: Arc<Registry>,
     pub(crate) vfs: &'a Arc<Vfs>,
+    pub(crate) store: &'a Store,
     pub(crate) config: &'a EngineConfig,
 }
 
@@ -159,6 +163,7 @@ impl Host<'_> {
         };
         let mut request = ImportRequest::new(&input.file_name, release_name, input.bytes.len() as u64);
         request.passwords.clone_from(&input.passwords);
+        request.category.clone_from(&input.category);
         let asked = stop.child_token();
         let cx = Arc::new(JobContext::new(
             input.job,
@@ -166,6 +171,7 @@ impl Host<'_> {
             input.bytes,
             Arc::clone(&staging),
             Arc::clone(self.vfs),
+            self.store.clone(),
             limits,
             progress,
             asked.clone(),
@@ -174,7 +180,7 @@ impl Host<'_> {
         let span = tracing::info_span!(
             "import",
             job.id = input.job.map(|j| j.0),
-            importer.id = choice.record.importer
+            plugin.id = choice.record.importer
         );
         let chosen = Arc::clone(&choice.importer);
         // A task of its own: an importer that blocks its thread cannot keep its worker from ending the job.
@@ -185,6 +191,7 @@ impl Host<'_> {
                 Code::Loaded(plugin) => Arc::clone(plugin).import(request, cx, asked).await,
             }
         };
+        let _runs = Runs::new(&choice.importer);
         let loaded = matches!(choice.importer.code, Code::Loaded(_));
         let started = std::time::Instant::now();
         let mut task = AbortOnDropHandle::new(tokio::spawn(run.instrument(span)));
@@ -197,6 +204,7 @@ impl Host<'_> {
                 }
                 let gone = tokio::time::timeout(self.config.cancel_grace, &mut task).await;
                 if gone.is_err() {
+                    choice.importer.counters.wedged.fetch_add(1, Ordering::Relaxed);
                     choice.importer.quarantine("it did not stop when it was told to");
                 }
                 return Err(Ended::Stopped { wedged: gone.is_err() });
@@ -235,6 +243,22 @@ impl Host<'_> {
                 Err(ImportError::new(ErrorKind::Panicked, text).into())
             }
         }
+    }
+}
+
+/// An import under way, in the importer's counters.
+struct Runs<'a>(&'a Registered);
+
+impl<'a> Runs<'a> {
+    fn new(importer: &'a Registered) -> Self {
+        importer.counters.running.fetch_add(1, Ordering::Relaxed);
+        Self(importer)
+    }
+}
+
+impl Drop for Runs<'_> {
+    fn drop(&mut self) {
+        self.0.counters.running.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -34,7 +34,9 @@ mod progress;
 mod publish;
 mod registered;
 mod registry;
+mod schema;
 mod service;
+mod services;
 mod shared;
 mod source;
 mod staging;
@@ -56,6 +58,7 @@ pub use password::split_password;
 pub use publish::{Publication, Publisher};
 pub use registered::{Counters, LibraryFile, Registered};
 pub use registry::{Choice, ChoiceRecord, HEAD_BYTES, LoadedFile, Refused, Registry, RunnerUp};
+pub use schema::check_config;
 pub use service::{ImportService, InspectError, SubmitRequest, SubmitSource};
 pub use users::{SessionToken, UserError, Users};
 pub use worker::WorkerStatus;
@@ -67,4 +70,4 @@ pub use altmount_store::{
     RenameOutcome, ReplaceLimits, ReplaceVerdict, Result as StoreResult, RetryOutcome, Scope, Session,
     StoreError, StoreErrorKind, Usage, User,
 };
-pub use altmount_vfs::{Class, ReadError, ReadErrorKind, Reader, VfsStats};
+pub use altmount_vfs::{Class, DiskStats, ReadError, ReadErrorKind, Reader, VfsStats};

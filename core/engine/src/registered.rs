@@ -3,6 +3,7 @@
 use crate::{
     panics,
     registry::{ChoiceRecord, RunnerUp},
+    schema::check_config,
 };
 use altmount_loader::{Opened, Plugin};
 use altmount_sdk::{Confidence, FileType, Importer, Json, Manifest, json};
@@ -17,6 +18,7 @@ use std::{
     },
     time::{Duration, Instant},
 };
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// So many panics ...
 const PANICS: usize = 3;
@@ -36,6 +38,8 @@ pub struct Registered {
     /// What it did since it was made.
     pub counters: Counters,
     pub(crate) code: Code,
+    /// One permit for each file that it may import at once; `None` where it sets no limit.
+    turns: Option<Arc<Semaphore>>,
     magics: Vec<(u64, Vec<u8>)>,
     trouble: Mutex<Trouble>,
 }
@@ -60,7 +64,7 @@ pub struct LibraryFile {
 /// What an importer did since it was made.
 #[derive(Debug, Default)]
 pub struct Counters {
-    /// Imports that it was given.
+    /// Imports that ended, cancelled ones aside.
     pub imports: AtomicU64,
     /// Those of them that failed.
     pub failed: AtomicU64,
@@ -68,6 +72,18 @@ pub struct Counters {
     pub panics: AtomicU64,
     /// Time that its imports took, in milliseconds.
     pub busy_ms: AtomicU64,
+    /// Imports under way.
+    pub running: AtomicU64,
+    /// Jobs that wait because as many run as its manifest allows.
+    pub waiting: AtomicU64,
+    /// Imports that did not stop when they were told to.
+    pub wedged: AtomicU64,
+    /// Files that it emitted, those of failed imports among them.
+    pub files: AtomicU64,
+    /// Bytes that it read through the host, the queued files aside.
+    pub bytes_read: AtomicU64,
+    /// Services of the host that it called.
+    pub calls: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -84,7 +100,8 @@ impl Registered {
         priority: i32,
     ) -> Result<Self, String> {
         let magics = check(&manifest)?;
-        let config = config.cloned().unwrap_or_else(|| json!({}));
+        let config = config_or_nothing(config);
+        check_config(&manifest.id, manifest.config_schema.as_ref(), &config)?;
         let importer = catch_unwind(AssertUnwindSafe(|| create(config)))
             .map_err(|payload| format!("it panicked when it was made: {}", panics::text(payload)))?
             .map_err(|error| format!("it does not accept its configuration: {error}"))?;
@@ -100,6 +117,7 @@ impl Registered {
     pub(crate) fn loaded(opened: Opened, config: &Json, priority: i32) -> Result<Self, String> {
         let magics = check(&opened.manifest)?;
         let manifest = opened.manifest.clone();
+        check_config(&manifest.id, manifest.config_schema.as_ref(), config)?;
         let file = LibraryFile {
             path: opened.path.clone(),
             sha256: opened.sha256.clone(),
@@ -124,6 +142,9 @@ impl Registered {
     ) -> Self {
         Self {
             linked: file.is_none(),
+            turns: manifest
+                .max_concurrency
+                .map(|at_once| Arc::new(Semaphore::new(at_once as usize))),
             manifest,
             priority,
             file,
@@ -132,6 +153,29 @@ impl Registered {
             magics,
             trouble: Mutex::default(),
         }
+    }
+
+    /// The right to import one more file now; `None` where as many are imported as the manifest allows.
+    pub(crate) fn try_turn(&self) -> Option<Option<OwnedSemaphorePermit>> {
+        match &self.turns {
+            None => Some(None),
+            Some(turns) => Arc::clone(turns).try_acquire_owned().ok().map(Some),
+        }
+    }
+
+    /// Waits for the right to import one more file.
+    pub(crate) async fn turn(&self) -> Option<OwnedSemaphorePermit> {
+        struct Waits<'a>(&'a AtomicU64);
+        impl Drop for Waits<'_> {
+            fn drop(&mut self) {
+                self.0.fetch_sub(1, Ordering::Relaxed);
+            }
+        }
+        let turns = self.turns.as_ref()?;
+        self.counters.waiting.fetch_add(1, Ordering::Relaxed);
+        let _waits = Waits(&self.counters.waiting);
+        // Never closed.
+        Arc::clone(turns).acquire_owned().await.ok()
     }
 
     /// Whether the manifest declares this host service.
@@ -155,7 +199,7 @@ impl Registered {
         let mut trouble = self.trouble();
         if trouble.quarantined.is_none() {
             tracing::error!(
-                importer.id = self.manifest.id,
+                plugin.id = self.manifest.id,
                 "the importer is not used until it is resumed: {reason}"
             );
             trouble.quarantined = Some(reason.to_owned());
@@ -237,6 +281,14 @@ impl fmt::Debug for Registered {
     }
 }
 
+/// A key without a value is as good as none.
+pub(crate) fn config_or_nothing(config: Option<&Json>) -> Json {
+    config
+        .filter(|config| !config.is_null())
+        .cloned()
+        .unwrap_or_else(|| json!({}))
+}
+
 /// Checks what the rest relies on, and decodes the signatures.
 fn check(manifest: &Manifest) -> Result<Vec<(u64, Vec<u8>)>, String> {
     let id = &manifest.id;
@@ -261,6 +313,9 @@ fn check(manifest: &Manifest) -> Result<Vec<(u64, Vec<u8>)>, String> {
                 extension.escape_default()
             ));
         }
+    }
+    if manifest.max_concurrency == Some(0) {
+        return Err("its manifest has a 'max_concurrency' of 0: it could never import anything".to_owned());
     }
     let magics = manifest.file_types.iter().flat_map(|t| &t.magic);
     magics

@@ -2,10 +2,10 @@
 
 use crate::{
     panics,
-    registered::{Code, Registered, strip_extension},
+    registered::{Code, Registered, config_or_nothing, strip_extension},
 };
 use altmount_loader::{LoadError, Opened};
-use altmount_sdk::{Confidence, Json, Registration, json};
+use altmount_sdk::{Confidence, Json, Registration};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -196,7 +196,7 @@ impl Registry {
                 refused.push(refuse(&id, reason, true));
                 continue;
             }
-            let config = config.get(&id).cloned().unwrap_or_else(|| json!({}));
+            let config = config_or_nothing(config.get(&id));
             match Registered::loaded(opened, &config, priority(&id)) {
                 Ok(entry) => {
                     known.insert(id);
@@ -405,7 +405,7 @@ async fn ask(candidates: &[Arc<Registered>], file_name: &str, head: &[u8]) -> Ve
             };
             let confidence = answer.unwrap_or_else(|text| {
                 tracing::warn!(
-                    importer.id = entry.manifest.id,
+                    plugin.id = entry.manifest.id,
                     "the importer panicked when it was asked about '{name}': {text}"
                 );
                 entry.panicked();

@@ -457,11 +457,14 @@ impl ImportService {
             importer: None,
             destination: VPath::root(),
             name: None,
+            category: None,
         };
         let stop = shared.shutdown.child_token();
         let import = async {
             let host = shared.host();
             let choice = host.choose(&input).await?;
+            let turn = stop.run_until_cancelled(choice.importer.turn()).await;
+            let _turn = turn.ok_or(Ended::Stopped { wedged: false })?;
             let progress = Arc::new(Progress::new(None, shared.config.progress_interval));
             host.import(input, choice, progress, &stop).await
         };

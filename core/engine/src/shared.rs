@@ -40,6 +40,8 @@ pub(crate) struct Shared {
     pub(crate) submit_memory: Arc<Semaphore>,
     pub(crate) submit_kib: u32,
     pub(crate) shutdown: CancellationToken,
+    /// Jobs that wait for the turn of their importer and occupy no worker.
+    pub(crate) waiting: Arc<Semaphore>,
     pub(crate) keys: KeyRing,
     /// Whether the queue is paused; the store has the same.
     pub(crate) pause: watch::Sender<Option<Pause>>,
@@ -51,6 +53,8 @@ pub(crate) struct Control {
     pub(crate) stop: CancellationToken,
     pub(crate) reason: OnceLock<StopReason>,
     pub(crate) progress: Arc<Progress>,
+    /// The import itself has begun: its time counts.
+    pub(crate) begun: CancellationToken,
 }
 
 /// Why a running import is to stop; the first reason counts.
@@ -75,6 +79,7 @@ impl Shared {
         Host {
             registry: self.registry(),
             vfs: &self.vfs,
+            store: &self.store,
             config: &self.config,
         }
     }

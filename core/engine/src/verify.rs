@@ -5,6 +5,7 @@ use crate::{
     error::import_error_of_read,
     staging::{Staged, StagedFile},
 };
+use altmount_model::ByteRange;
 use altmount_sdk::{ErrorKind, ImportError, Result};
 use altmount_vfs::{Class, TableSource, Vfs};
 use futures::{StreamExt, TryStreamExt, stream};
@@ -60,6 +61,11 @@ async fn ends(vfs: &Arc<Vfs>, staged: &Arc<Staged>, file: &StagedFile) -> Result
     let (head, end) = futures::join!(reader.read_exact_at(0, len), reader.read_exact_at(tail, len));
     head.map_err(failed)?;
     end.map_err(failed)?;
+    // What a player asks for first is at hand when it is opened.
+    for start in [0, tail].into_iter().filter(|_| is_media(file)) {
+        let end = start + len;
+        reader.pin(ByteRange { start, end }).await;
+    }
     Ok(())
 }
 

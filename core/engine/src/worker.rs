@@ -8,6 +8,7 @@ use crate::{
     fetch::import_error_of_submit,
     panics,
     progress::Progress,
+    registered::Registered,
     shared::{Control, Shared, StopReason},
     source,
 };
@@ -22,8 +23,11 @@ use std::{
     sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Duration,
 };
-use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
+use tokio::{
+    sync::{Notify, OwnedSemaphorePermit},
+    time::Instant,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// The wait after a failure of the store, which is tried again for as long as the engine runs.
 const STORE_RETRY: Duration = Duration::from_secs(1);
@@ -41,11 +45,14 @@ pub struct WorkerStatus {
     pub last_error: Option<String>,
 }
 
+#[derive(Clone)]
 pub(crate) struct Worker {
     pub(crate) shared: Arc<Shared>,
     /// Whose leases are this worker's: two workers never share a name, also not over restarts.
     pub(crate) owner: String,
     pub(crate) status: Arc<Mutex<WorkerStatus>>,
+    /// All that an engine waits for when it stops.
+    pub(crate) tasks: TaskTracker,
 }
 
 impl Worker {
@@ -55,7 +62,13 @@ impl Worker {
                 Ok(Some((job, control))) => {
                     // There may be more than one: the next worker looks, too.
                     self.shared.wake.notify_one();
-                    self.work(job, &control).await;
+                    let aside = Arc::new(Notify::new());
+                    let work = self.clone().work(job, control, Arc::clone(&aside));
+                    // A job that waits for the turn of its importer keeps no worker from the others.
+                    tokio::select! {
+                        _ended = self.tasks.spawn(work) => {}
+                        () = aside.notified() => self.note(|status| status.job = None),
+                    }
                 }
                 Ok(None) => {
                     if let Err(error) = self.wait().await {
@@ -97,6 +110,7 @@ impl Worker {
             stop: CancellationToken::new(),
             reason: OnceLock::new(),
             progress: Arc::new(Progress::new(listener, shared.config.progress_interval)),
+            begun: CancellationToken::new(),
         });
         let mut running = shared.running.lock().unwrap_or_else(PoisonError::into_inner);
         running.insert(job.id, Arc::clone(&control));
@@ -128,12 +142,15 @@ impl Worker {
     }
 
     /// Takes a claimed job to its end, whatever happens on the way.
-    async fn work(&self, job: Job, control: &Arc<Control>) {
+    async fn work(self, job: Job, control: Arc<Control>, aside: Arc<Notify>) {
+        let control = &control;
         let shared = &self.shared;
         self.note(|status| status.job = Some(job.id));
         shared.announced().await;
         shared.publish(Event::job(&job, JobState::Running, None));
-        let done = AssertUnwindSafe(self.process(&job, control)).catch_unwind().await;
+        let done = AssertUnwindSafe(self.process(&job, control, &aside))
+            .catch_unwind()
+            .await;
         if let Err(payload) = done {
             let what = panics::text(payload);
             self.trouble("the worker panicked", &what);
@@ -149,21 +166,28 @@ impl Worker {
             running.remove(&job.id);
         }
         drop(running);
-        self.note(|status| status.job = None);
+        self.note(|status| {
+            if status.job == Some(job.id) {
+                status.job = None;
+            }
+        });
     }
 
-    async fn process(&self, job: &Job, control: &Arc<Control>) {
+    async fn process(&self, job: &Job, control: &Arc<Control>, aside: &Notify) {
         if job.fetched {
-            return self.process_file(job, control).await;
+            return self.process_file(job, control, aside).await;
         }
+        // Its time counts from now on.
+        let begun = CancellationToken::new();
+        begun.cancel();
         let fetched = tokio::select! {
             fetched = control.stop.run_until_cancelled(self.fetch(job)) => fetched,
-            never = self.guard(job, control) => match never {},
+            never = self.guard(job, control, &begun) => match never {},
         };
         match fetched {
             None => self.stopped(job, control, false).await,
             Some(Err(error)) => self.failed(job, error).await,
-            Some(Ok(Some(job))) => self.process_file(&job, control).await,
+            Some(Ok(Some(job))) => self.process_file(&job, control, aside).await,
             Some(Ok(None)) => {
                 self.lost(job, "the job's lease was lost while its file was fetched")
                     .await
@@ -208,10 +232,10 @@ impl Worker {
         Ok(fetched)
     }
 
-    async fn process_file(&self, job: &Job, control: &Arc<Control>) {
+    async fn process_file(&self, job: &Job, control: &Arc<Control>, aside: &Notify) {
         let ended = tokio::select! {
-            ended = self.execute(job, control) => ended,
-            never = self.guard(job, control) => match never {},
+            ended = self.execute(job, control, aside) => ended,
+            never = self.guard(job, control, &control.begun) => match never {},
         };
         match ended {
             Ok((imported, bytes)) => self.commit(job, control, imported, bytes).await,
@@ -220,10 +244,18 @@ impl Worker {
         }
     }
 
-    /// Renews the lease and watches the clock; tells the import to stop where it has to. Never ends.
-    async fn guard(&self, job: &Job, control: &Control) -> std::convert::Infallible {
+    /// Renews the lease and watches the clock, which runs once the work has `begun`; tells the import to stop where it has to. Never ends.
+    async fn guard(
+        &self,
+        job: &Job,
+        control: &Control,
+        begun: &CancellationToken,
+    ) -> std::convert::Infallible {
         let shared = &self.shared;
-        let wall_time = tokio::time::sleep(shared.config.limits.wall_time);
+        let wall_time = async {
+            begun.cancelled().await;
+            tokio::time::sleep(shared.config.limits.wall_time).await;
+        };
         let heartbeat = async {
             let mut told = (0, 0);
             let mut renewed = Instant::now();
@@ -258,7 +290,12 @@ impl Worker {
         std::future::pending().await
     }
 
-    async fn execute(&self, job: &Job, control: &Control) -> Result<(Imported, Bytes), Ended> {
+    async fn execute(
+        &self,
+        job: &Job,
+        control: &Control,
+        aside: &Notify,
+    ) -> Result<(Imported, Bytes), Ended> {
         let shared = &self.shared;
         let stopped = || Ended::Stopped { wedged: false };
         let blob = control
@@ -276,6 +313,7 @@ impl Worker {
             importer: job.wanted_importer.clone(),
             destination: job.destination.clone(),
             name: Some(job.name.clone()).filter(|name| !name.is_empty()),
+            category: job.category.clone(),
         };
         let host = shared.host();
         let choice = control.stop.run_until_cancelled(host.choose(&input)).await;
@@ -286,6 +324,9 @@ impl Worker {
                 format!("the choice has no JSON form: {error}"),
             )
         })?;
+        let turn = self.turn(&choice.importer, aside);
+        let _turn = control.stop.run_until_cancelled(turn).await.ok_or_else(stopped)?;
+        control.begun.cancel();
         let import = host.import(input, choice, Arc::clone(&control.progress), &control.stop);
         // The note waits for a disk; the import does not wait for the note.
         let (noted, imported) = tokio::join!(shared.store.set_importer(job.id, &record), import);
@@ -293,6 +334,19 @@ impl Worker {
             self.trouble("the choice of the importer cannot be stored", &error);
         }
         Ok((imported?, bytes))
+    }
+
+    /// Waits until the importer may import one more file. The worker learns of it where that takes time, as long as not too many
+    /// wait already.
+    async fn turn(&self, importer: &Registered, aside: &Notify) -> Option<OwnedSemaphorePermit> {
+        if let Some(turn) = importer.try_turn() {
+            return turn;
+        }
+        let waits = Arc::clone(&self.shared.waiting).try_acquire_owned();
+        if waits.is_ok() {
+            aside.notify_one();
+        }
+        importer.turn().await
     }
 
     async fn commit(&self, job: &Job, control: &Control, imported: Imported, bytes: Bytes) {

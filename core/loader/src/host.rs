@@ -1,6 +1,9 @@
 //! The host's table, and what the numbers stand for that plugins are given as `cx`.
 
-use crate::operation::{self, Held, Numbered, to_pointer};
+use crate::{
+    operation::{self, Held, Holding, Numbered, to_pointer},
+    terms::Terms,
+};
 use altmount_abi::{HostV1, RawWaker, Slice, level, status};
 use altmount_sdk::{
     ArticleTable, Bytes, Content, ErrorKind, Handle, ImportContext, ImportError, Json, LogLevel, VirtualFile,
@@ -10,7 +13,10 @@ use std::{
     ffi::c_void,
     future::Future,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, LazyLock, Mutex, PoisonError},
+    sync::{
+        Arc, LazyLock, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 use tokio::runtime;
 use tokio_util::sync::CancellationToken;
@@ -23,8 +29,18 @@ const MAX_JSON: usize = 64 << 20;
 const MAX_RESULT: usize = 1 << 20;
 
 static CONTEXTS: LazyLock<Numbered<Cx>> = LazyLock::new(Numbered::new);
+/// Calls for contexts that are over, or never were.
+static STRAY: AtomicU64 = AtomicU64::new(0);
 
-pub(crate) static TABLE: HostV1 = HostV1 {
+/// How many calls loaded importers made with a context that was over or never theirs: after the end of an import, an importer has
+/// nothing to say. Such a call does nothing.
+pub fn stray_calls() -> u64 {
+    STRAY.load(Ordering::Relaxed)
+}
+
+static TABLE: HostV1 = FUNCTIONS;
+
+const FUNCTIONS: HostV1 = HostV1 {
     struct_size: size_of::<HostV1>() as u64,
     log: Some(log),
     progress: Some(progress),
@@ -40,6 +56,31 @@ pub(crate) static TABLE: HostV1 = HostV1 {
     op_free: Some(op_free),
     complete: Some(complete),
 };
+
+/// The table of a host of a later minor version, which has more functions.
+#[repr(C)]
+struct LaterTable {
+    known: HostV1,
+    more: [usize; 8],
+}
+
+static LATER: LaterTable = LaterTable {
+    known: HostV1 {
+        struct_size: size_of::<LaterTable>() as u64,
+        ..FUNCTIONS
+    },
+    // Nothing that could be called.
+    more: [1; 8],
+};
+
+/// The table that a plugin is given.
+pub(crate) fn table(terms: Terms) -> *const HostV1 {
+    if terms.later {
+        (&raw const LATER).cast()
+    } else {
+        &raw const TABLE
+    }
+}
 
 /// What a plugin may ask of the host while an import runs.
 struct Services {
@@ -63,8 +104,8 @@ pub(crate) struct Lent {
 }
 
 impl Lent {
-    pub(crate) fn for_create(plugin: &str) -> Self {
-        Self::new(plugin, None)
+    pub(crate) fn for_create(plugin: &str, terms: Terms) -> Self {
+        Self::new(plugin, None, terms)
     }
 
     pub(crate) fn for_import(
@@ -72,15 +113,19 @@ impl Lent {
         cx: Arc<dyn ImportContext>,
         stop: CancellationToken,
         runtime: runtime::Handle,
+        terms: Terms,
     ) -> Self {
-        Self::new(plugin, Some(Services { cx, stop, runtime }))
+        Self::new(plugin, Some(Services { cx, stop, runtime }), terms)
     }
 
-    fn new(plugin: &str, services: Option<Services>) -> Self {
+    fn new(plugin: &str, services: Option<Services>, terms: Terms) -> Self {
         let number = CONTEXTS.add(Cx {
             plugin: plugin.to_owned(),
             services,
-            operations: Held::default(),
+            operations: Arc::new(Holding {
+                terms,
+                ..Holding::default()
+            }),
             completed: Mutex::default(),
         });
         Self { number }
@@ -100,7 +145,8 @@ impl Lent {
 impl Drop for Lent {
     fn drop(&mut self) {
         if let Some(cx) = CONTEXTS.remove(self.number) {
-            let held = std::mem::take(&mut *cx.operations.lock().unwrap_or_else(PoisonError::into_inner));
+            let numbers = &cx.operations.numbers;
+            let held = std::mem::take(&mut *numbers.lock().unwrap_or_else(PoisonError::into_inner));
             held.into_iter().for_each(operation::free);
         }
     }
@@ -120,7 +166,11 @@ fn guarded<R>(or: R, work: impl FnOnce() -> R) -> R {
 }
 
 fn get(cx: *const c_void) -> Option<Arc<Cx>> {
-    CONTEXTS.get(cx.addr())
+    let found = CONTEXTS.get(cx.addr());
+    if found.is_none() {
+        STRAY.fetch_add(1, Ordering::Relaxed);
+    }
+    found
 }
 
 /// The bytes of an argument.
@@ -140,11 +190,24 @@ fn lent<'a>(slice: Slice, limit: usize) -> Result<&'a [u8], ImportError> {
 }
 
 fn parse<T: DeserializeOwned>(slice: Slice, what: &str) -> Result<T, ImportError> {
-    serde_json::from_slice(lent(slice, MAX_JSON)?)
+    crate::json::read(lent(slice, MAX_JSON)?)
         .map_err(|e| ImportError::new(ErrorKind::Invalid, format!("{what} cannot be read as JSON: {e}")))
 }
 
 impl Cx {
+    /// The services by which an import adds to its release; it has none any more once it said how it ended.
+    fn adding(&self) -> Result<&Services, ImportError> {
+        if self
+            .completed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_some()
+        {
+            return Err(over());
+        }
+        self.services()
+    }
+
     fn services(&self) -> Result<&Services, ImportError> {
         self.services.as_ref().ok_or_else(|| {
             ImportError::new(
@@ -158,6 +221,7 @@ impl Cx {
     fn give(&self, make: impl FnOnce() -> usize) -> *mut c_void {
         let many = self
             .operations
+            .numbers
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .len();
@@ -204,11 +268,7 @@ impl Cx {
         let Err(failure) = result else {
             return status::OK;
         };
-        let number = if failure.kind == ErrorKind::Cancelled {
-            status::CANCELLED
-        } else {
-            status::FAILED
-        };
+        let number = operation::failed(failure.kind, self.operations.terms);
         if !error.is_null() && error.is_aligned() {
             let given = self.give(|| self.failed(failure));
             #[expect(unsafe_code, reason = "the plugin's place for the error")]
@@ -246,7 +306,7 @@ extern "C" fn log(cx: *const c_void, number: u32, message: Slice) {
             Some(services) => services.cx.log(how, &text),
             None => {
                 let text: String = text.chars().take(4096).collect();
-                tracing::info!(importer.id = cx.plugin, "{text}");
+                tracing::info!(plugin.id = cx.plugin, "{text}");
             }
         }
     });
@@ -276,7 +336,7 @@ extern "C" fn emit(cx: *const c_void, file: Slice, error: *mut *mut c_void) -> i
         let Some(cx) = get(cx) else {
             return status::CANCELLED;
         };
-        let emitted = cx.services().and_then(|services| {
+        let emitted = cx.adding().and_then(|services| {
             let file: VirtualFile = parse(file, "the file")?;
             services.cx.emit(file)
         });
@@ -294,7 +354,7 @@ extern "C" fn define_articles(
         let Some(cx) = get(cx) else {
             return status::CANCELLED;
         };
-        let defined = cx.services().and_then(|services| {
+        let defined = cx.adding().and_then(|services| {
             let table: ArticleTable = parse(table, "the table of articles")?;
             write(number, u64::from(services.cx.define_articles(table)?.0))
         });
@@ -360,7 +420,14 @@ extern "C" fn call(cx: *const c_void, method: Slice, params: Slice) -> *mut c_vo
             } else {
                 parse(params, "the parameters")?
             };
-            Ok(async move { json(&services.call(&method, params).await?) })
+            let terms = cx.operations.terms;
+            Ok(async move {
+                let answer = json(&services.call(&method, params).await?)?;
+                Ok(match terms.later {
+                    true => terms.written(answer.to_vec()).into(),
+                    false => answer,
+                })
+            })
         })
     })
 }

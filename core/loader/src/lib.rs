@@ -13,11 +13,15 @@ mod elf;
 mod file;
 mod host;
 mod image;
+mod json;
 mod operation;
 mod plugin;
+mod terms;
 
 pub use file::sha256_of;
+pub use host::stray_calls;
 pub use plugin::{Opened, Plugin};
+pub use terms::Terms;
 
 use std::path::{Path, PathBuf};
 

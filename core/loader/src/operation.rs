@@ -1,5 +1,6 @@
 //! What a plugin waits for: reads, opened contents, services. It holds a number, and the table here has the rest.
 
+use crate::terms::{SPOILT, Terms};
 use altmount_abi::{RawWaker, Slice, status};
 use altmount_sdk::{ErrorKind, ImportError};
 use bytes::Bytes;
@@ -54,7 +55,16 @@ pub(crate) type Answer = Result<Bytes, ImportError>;
 static OPERATIONS: LazyLock<Numbered<Operation>> = LazyLock::new(Numbered::new);
 
 /// The operations of one import that are not freed.
-pub(crate) type Held = Arc<Mutex<HashSet<usize>>>;
+#[derive(Default)]
+pub(crate) struct Holding {
+    pub(crate) numbers: Mutex<HashSet<usize>>,
+    pub(crate) terms: Terms,
+}
+
+pub(crate) type Held = Arc<Holding>;
+
+/// What a host of a later version may answer where something failed.
+pub(crate) const LATER_FAILURE: i32 = 77;
 
 struct Operation {
     state: Mutex<State>,
@@ -68,31 +78,51 @@ enum State {
 
 impl Drop for Operation {
     fn drop(&mut self) {
+        let spoils = self.held.terms.spoil;
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if let State::Running(task) = state {
-            task.abort();
+        match state {
+            State::Running(task) => task.abort(),
+            State::Done(_, bytes) if spoils => {
+                // Whoever goes on reading them is to see that they are not his.
+                if let Ok(mut bytes) = std::mem::take(bytes).try_into_mut() {
+                    bytes.fill(SPOILT);
+                }
+            }
+            State::Done(..) => {}
         }
     }
 }
 
 /// The status and the bytes by which an answer is told.
-fn told(answer: Answer) -> State {
-    match answer {
-        Ok(bytes) => State::Done(status::OK, bytes),
-        Err(error) => {
-            let number = if error.kind == ErrorKind::Cancelled {
-                status::CANCELLED
-            } else {
-                status::FAILED
-            };
-            State::Done(number, serde_json::to_vec(&error).unwrap_or_default().into())
-        }
+fn told(answer: Answer, terms: Terms) -> State {
+    let (number, bytes) = match answer {
+        Ok(bytes) => (status::OK, bytes),
+        Err(error) => (
+            failed(error.kind, terms),
+            serde_json::to_vec(&error).unwrap_or_default().into(),
+        ),
+    };
+    // A copy of its own is what can be spoilt.
+    let bytes = if terms.spoil {
+        Bytes::copy_from_slice(&bytes)
+    } else {
+        bytes
+    };
+    State::Done(number, bytes)
+}
+
+/// The status of a failure of this kind.
+pub(crate) fn failed(kind: ErrorKind, terms: Terms) -> i32 {
+    match kind {
+        ErrorKind::Cancelled => status::CANCELLED,
+        _ if terms.later => LATER_FAILURE,
+        _ => status::FAILED,
     }
 }
 
 /// An operation that is over.
 pub(crate) fn done(held: &Held, answer: Answer) -> usize {
-    add(held, told(answer))
+    add(held, told(answer, held.terms))
 }
 
 fn add(held: &Held, state: State) -> usize {
@@ -100,7 +130,10 @@ fn add(held: &Held, state: State) -> usize {
         state: Mutex::new(state),
         held: Arc::clone(held),
     });
-    held.lock().unwrap_or_else(PoisonError::into_inner).insert(number);
+    held.numbers
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .insert(number);
     number
 }
 
@@ -120,7 +153,11 @@ pub(crate) fn start(
 
 pub(crate) fn free(number: usize) {
     if let Some(operation) = OPERATIONS.remove(number) {
-        let mut held = operation.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = operation
+            .held
+            .numbers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         held.remove(&number);
     }
 }
@@ -132,10 +169,11 @@ fn drive(operation: &Operation, waker: &Waker) -> (i32, Slice) {
         match Pin::new(task).poll(&mut Context::from_waker(waker)) {
             Poll::Pending => return (status::PENDING, Slice::EMPTY),
             Poll::Ready(joined) => {
-                *state = told(joined.unwrap_or_else(|error| {
+                let answer = joined.unwrap_or_else(|error| {
                     let text = format!("the host's operation ended: {error}");
                     Err(ImportError::new(ErrorKind::Internal, text))
-                }));
+                });
+                *state = told(answer, operation.held.terms);
             }
         }
     }

@@ -6,7 +6,9 @@ use crate::{
     file_name,
     host::{self, Lent},
     image::Image,
+    json,
     operation::Unpark,
+    terms::Terms,
 };
 use altmount_abi::{PROBE_PANICKED, PluginV1, RawWaker, Slice, status};
 use altmount_sdk::{
@@ -44,6 +46,7 @@ pub struct Plugin {
     manifest: Manifest,
     table: PluginV1,
     instance: *mut c_void,
+    terms: Terms,
 }
 
 #[expect(unsafe_code, reason = "the header says so of every instance")]
@@ -86,6 +89,18 @@ pub(crate) fn open(image: Image, symbol: &str, verified: &Verified) -> Result<Op
     if let Some(function) = table.missing() {
         return Err(format!("its table has no function '{function}'"));
     }
+    let manifest = manifest_of(&table)?;
+    Ok(Opened {
+        manifest,
+        sha256: verified.sha256.clone(),
+        verified: verified.stated,
+        path: verified.path.clone(),
+        table,
+    })
+}
+
+/// Asks for the manifest.
+fn manifest_of(table: &PluginV1) -> Result<Manifest, String> {
     let Some(manifest) = table.manifest else {
         return Err("its table has no function 'manifest'".to_owned());
     };
@@ -104,40 +119,53 @@ pub(crate) fn open(image: Image, symbol: &str, verified: &Verified) -> Result<Op
     if json.is_empty() {
         return Err("it panicked in its manifest, or has none".to_owned());
     }
-    let manifest: Manifest =
-        serde_json::from_slice(json).map_err(|e| format!("its manifest cannot be read: {e}"))?;
-    Ok(Opened {
-        manifest,
-        sha256: verified.sha256.clone(),
-        verified: verified.stated,
-        path: verified.path.clone(),
-        table,
-    })
+    json::read(json).map_err(|e| format!("its manifest cannot be read: {e}"))
 }
 
 impl Opened {
+    /// Asks for the manifest again.
+    ///
+    /// # Errors
+    /// Where it panicked, or cannot be read.
+    pub fn read_manifest(&self) -> Result<Manifest, String> {
+        manifest_of(&self.table)
+    }
+
     /// Makes an instance.
     ///
     /// # Errors
     /// Where the importer does not accept the configuration.
     pub fn create(self, config: &Json) -> Result<Plugin, String> {
-        let (Some(create), name) = (self.table.create, file_name(&self.path)) else {
-            return Err("its table has no function 'create'".to_owned());
+        let name = file_name(&self.path);
+        self.create_on(config, Terms::default())
+            .map_err(|error| format!("it does not accept its configuration: {error} ({name})"))
+    }
+
+    /// The same, held to these terms in everything that the instance does.
+    ///
+    /// # Errors
+    /// The importer's own, where it does not accept the configuration.
+    pub fn create_on(&self, config: &Json, terms: Terms) -> Result<Plugin, ImportError> {
+        let internal = |text: String| ImportError::new(ErrorKind::Internal, text);
+        let Some(create) = self.table.create else {
+            return Err(internal("its table has no function 'create'".to_owned()));
         };
-        let json =
-            serde_json::to_vec(config).map_err(|e| format!("its configuration has no JSON form: {e}"))?;
-        let cx = Lent::for_create(&self.manifest.id);
+        let json = serde_json::to_vec(config)
+            .map_err(|e| internal(format!("its configuration has no JSON form: {e}")))?;
+        let cx = Lent::for_create(&self.manifest.id, terms);
         #[expect(unsafe_code, reason = "a function of the table")]
         // SAFETY: the host's table is static, `cx` and the configuration stay until the call is over.
-        let instance = unsafe { create(&raw const host::TABLE, cx.pointer(), Slice::new(&json)) };
+        let instance = terms.lend(&json, |json| unsafe {
+            create(host::table(terms), cx.pointer(), Slice::new(json))
+        });
         if instance.is_null() {
-            let error = failure(&self.manifest.id, cx.completed(), "it was made");
-            return Err(format!("it does not accept its configuration: {error} ({name})"));
+            return Err(failure(&self.manifest.id, cx.completed(), "it was made"));
         }
         Ok(Plugin {
-            manifest: self.manifest,
+            manifest: self.manifest.clone(),
             table: self.table,
             instance,
+            terms,
         })
     }
 }
@@ -169,10 +197,16 @@ impl Plugin {
 
     /// How sure the importer is that it takes a file; `None` where it panicked.
     pub fn probe(&self, name: &str, head: &[u8]) -> Option<Confidence> {
-        #[expect(unsafe_code, reason = "a function of the table")]
-        // SAFETY: the instance lives as long as this does; name and head stay until the call is over.
-        let answer =
-            unsafe { self.table.probe?(self.instance, Slice::new(name.as_bytes()), Slice::new(head)) };
+        let (probe, terms) = (self.table.probe?, self.terms);
+        let answer = terms.lend(name.as_bytes(), |name| {
+            terms.lend(head, |head| {
+                #[expect(unsafe_code, reason = "a function of the table")]
+                // SAFETY: the instance lives as long as this does; name and head stay until the call is over.
+                unsafe {
+                    probe(self.instance, Slice::new(name), Slice::new(head))
+                }
+            })
+        });
         if answer == PROBE_PANICKED {
             return None;
         }
@@ -200,7 +234,7 @@ impl Plugin {
             let (sleeper, stop) = (Arc::clone(&sleeper), stop.clone());
             move || {
                 *sleeper.lock().unwrap_or_else(PoisonError::into_inner) = Some(Unpark::waker());
-                let lent = Lent::for_import(&self.manifest.id, cx, stop.clone(), runtime);
+                let lent = Lent::for_import(&self.manifest.id, cx, stop.clone(), runtime, self.terms);
                 let result = self.drive(&request, &lent, &stop);
                 drop(lent);
                 // The engine may have given it up.
@@ -236,6 +270,7 @@ impl Plugin {
         let json = serde_json::to_vec(request).map_err(|e| {
             ImportError::new(ErrorKind::Internal, format!("the request has no JSON form: {e}"))
         })?;
+        let json = self.terms.written(json);
         let (Some(import), Some(task_poll), Some(task_drop)) =
             (self.table.import, self.table.task_poll, self.table.task_drop)
         else {
@@ -246,7 +281,9 @@ impl Plugin {
         };
         #[expect(unsafe_code, reason = "a function of the table")]
         // SAFETY: the instance lives as long as this does, `cx` until after `task_drop`, the request for the call.
-        let task = unsafe { import(self.instance, cx.pointer(), Slice::new(&json)) };
+        let task = self.terms.lend(&json, |json| unsafe {
+            import(self.instance, cx.pointer(), Slice::new(json))
+        });
         if task.is_null() {
             return Err(failure(id, cx.completed(), "it started an import"));
         }
@@ -255,13 +292,22 @@ impl Plugin {
             if stop.is_cancelled() {
                 break status::CANCELLED;
             }
-            let number = RawWaker::lend(&waker, |raw| {
-                #[expect(unsafe_code, reason = "a function of the table")]
-                // SAFETY: the task is not dropped yet, this thread alone polls it, the waker is lent for the call.
-                unsafe {
-                    task_poll(task, raw)
-                }
-            });
+            let at = task.expose_provenance();
+            let poll = || {
+                RawWaker::lend(&waker, |raw| {
+                    #[expect(unsafe_code, reason = "a function of the table")]
+                    // SAFETY: the task is not dropped yet, one thread alone polls it, the waker is lent for the call.
+                    unsafe {
+                        task_poll(std::ptr::with_exposed_provenance_mut(at), raw)
+                    }
+                })
+            };
+            let number = if self.terms.moved {
+                let polled = std::thread::scope(|scope| scope.spawn(poll).join());
+                polled.unwrap_or(status::FAILED)
+            } else {
+                poll()
+            };
             if number != status::PENDING {
                 break number;
             }

@@ -89,8 +89,12 @@ struct Run {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Packed {
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub(crate) struct Packed {
+    /// The message-ids, in order.
+    #[cfg_attr(feature = "schema", schemars(with = "Vec<MessageId>"))]
     ids: Vec<String>,
+    /// Runs of decoded lengths: bytes of each article, and how many of them follow each other.
     sizes: Vec<(u64, u32)>,
 }
 

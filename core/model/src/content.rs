@@ -8,6 +8,7 @@ pub type NodeId = u32;
 /// Where the bytes of a file lie: a graph of nodes, each of which refers to earlier nodes only, so it has no cycle.
 /// The last node is the file. Every length is known.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct Content {
     /// The nodes; a node's [`NodeId`] is its index.
@@ -16,6 +17,7 @@ pub struct Content {
 
 /// One node of a [`Content`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case", tag = "type")]
 #[non_exhaustive]
 pub enum Node {
@@ -55,6 +57,7 @@ pub enum Node {
     Inline {
         /// The bytes.
         #[serde(with = "base64_text")]
+        #[cfg_attr(feature = "schema", schemars(with = "String", extend("contentEncoding" = "base64")))]
         bytes: Vec<u8>,
     },
     /// `len` zero bytes: declared fill.
@@ -84,6 +87,10 @@ pub enum Node {
         key: AesKey,
         /// Initialisation vector of the first block.
         #[serde(with = "hex_16")]
+        #[cfg_attr(
+            feature = "schema",
+            schemars(with = "String", regex(pattern = r"^[0-9A-Fa-f]{32}$"))
+        )]
         iv: [u8; 16],
         /// Length of the plain text in bytes.
         len: u64,
@@ -100,6 +107,7 @@ pub enum Node {
 
 /// What an HTTP resource must still be when a part of it is read.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct HttpValidator {
     /// A strong `ETag`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -111,6 +119,7 @@ pub struct HttpValidator {
 
 /// A folder of the host that content may lie in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum LocalRoot {
@@ -223,6 +232,29 @@ impl Content {
     pub fn push(&mut self, node: Node) -> NodeId {
         self.nodes.push(node);
         (self.nodes.len() - 1) as NodeId
+    }
+
+    /// Adds all nodes of `other` and returns the one that is its file; `None` where it has no node. References are moved along, and
+    /// stay wrong where they are wrong: [`Content::validate`] tells.
+    pub fn append(&mut self, other: &Self) -> Option<NodeId> {
+        let base = self.nodes.len() as NodeId;
+        let moved = |of: NodeId| of.saturating_add(base);
+        for node in &other.nodes {
+            let mut node = node.clone();
+            match &mut node {
+                Node::Concat { parts } => parts.iter_mut().for_each(|part| *part = moved(*part)),
+                Node::Slice { of, .. } | Node::AesCbc { of, .. } | Node::AesCtr { of, .. } => {
+                    *of = moved(*of)
+                }
+                Node::Articles { .. }
+                | Node::Http { .. }
+                | Node::Local { .. }
+                | Node::Inline { .. }
+                | Node::Zero { .. } => {}
+            }
+            self.nodes.push(node);
+        }
+        (!other.nodes.is_empty()).then(|| (self.nodes.len() - 1) as NodeId)
     }
 
     /// Checks every rule of the graph and returns the length of the file in bytes.
@@ -342,14 +374,23 @@ fn unhex(text: &str) -> Option<Vec<u8>> {
         .collect()
 }
 
-mod hex_16 {
+/// Sixteen bytes as hexadecimal, for `#[serde(with = "...")]`.
+pub mod hex_16 {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
-    pub(super) fn serialize<S: Serializer>(bytes: &[u8; 16], s: S) -> Result<S::Ok, S::Error> {
+    /// Writes the text.
+    ///
+    /// # Errors
+    /// Those of the serialiser.
+    pub fn serialize<S: Serializer>(bytes: &[u8; 16], s: S) -> Result<S::Ok, S::Error> {
         s.serialize_str(&super::to_hex(bytes))
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<[u8; 16], D::Error> {
+    /// Reads the text.
+    ///
+    /// # Errors
+    /// Where it is not 32 hexadecimal digits.
+    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<[u8; 16], D::Error> {
         let text = String::deserialize(d)?;
         super::unhex(&text)
             .and_then(|b| b.try_into().ok())

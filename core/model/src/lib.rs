@@ -11,9 +11,13 @@ mod content;
 mod ids;
 mod path;
 mod range;
+#[cfg(feature = "schema")]
+mod schema;
 
 pub use articles::{ArticleTable, ArticleTableError, MessageId, MessageIdError};
-pub use content::{AesKey, Content, ContentError, HttpValidator, LocalRoot, Node, NodeId, base64_text};
+pub use content::{
+    AesKey, Content, ContentError, HttpValidator, LocalRoot, Node, NodeId, base64_text, hex_16,
+};
 pub use ids::{FileId, JobId, ReleaseId, TableNo};
 pub use path::{MAX_COMPONENT_BYTES, MAX_PATH_BYTES, PathError, VPath, sanitize_component};
 pub use range::ByteRange;

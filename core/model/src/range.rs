@@ -2,6 +2,7 @@ use serde::{Deserialize, Serialize};
 
 /// A half-open range of bytes, `start..end`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ByteRange {
     /// First byte.
     pub start: u64,

@@ -6,6 +6,7 @@ pub type Result<T, E = ImportError> = std::result::Result<T, E>;
 
 /// Why an import failed, as everything else branches on it: HTTP codes, queue texts, metrics, retries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ErrorKind {
@@ -75,6 +76,7 @@ impl fmt::Display for ErrorKind {
 
 /// Whether trying the same import again can help.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Retry {
@@ -98,6 +100,7 @@ impl Retry {
 
 /// An import's failure: kind, message (lower case, no full stop, names the input), whether a retry can help, context.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ImportError {
     /// The kind.
     pub kind: ErrorKind,

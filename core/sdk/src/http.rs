@@ -1,11 +1,19 @@
 //! Typed form of the host's HTTP service. Needs the capability `open:http`.
 
-use crate::{ErrorKind, ImportContext, ImportError, Result};
+use crate::{ImportContext, Result};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+
+/// What [`head`] asks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct HeadRequest {
+    /// `http:` or `https:`.
+    pub url: String,
+}
 
 /// What an HTTP resource says of itself (RFC 9110), as [`head`] answers it.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct HttpHead {
     /// Length of the whole resource in bytes; `None` where the server does not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -34,11 +42,6 @@ pub struct HttpHead {
 /// `missing` where the server says that there is none (404, 410), `denied` for an address or a redirect that the host
 /// refuses, `invalid` for a text that is no URL, `io` for everything that may be different later.
 pub async fn head(cx: &dyn ImportContext, url: &str) -> Result<HttpHead> {
-    let answer = cx.call("http.head", json!({ "url": url })).await?;
-    serde_json::from_value(answer).map_err(|e| {
-        ImportError::new(
-            ErrorKind::Internal,
-            format!("the answer to http.head cannot be read: {e}"),
-        )
-    })
+    let request = HeadRequest { url: url.to_owned() };
+    crate::typed(cx, "http.head", &request).await
 }

@@ -1,5 +1,5 @@
-use crate::{ImportContext, Json, Manifest, Result};
-use altmount_model::{ByteRange, Content, VPath};
+use crate::{ErrorKind, ImportContext, ImportError, Json, Manifest, Result};
+use altmount_model::{ByteRange, Content, Node, VPath};
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
@@ -32,6 +32,7 @@ pub trait Importer: Send + Sync + 'static {
 
 /// How sure an importer is, from 0 (does not take the file) to 100 (certain).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct Confidence(u8);
 
@@ -58,6 +59,7 @@ impl Confidence {
 
 /// What is to be imported.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct ImportRequest {
     /// The queued file's name, without folders.
@@ -69,6 +71,9 @@ pub struct ImportRequest {
     /// Passwords that came with the job, in the order in which to try them.
     #[serde(default)]
     pub passwords: Vec<String>,
+    /// The category that the job is of, where it is of one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub category: Option<String>,
 }
 
 impl ImportRequest {
@@ -79,12 +84,14 @@ impl ImportRequest {
             size,
             release_name: release_name.to_owned(),
             passwords: Vec::new(),
+            category: None,
         }
     }
 }
 
 /// What an import found, beside the files that it emitted.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Summary {
     /// Things worth telling a person, in order.
     #[serde(default)]
@@ -96,6 +103,7 @@ pub struct Summary {
 
 /// One virtual file, as an importer emits it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct VirtualFile {
     /// Where it lies below the release's folder.
     pub path: VPath,
@@ -124,8 +132,22 @@ impl VirtualFile {
     }
 }
 
+impl VirtualFile {
+    /// A listed file of these bytes, at a path below the release's folder.
+    ///
+    /// # Errors
+    /// `invalid` for a path that is none: see [`altmount_model::sanitize_component`] for names that come from outside.
+    pub fn inline(path: &str, bytes: impl Into<Vec<u8>>) -> Result<Self> {
+        let path = VPath::new(path).map_err(|e| ImportError::new(ErrorKind::Invalid, e.to_string()))?;
+        let bytes = bytes.into();
+        let size = bytes.len() as u64;
+        Ok(Self::new(path, size, Content::single(Node::Inline { bytes })))
+    }
+}
+
 /// What is known of a virtual file beside its bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Attributes {
     /// What the file is for; only [`Role::Main`] files are listed in the library.
     #[serde(default)]
@@ -146,6 +168,7 @@ pub struct Attributes {
 
 /// What a virtual file is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Role {

@@ -6,13 +6,18 @@
 //! the reader, the mounts and every API work for the new file type.
 #![warn(missing_docs)]
 
+pub mod archive;
 mod context;
 mod error;
 pub mod http;
 mod importer;
+pub mod library;
 mod manifest;
 pub mod nested;
+pub mod par2;
 mod shim;
+#[cfg(feature = "tracing")]
+mod trace;
 pub mod usenet;
 
 pub use altmount_model as model;
@@ -26,7 +31,23 @@ pub use context::{Handle, ImportContext, ImportContextExt, LogLevel};
 pub use error::{ErrorKind, ImportError, Result, Retry};
 pub use importer::{Attributes, Confidence, ImportRequest, Importer, Role, Summary, VirtualFile};
 pub use manifest::{FileType, Magic, Manifest};
+#[cfg(feature = "schema")]
+pub use schemars;
 pub use serde_json::{Value as Json, json};
+
+/// Asks a service of the host in its typed form.
+async fn typed<Q: serde::Serialize + Sync, A: serde::de::DeserializeOwned>(
+    cx: &dyn ImportContext,
+    method: &str,
+    request: &Q,
+) -> Result<A> {
+    let internal = |text: String| ImportError::new(ErrorKind::Internal, text);
+    let params = serde_json::to_value(request)
+        .map_err(|e| internal(format!("the parameters of {method} have no JSON form: {e}")))?;
+    let answer = cx.call(method, params).await?;
+    serde_json::from_value(answer)
+        .map_err(|e| internal(format!("the answer to {method} cannot be read: {e}")))
+}
 
 /// How a linked importer is made known to the host: two functions, collected by `inventory`.
 #[derive(Clone, Copy, Debug)]

@@ -3,10 +3,18 @@
 use crate::{ErrorKind, ImportContext, ImportError, Result};
 use altmount_model::MessageId;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+
+/// What [`articles`] and [`stat`] ask.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct IdsRequest {
+    /// Which articles.
+    pub ids: Vec<MessageId>,
+}
 
 /// What an article's yEnc headers say (yEnc 1.3, `=ybegin` and `=ypart`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ArticleInfo {
     /// `name=`; Latin-1 or UTF-8 made text.
     pub name: Option<String>,
@@ -25,6 +33,7 @@ pub struct ArticleInfo {
 
 /// One answer to [`articles`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ArticleAnswer {
     /// The article was read, its checksums are right, and it is in the host's cache.
@@ -35,6 +44,7 @@ pub enum ArticleAnswer {
 
 /// One answer to [`stat`]. Three-valued: unknown is not missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Presence {
     /// A provider has it.
@@ -69,13 +79,8 @@ async fn answers<T: serde::de::DeserializeOwned>(
     if ids.is_empty() {
         return Ok(Vec::new());
     }
-    let answer = cx.call(method, json!({ "ids": ids })).await?;
-    let answers: Vec<T> = serde_json::from_value(answer).map_err(|e| {
-        ImportError::new(
-            ErrorKind::Internal,
-            format!("the answer to {method} cannot be read: {e}"),
-        )
-    })?;
+    let request = IdsRequest { ids: ids.to_vec() };
+    let answers: Vec<T> = crate::typed(cx, method, &request).await?;
     if answers.len() != ids.len() {
         let text = format!("{method} answered {} of {} ids", answers.len(), ids.len());
         return Err(ImportError::new(ErrorKind::Internal, text));

@@ -83,6 +83,23 @@ fn filtered(query: &mut QueryBuilder<Sqlite>, filter: &HistoryFilter) -> Result<
 /// What is completed and not to be found yet.
 const MOVING: &str = "state = 2 AND storage IS NULL";
 
+/// Jobs of the history for which [`MOVING`] in `condition` holds, in its order.
+pub(crate) fn page(
+    filter: &HistoryFilter,
+    condition: &'static str,
+    limit: i64,
+    offset: i64,
+) -> Result<QueryBuilder<Sqlite>> {
+    let mut query = QueryBuilder::new(queue::SELECT);
+    filtered(&mut query, filter)?;
+    query.push(condition).push(MOVING).push(")");
+    query
+        .push(" ORDER BY finished_ms DESC, id DESC LIMIT ")
+        .push_bind(limit);
+    query.push(" OFFSET ").push_bind(offset);
+    Ok(query)
+}
+
 /// Runs on a reader, in a transaction so that the parts fit. Four statements, whatever there is.
 pub(crate) async fn history(
     conn: &mut SqliteConnection,
@@ -98,17 +115,7 @@ pub(crate) async fn history(
     count.push(" AND ").push(MOVING);
     let moving: i64 = count.build_query_scalar().fetch_one(&mut *conn).await?;
     let mut items = Vec::new();
-    let part = |condition: &'static str, limit: i64, offset: i64| -> Result<QueryBuilder<Sqlite>> {
-        let mut query = QueryBuilder::new(queue::SELECT);
-        filtered(&mut query, filter)?;
-        query.push(condition).push(MOVING).push(")");
-        query
-            .push(" ORDER BY finished_ms DESC, id DESC LIMIT ")
-            .push_bind(limit);
-        query.push(" OFFSET ").push_bind(offset);
-        Ok(query)
-    };
-    let first = part(" AND (", limit.into(), offset)?
+    let first = page(filter, " AND (", limit.into(), offset)?
         .build()
         .fetch_all(&mut *conn)
         .await?;
@@ -117,7 +124,10 @@ pub(crate) async fn history(
     }
     let rest = i64::from(limit) - items.len() as i64;
     let skip = offset.saturating_sub(moving).max(0);
-    let others = part(" AND NOT (", rest, skip)?.build().fetch_all(conn).await?;
+    let others = page(filter, " AND NOT (", rest, skip)?
+        .build()
+        .fetch_all(conn)
+        .await?;
     for row in &others {
         items.push(job_of(row)?);
     }

@@ -200,7 +200,7 @@ pub struct Job {
     /// See [`NewJob::bytes`].
     pub bytes: u64,
     /// Where its files are for other programs: an absolute path of this machine. Set after the import; see
-    /// [`crate::Store::set_storage`].
+    /// [`crate::Store::mark_completed`].
     pub storage: Option<String>,
     /// Whether it is left out of the history that download clients are shown.
     pub archived: bool,

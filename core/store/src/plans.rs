@@ -1,6 +1,6 @@
 //! The statements of the hot paths use the indexes that are meant for them.
 
-use crate::{library, open, queue};
+use crate::{HistoryFilter, downloads, library, open, queue};
 use sqlx::{AssertSqlSafe, Row, SqliteConnection};
 
 /// A new database; the folder has to outlive the connection.
@@ -81,4 +81,23 @@ async fn a_page_of_jobs_reads_ranges_of_the_state_index() {
         .count();
     assert_eq!(arms, 5, "{plan:?}");
     assert!(!plan.iter().any(|s| s.starts_with("SCAN jobs")), "{plan:?}");
+}
+
+#[tokio::test]
+async fn a_page_of_the_history_is_a_range_of_an_index_in_its_order() {
+    let (_dir, mut conn) = database().await;
+    for (categories, index) in [
+        (vec![], "INDEX jobs_history ("),
+        (vec![Some("tv".to_owned())], "INDEX jobs_history_category ("),
+        (vec![None], "INDEX jobs_history_category ("),
+    ] {
+        let filter = HistoryFilter {
+            categories,
+            ..HistoryFilter::default()
+        };
+        let query = downloads::page(&filter, " AND NOT (", 60, 0).expect("a query");
+        let plan = plan(&mut conn, query.sql().as_str()).await;
+        assert!(plan.iter().any(|step| step.contains(index)), "{plan:?}");
+        assert!(!plan.iter().any(|step| step.contains("TEMP B-TREE")), "{plan:?}");
+    }
 }

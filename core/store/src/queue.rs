@@ -492,16 +492,3 @@ pub(crate) async fn by_nzo(conn: &mut SqliteConnection, names: &str) -> Result<V
     .await?;
     rows.iter().map(job_of).collect()
 }
-
-/// Runs on a reader.
-pub(crate) async fn unpublished(conn: &mut SqliteConnection, limit: u32) -> Result<Vec<Job>> {
-    let rows = sqlx::query(concat!(
-        "SELECT ",
-        columns!(),
-        " FROM jobs INDEXED BY jobs_unpublished WHERE state = 2 AND storage IS NULL ORDER BY id LIMIT ?1"
-    ))
-    .bind(limit)
-    .fetch_all(conn)
-    .await?;
-    rows.iter().map(job_of).collect()
-}

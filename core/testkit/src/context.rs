@@ -1,11 +1,15 @@
 use crate::graph::{self, Leaves, invalid};
+use altmount_sdk::archive::{ArchiveMap, MapRequest};
 use altmount_sdk::http::HttpHead;
+use altmount_sdk::library::{ExistsAnswer, ExistsRequest};
+use altmount_sdk::par2::{Described, Names, NamesRequest};
 use altmount_sdk::usenet::{ArticleAnswer, ArticleInfo, Presence};
 use altmount_sdk::{
     ArticleTable, Bytes, Content, ErrorKind, Handle, ImportContext, ImportError, Json, LogLevel, Manifest,
     Node, Result, TableNo, VPath, VirtualFile,
 };
 use async_trait::async_trait;
+use md5::{Digest, Md5};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard};
 
@@ -49,6 +53,8 @@ pub struct Recorded {
     pub nested: Vec<altmount_sdk::nested::Nested>,
     /// How many contents were opened.
     pub opened: usize,
+    /// The capabilities that were needed and are not declared, in order.
+    pub denied: Vec<String>,
 }
 
 #[derive(Debug, Default)]
@@ -64,6 +70,9 @@ pub struct MockContext {
     upload: Bytes,
     articles: HashMap<String, MockArticle>,
     http: HashMap<String, Result<(HttpHead, Bytes)>>,
+    archives: HashMap<String, Result<ArchiveMap>>,
+    names: Names,
+    library: BTreeSet<VPath>,
     capabilities: Option<Vec<String>>,
     max_files: usize,
     cancelled: bool,
@@ -77,6 +86,9 @@ impl MockContext {
             upload: upload.into(),
             articles: HashMap::new(),
             http: HashMap::new(),
+            archives: HashMap::new(),
+            names: Names::default(),
+            library: BTreeSet::new(),
             capabilities: None,
             max_files: 100_000,
             cancelled: false,
@@ -125,6 +137,25 @@ impl MockContext {
         self
     }
 
+    /// With what `archive.map` answers for an archive of which a volume has this name. The real host reads the volumes; this one
+    /// checks their contents and reads nothing.
+    pub fn archive(&mut self, volume: &str, answer: Result<ArchiveMap>) -> &mut Self {
+        self.archives.insert(volume.to_owned(), answer);
+        self
+    }
+
+    /// With what PAR2 files describe: `par2.names` finds names by the first bytes and the lengths of the files that it is asked for.
+    pub fn described(&mut self, described: Vec<Described>) -> &mut Self {
+        self.names.described = described;
+        self
+    }
+
+    /// With a file or folder of the library, for `library.exists`.
+    pub fn in_library(&mut self, path: VPath) -> &mut Self {
+        self.library.insert(path);
+        self
+    }
+
     /// What was asked and given so far.
     pub fn recorded(&self) -> Recorded {
         self.state().recorded.clone()
@@ -162,6 +193,7 @@ impl MockContext {
         if declared {
             return Ok(());
         }
+        self.state().recorded.denied.push(capability.to_owned());
         Err(ImportError::new(
             ErrorKind::Denied,
             format!("the manifest does not declare '{capability}'"),
@@ -191,6 +223,19 @@ impl MockContext {
             Some(MockArticle::Unknown) => Presence::Unknown,
             Some(MockArticle::Missing) | None => Presence::Missing,
         }
+    }
+
+    /// Whether the importer may open a content.
+    fn check_content(&self, content: &Content) -> Result<()> {
+        for node in &content.nodes {
+            match node {
+                Node::Articles { .. } => self.allow("open:usenet")?,
+                Node::Http { .. } => self.allow("open:http")?,
+                _ => {}
+            }
+        }
+        content.validate().map_err(|e| invalid(e.to_string()))?;
+        self.check_tables(content)
     }
 
     /// The nodes that refer to a table must lie in it, article by article.
@@ -279,6 +324,10 @@ impl Leaves for &MockContext {
     }
 }
 
+fn parse<T: serde::de::DeserializeOwned>(method: &str, params: Json) -> Result<T> {
+    serde_json::from_value(params).map_err(|e| invalid(format!("{method} cannot be asked so: {e}")))
+}
+
 /// The first of `path`, `path (2)`, ... (before the extension) that is not taken.
 fn free_path(path: &VPath, taken: &[VirtualFile]) -> Result<VPath> {
     let (stem, extension) = match path.as_str().rfind('.') {
@@ -336,15 +385,7 @@ impl ImportContext for MockContext {
     }
 
     async fn open(&self, content: &Content) -> Result<Handle> {
-        for node in &content.nodes {
-            match node {
-                Node::Articles { .. } => self.allow("open:usenet")?,
-                Node::Http { .. } => self.allow("open:http")?,
-                _ => {}
-            }
-        }
-        content.validate().map_err(|e| invalid(e.to_string()))?;
-        self.check_tables(content)?;
+        self.check_content(content)?;
         let mut state = self.state();
         state.recorded.opened += 1;
         state.handles.push(content.clone());
@@ -426,6 +467,51 @@ impl ImportContext for MockContext {
                     summary: altmount_sdk::Summary::default(),
                 })
                 .map_err(internal)
+            }
+            "archive.map" => {
+                self.allow(method)?;
+                let request: MapRequest = parse(method, params)?;
+                for volume in &request.volumes {
+                    self.check_content(&volume.content)?;
+                }
+                let known = request.volumes.iter().find_map(|v| self.archives.get(&v.name));
+                let answer = known.cloned().unwrap_or_else(|| {
+                    Err(ImportError::new(
+                        ErrorKind::Unsupported,
+                        "the volumes are no archive that this host was told of",
+                    ))
+                })?;
+                serde_json::to_value(answer).map_err(internal)
+            }
+            "par2.names" => {
+                self.allow(method)?;
+                let request: NamesRequest = parse(method, params)?;
+                for content in request.par2.iter().chain(&request.files) {
+                    self.check_content(content)?;
+                }
+                let mut answer = self.names.clone();
+                for content in &request.files {
+                    let len = content.validate().map_err(|e| invalid(e.to_string()))?;
+                    let head = graph::bytes(content, 0, len.min(16 << 10), &mut &*self)?;
+                    let hash: String = Md5::digest(&head).iter().map(|b| format!("{b:02x}")).collect();
+                    let mut fits = answer
+                        .described
+                        .iter()
+                        .filter(|d| d.len == len && d.md5_16k == hash);
+                    let name = fits.next().map(|d| d.name.clone());
+                    answer.names.push(name.filter(|_| fits.next().is_none()));
+                }
+                serde_json::to_value(answer).map_err(internal)
+            }
+            "library.exists" => {
+                self.allow(method)?;
+                let request: ExistsRequest = parse(method, params)?;
+                let exists = request
+                    .paths
+                    .iter()
+                    .map(|path| self.library.contains(path))
+                    .collect();
+                serde_json::to_value(ExistsAnswer { exists }).map_err(internal)
             }
             _ => Err(ImportError::new(
                 ErrorKind::Unsupported,

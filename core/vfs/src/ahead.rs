@@ -1,29 +1,70 @@
 //! Read-ahead: the units behind a reader's position are on their way, or here, before they are asked for.
+//!
+//! A [`Window`] belongs to one reader and is moved by a task of its own, because it may have to wait for room: all windows
+//! of the process share one [`Budget`], which gives room in the order in which it is asked for. A window asks for one unit
+//! at a time, so that those that want more than there is take turns.
+//!
+//! How far a window reaches follows the reader. Nothing is fetched for one that has read only a little (a probe). Then it
+//! is two fifths of what was read, until that is a few megabytes; and then what the reader takes in a few seconds at the rate at
+//! which it was seen to read, within the reader's own cap, what the source can have on its way, and its fair share of the
+//! budget. A reader that stops reading loses its window after a while, with all that is still on its way.
 
 use crate::{
     Class,
     plan::{Leaf, Plan, Walk},
+    read::Core,
     units::{Flight, Key, Units},
 };
-use std::{collections::VecDeque, sync::Arc};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use futures::{FutureExt, future::BoxFuture};
+use std::{
+    collections::VecDeque,
+    ops::Range,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+use tokio::{
+    sync::{Notify, OwnedSemaphorePermit, Semaphore},
+    time::{Instant, sleep_until},
+};
 use tokio_util::task::AbortOnDropHandle;
 
-/// Units ahead of the position when a reader begins.
-const FIRST_WINDOW: usize = 2;
-/// Most units ahead of a position.
-const MAX_WINDOW: usize = 256;
-/// Most steps of the walk at once: a file of many small parts without units must not hold up a read.
+/// Most steps of the walk at once: a file of many small parts without units must not hold up the runtime.
 const MAX_STEPS: usize = 512;
 /// Most HTTP blocks ahead of a position: more only makes a server refuse.
 const MAX_HTTP: usize = 8;
+/// Where so much was read in order, nobody is only looking any more. A player reads some 8 MiB after a seek.
+const RUN: u64 = 9 << 20;
+/// Units up to this long are fetched two ahead at least, longer ones one.
+const LONG_UNIT: u64 = 1 << 20;
+/// What lies so close behind the position is needed with it: a cipher reads on to the end of its block.
+const SLACK: u64 = 64;
+/// The reading rate is measured over this long.
+const SAMPLE: Duration = Duration::from_millis(250);
 const KIB: u64 = 1024;
+
+/// What is configured of read-ahead.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Habits {
+    /// Most bytes ahead of one position; 0 for none.
+    pub(crate) cap: u64,
+    /// Bytes that are read before anything is fetched ahead.
+    pub(crate) after: u64,
+    /// How long what is ahead lasts the reader.
+    pub(crate) lasts: Duration,
+    /// A reader that does not read for so long loses its window.
+    pub(crate) idle: Duration,
+}
 
 /// The bytes that all readers of the process may hold ahead.
 #[derive(Clone)]
 pub(crate) struct Budget {
     kib: Arc<Semaphore>,
     total: usize,
+    /// Windows that hold something or want to.
+    windows: Arc<AtomicUsize>,
 }
 
 impl Budget {
@@ -34,13 +75,23 @@ impl Budget {
         Self {
             kib: Arc::new(Semaphore::new(total)),
             total,
+            windows: Arc::default(),
         }
     }
 
-    /// Never waits: without room there is no read-ahead, and reads go on without it.
-    fn take(&self, bytes: u64) -> Option<OwnedSemaphorePermit> {
+    /// Room for a unit, in the order of asking. `None` where there never will be so much.
+    fn room(&self, bytes: u64) -> Option<BoxFuture<'static, Option<OwnedSemaphorePermit>>> {
         let kib = u32::try_from(bytes.div_ceil(KIB)).ok()?;
-        self.kib.clone().try_acquire_many_owned(kib).ok()
+        if kib as usize > self.total {
+            return None;
+        }
+        // The semaphore is never closed.
+        Some(self.kib.clone().acquire_many_owned(kib).map(Result::ok).boxed())
+    }
+
+    /// Bytes that each window may hold where all want as much as they can get.
+    fn share(&self) -> u64 {
+        (self.total / self.windows.load(Ordering::Relaxed).max(1)) as u64 * KIB
     }
 
     /// Bytes in use.
@@ -49,158 +100,445 @@ impl Budget {
     }
 }
 
-struct Item {
-    key: Key,
-    /// Offset in the file from which on it is not needed any more.
-    until: i64,
-    len: u64,
-    /// Holds the bytes, and the fetch's result for whoever asks.
-    _flight: Arc<Flight>,
-    /// Drives the fetch while the reader is busy elsewhere.
-    _task: AbortOnDropHandle<()>,
-    _room: OwnedSemaphorePermit,
+/// One of those that share a budget, as long as it lives.
+struct Sharer(Arc<AtomicUsize>);
+
+impl Sharer {
+    fn new(budget: &Budget) -> Self {
+        budget.windows.fetch_add(1, Ordering::Relaxed);
+        Self(budget.windows.clone())
+    }
+}
+
+impl Drop for Sharer {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// How a window begins.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Start {
-    /// Small, and it grows as it is used: nobody knows how much will be read.
+    /// It follows the reader: nobody knows how much will be read.
     Slow,
     /// At once as large as it may be: all of the range is asked for.
     Full,
 }
 
-/// The window of one reader over one range of its file. Dropping it gives up its fetches.
+/// The reader's side of a window. Dropping it gives up its fetches.
 pub(crate) struct Ahead {
-    plan: Arc<Plan>,
-    units: Arc<Units>,
-    budget: Budget,
-    /// Class of the unit at the position, and of those behind it.
-    classes: (Class, Class),
-    cap: u64,
-    walk: Walk,
-    /// What is left of the leaf that the walk gave last.
-    leaf: Option<Leaf>,
-    items: VecDeque<Item>,
-    held: u64,
-    window: usize,
-    http: usize,
+    shared: Arc<Shared>,
+    _task: AbortOnDropHandle<()>,
+}
+
+struct Shared {
+    position: AtomicU64,
+    /// Offset in the file up to which units are held.
+    frontier: AtomicI64,
+    /// Reads that are under way.
+    reading: AtomicUsize,
+    /// When the reader was last seen.
+    seen: Mutex<Instant>,
+    /// Raised by a jump of the reader: nothing more is fetched until it comes back here.
+    halts: AtomicUsize,
+    moved: Notify,
 }
 
 impl Ahead {
-    pub(crate) fn new(
-        plan: Arc<Plan>,
-        units: Arc<Units>,
-        budget: Budget,
-        class: Class,
-        cap: u64,
-        start: Start,
-        range: std::ops::Range<u64>,
-    ) -> Self {
+    /// The window of a reader of `core` that is at `position` and has read in order since the start of `range`.
+    pub(crate) fn new(core: &Core, start: Start, range: Range<u64>, position: u64) -> Self {
+        let class = core.class;
         // What comes next for a player may wait for what is needed now; an import's place is behind both.
         let behind = if class == Class::Playback && start == Start::Slow {
             Class::ReadAhead
         } else {
             class
         };
-        Self {
-            walk: Walk::new(&plan, range.start, range.end),
-            plan,
-            units,
-            budget,
+        let shared = Arc::new(Shared {
+            position: AtomicU64::new(position),
+            frontier: AtomicI64::new(0),
+            reading: AtomicUsize::new(0),
+            seen: Mutex::new(Instant::now()),
+            halts: AtomicUsize::new(0),
+            moved: Notify::new(),
+        });
+        let window = Window {
+            walk: Walk::new(&core.plan, position, range.end),
+            plan: core.plan.clone(),
+            units: core.units.clone(),
+            budget: core.budget.clone(),
             classes: (class, behind),
-            cap,
+            habits: core.habits,
+            start,
             leaf: None,
+            waiting: None,
             items: VecDeque::new(),
             held: 0,
-            window: match start {
-                // One more than is ahead: the unit at the position.
-                Start::Slow => FIRST_WINDOW + 1,
-                Start::Full => MAX_WINDOW,
-            },
             http: 0,
+            unit: 1,
+            sharer: None,
+            width: core.units.source().width() as u64,
+            rate: Rate::new(position),
+            range,
+        };
+        let task = tokio::spawn(window.follow(shared.clone()));
+        Self {
+            shared,
+            _task: AbortOnDropHandle::new(task),
         }
     }
 
-    /// The reader is at `position`: lets go of what lies before it, and fetches on.
-    pub(crate) fn advance(&mut self, position: u64) {
-        while let Some(item) = self.items.pop_front_if(|i| i.until <= position as i64) {
-            self.held -= item.len;
-            self.http -= usize::from(matches!(item.key, Key::Block { .. }));
-            self.window = (self.window * 2).min(MAX_WINDOW);
+    /// The reader begins to read at `position`, and reads until the answer is dropped.
+    pub(crate) fn begin(&self, position: u64) -> Reading {
+        self.shared.reading.fetch_add(1, Ordering::Relaxed);
+        self.move_to(position);
+        Reading(self.shared.clone())
+    }
+
+    /// The reader is at `position`: what lies before it is let go of, and more is fetched.
+    pub(crate) fn move_to(&self, position: u64) {
+        self.shared.position.fetch_max(position, Ordering::Release);
+        self.shared.see();
+        self.shared.moved.notify_one();
+    }
+
+    /// The reader went elsewhere, perhaps to come back.
+    pub(crate) fn halt(&self) {
+        self.shared.halts.fetch_add(1, Ordering::Relaxed);
+        self.shared.moved.notify_one();
+    }
+
+    /// Offset in the file up to which units are held.
+    pub(crate) fn frontier(&self) -> u64 {
+        self.shared.frontier.load(Ordering::Acquire).max(0) as u64
+    }
+}
+
+/// A read that is under way.
+pub(crate) struct Reading(Arc<Shared>);
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        self.0.reading.fetch_sub(1, Ordering::Relaxed);
+        self.0.see();
+    }
+}
+
+impl Shared {
+    fn see(&self) {
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    fn last_seen(&self) -> Instant {
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How fast a reader reads.
+struct Rate {
+    since: Instant,
+    from: u64,
+    /// Bytes per second, once it is known.
+    known: Option<f64>,
+}
+
+impl Rate {
+    fn new(position: u64) -> Self {
+        Self {
+            since: Instant::now(),
+            from: position,
+            known: None,
         }
-        for _ in 0..MAX_STEPS {
-            if self.items.len() >= self.window || !self.extend(position) {
-                break;
+    }
+
+    /// Whether a sample was taken.
+    fn at(&mut self, position: u64) -> bool {
+        let elapsed = self.since.elapsed();
+        if elapsed < SAMPLE {
+            return false;
+        }
+        let now = position.saturating_sub(self.from) as f64 / elapsed.as_secs_f64();
+        // Quick to grow, for a window that is too small is what slows a reader down.
+        self.known = Some(self.known.map_or(now, |before| now.max((before + now) / 2.0)));
+        (self.since, self.from) = (Instant::now(), position);
+        true
+    }
+}
+
+/// A unit that is ahead.
+struct Item {
+    key: Key,
+    /// Offset in the file from which on it is not needed any more.
+    until: i64,
+    len: u64,
+    /// Holds the bytes, and the fetch's result for whoever asks.
+    flight: Arc<Flight>,
+    /// Drives the fetch while the reader is busy elsewhere.
+    _task: AbortOnDropHandle<()>,
+    _room: OwnedSemaphorePermit,
+}
+
+/// The next unit, which waits for room.
+struct Waiting {
+    key: Key,
+    at: i64,
+    until: i64,
+    len: u64,
+    room: BoxFuture<'static, Option<OwnedSemaphorePermit>>,
+}
+
+/// What a step through the plan comes to.
+enum Step {
+    /// Further steps may follow.
+    On,
+    /// The next unit waits for room.
+    Wait,
+    /// There is no more to fetch for now.
+    Enough,
+}
+
+struct Window {
+    plan: Arc<Plan>,
+    units: Arc<Units>,
+    budget: Budget,
+    /// Class of the unit at the position, and of those behind it.
+    classes: (Class, Class),
+    habits: Habits,
+    start: Start,
+    range: Range<u64>,
+    walk: Walk,
+    /// What is left of the leaf that the walk gave last.
+    leaf: Option<Leaf>,
+    waiting: Option<Waiting>,
+    items: VecDeque<Item>,
+    held: u64,
+    http: usize,
+    /// Length of the longest unit so far.
+    unit: u64,
+    sharer: Option<Sharer>,
+    rate: Rate,
+    /// What the source said of its width, when the rate was looked at last.
+    width: u64,
+}
+
+impl Window {
+    /// Moves the window as its reader moves, for as long as the reader's side lives.
+    async fn follow(mut self, shared: Arc<Shared>) {
+        let mut halts = 0;
+        let mut position = u64::MAX;
+        loop {
+            let now = shared.position.load(Ordering::Acquire);
+            let halted = shared.halts.load(Ordering::Relaxed);
+            if now != position {
+                position = now;
+                self.release(position);
+                if self.rate.at(position) {
+                    self.width = self.units.source().width() as u64;
+                }
+            } else if halted != halts {
+                self.halt(position);
+            }
+            let stands = halted != halts && now == position;
+            halts = halted;
+            if !stands {
+                self.extend(position);
+            }
+            let frontier = self.items.back().map_or(0, |item| item.until);
+            shared.frontier.store(frontier, Ordering::Release);
+
+            let idle = shared.last_seen() + self.habits.idle;
+            let holds = !self.items.is_empty() || self.waiting.is_some();
+            let room = async {
+                match &mut self.waiting {
+                    Some(waiting) => (&mut waiting.room).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                () = shared.moved.notified() => {}
+                room = room => self.fetch(room, position),
+                () = sleep_until(idle), if holds => {
+                    let gone = shared.last_seen().elapsed() >= self.habits.idle;
+                    if gone && shared.reading.load(Ordering::Relaxed) == 0 {
+                        self.give_back(position);
+                        shared.frontier.store(0, Ordering::Release);
+                        shared.moved.notified().await;
+                    } else if gone {
+                        // It waits for us, and that is no pause.
+                        shared.see();
+                    }
+                }
             }
         }
     }
 
-    /// Offset in the file up to which units are held.
-    pub(crate) fn frontier(&self) -> i64 {
-        self.items.back().map_or(0, |item| item.until)
+    /// Lets go of what lies before the position.
+    fn release(&mut self, position: u64) {
+        while let Some(item) = self.items.pop_front_if(|i| i.until <= position as i64) {
+            self.held -= item.len;
+            self.http -= usize::from(matches!(item.key, Key::Block { .. }));
+        }
+        if self.waiting.as_ref().is_some_and(|w| w.until <= position as i64) {
+            self.waiting = None;
+        }
     }
 
-    /// Puts the next unit into the window; false where there is none or no room.
-    fn extend(&mut self, position: u64) -> bool {
-        let Some(leaf) = self.leaf.take().or_else(|| self.walk.next(&self.plan)) else {
-            return false;
-        };
-        if leaf.at > position.saturating_add(self.cap) as i64 {
-            self.leaf = Some(leaf);
-            return false;
+    /// Gives up what is still on its way, and begins anew there when the reader comes back.
+    fn halt(&mut self, position: u64) {
+        self.waiting = None;
+        let here = self
+            .items
+            .iter()
+            .take_while(|item| item.flight.ended().is_some())
+            .count();
+        for item in self.items.drain(here..) {
+            self.held -= item.len;
+            self.http -= usize::from(matches!(item.key, Key::Block { .. }));
         }
+        let from = self.items.back().map_or(0, |item| item.until.max(0) as u64);
+        self.begin_at(from.max(position));
+    }
+
+    /// Lets go of everything.
+    fn give_back(&mut self, position: u64) {
+        self.waiting = None;
+        self.items.clear();
+        (self.held, self.http) = (0, 0);
+        self.sharer = None;
+        self.begin_at(position);
+    }
+
+    fn begin_at(&mut self, position: u64) {
+        self.leaf = None;
+        self.walk = Walk::new(&self.plan, position.min(self.range.end), self.range.end);
+    }
+
+    /// How many bytes ahead of the position units are to be.
+    fn reach(&self, position: u64) -> u64 {
+        // What arrived before its turn is neither on its way nor read: room for that too.
+        let link = (2 * self.width).saturating_mul(self.unit);
+        let share = self.budget.share().max(self.unit);
+        let most = self.habits.cap.min(link).min(share);
+        if self.start == Start::Full {
+            return most;
+        }
+        let read = position - self.range.start;
+        if read < self.habits.after.min(self.unit) {
+            return SLACK;
+        }
+        let least = if self.unit <= LONG_UNIT {
+            2 * self.unit
+        } else {
+            self.unit
+        };
+        let run = if read < RUN { read / 5 * 2 } else { u64::MAX };
+        let pace = self
+            .rate
+            .known
+            .map_or(u64::MAX, |rate| (rate * self.habits.lasts.as_secs_f64()) as u64);
+        run.min(pace).max(least).min(most)
+    }
+
+    /// Fetches what is to be ahead, as far as there is room at once.
+    fn extend(&mut self, position: u64) {
+        for _ in 0..MAX_STEPS {
+            if self.waiting.is_some() {
+                return;
+            }
+            match self.step(position) {
+                Step::On => {}
+                Step::Wait => {
+                    let room = self.waiting.as_mut().and_then(|w| (&mut w.room).now_or_never());
+                    match room {
+                        Some(room) => self.fetch(room, position),
+                        None => return,
+                    }
+                }
+                Step::Enough => return,
+            }
+        }
+    }
+
+    /// Looks at the next leaf.
+    fn step(&mut self, position: u64) -> Step {
+        let Some(mut leaf) = self.leaf.take().or_else(|| self.walk.next(&self.plan)) else {
+            return Step::Enough;
+        };
         let piece = leaf.piece;
         let Some(unit) = self.plan.unit(piece.node, piece.start) else {
-            return true;
+            return Step::On;
         };
+        self.unit = self.unit.max(unit.len);
         let end = (unit.start + unit.len as i64).clamp(0, piece.end as i64) as u64;
         let taken = end.saturating_sub(piece.start);
         let until = leaf.at + (taken + leaf.lag) as i64;
         let passed = until <= position as i64;
-        let known = !passed
-            && self
-                .items
-                .iter_mut()
-                .rev()
-                .find(|item| item.key == unit.key)
-                .map(|item| item.until = item.until.max(until))
-                .is_some();
-        if !passed && !known {
+        let known = || self.items.iter().rposition(|item| item.key == unit.key);
+        if passed {
+            // Nothing of it is needed any more.
+        } else if let Some(at) = known() {
+            let item = &mut self.items[at];
+            item.until = item.until.max(until);
+        } else {
             let is_block = matches!(unit.key, Key::Block { .. });
-            let fits = self.held + unit.len <= self.cap && (!is_block || self.http < MAX_HTTP);
-            let Some(room) = fits.then(|| self.budget.take(unit.len)).flatten() else {
+            let ahead = leaf.at - position as i64;
+            let far = ahead > 0 && ahead as u64 >= self.reach(position);
+            let full = self.held > 0 && self.held + unit.len > self.habits.cap;
+            if self.habits.cap == 0 || far || full || (is_block && self.http >= MAX_HTTP) {
                 self.leaf = Some(leaf);
-                return false;
+                return Step::Enough;
+            }
+            let Some(room) = self.budget.room(unit.len) else {
+                self.leaf = Some(leaf);
+                return Step::Enough;
             };
-            let class = if leaf.at <= position as i64 {
-                self.classes.0
-            } else {
-                self.classes.1
-            };
-            let flight = self.units.flight(&unit.key, class);
-            let driven = flight.clone();
-            let task = tokio::spawn(async move {
-                // A failure is for the read that needs the unit, if there comes one.
-                let _ = driven.outcome().await;
-            });
-            self.held += unit.len;
-            self.http += usize::from(is_block);
-            self.items.push_back(Item {
+            self.waiting = Some(Waiting {
                 key: unit.key,
+                at: leaf.at,
                 until,
                 len: unit.len,
-                _flight: flight,
-                _task: AbortOnDropHandle::new(task),
-                _room: room,
+                room,
             });
+            self.sharer.get_or_insert_with(|| Sharer::new(&self.budget));
         }
         if end < piece.end {
-            let mut leaf = leaf;
             leaf.piece.start = end;
             leaf.at += taken as i64;
             self.leaf = Some(leaf);
         }
-        true
+        if self.waiting.is_some() {
+            Step::Wait
+        } else {
+            Step::On
+        }
+    }
+
+    /// There is room for the unit that waits: its fetch begins.
+    fn fetch(&mut self, room: Option<OwnedSemaphorePermit>, position: u64) {
+        let (Some(waiting), Some(room)) = (self.waiting.take(), room) else {
+            return;
+        };
+        let class = if waiting.at <= position as i64 {
+            self.classes.0
+        } else {
+            self.classes.1
+        };
+        let flight = self.units.flight(&waiting.key, class);
+        let driven = flight.clone();
+        let task = tokio::spawn(async move {
+            // A failure is for the read that needs the unit, if there comes one.
+            let _ = driven.outcome().await;
+        });
+        self.held += waiting.len;
+        self.http += usize::from(matches!(waiting.key, Key::Block { .. }));
+        self.items.push_back(Item {
+            key: waiting.key,
+            until: waiting.until,
+            len: waiting.len,
+            flight,
+            _task: AbortOnDropHandle::new(task),
+            _room: room,
+        });
     }
 }

@@ -68,6 +68,7 @@ pub(crate) struct Piece {
 }
 
 /// What is fetched as a whole: an article or an HTTP block.
+#[derive(Clone)]
 pub(crate) struct UnitRef {
     pub(crate) key: Key,
     /// Offset in the leaf of the unit's first byte; may be negative where the leaf begins within the unit.

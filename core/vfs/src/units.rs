@@ -5,11 +5,13 @@
 //! read-ahead window) its result is found through it even where the cache has no room, so that no two readers fetch the
 //! same twice. Failures are kept by nobody: who comes after one fetches anew.
 //!
-//! A cache on disk goes between memory and source as one more [`ArticleSource`] around the pool. Delivery of an
-//! article while it arrives goes into [`Unit`], which is then a buffer that grows.
+//! An article's flight has an [`Arrival`] as well, through which readers get bytes before the end. Only what arrived whole
+//! and right becomes a [`Unit`], and only units go into the memory cache and the one on disk.
 
-use crate::{ArticleInfo, ArticleSource, Class, FetchError, ReadError, http::Http, http::Resource};
-use bytes::Bytes;
+use crate::{
+    Arrival, ArticleInfo, ArticleSource, Class, FetchError, ReadError, disk::Disk, http::Http,
+    http::Resource, pieces::Pieces,
+};
 use futures::{
     FutureExt,
     future::{BoxFuture, Shared},
@@ -34,10 +36,11 @@ pub(crate) enum Key {
     },
 }
 
+#[derive(Debug)]
 pub(crate) struct Unit {
     /// Of an article, what its headers say.
     pub(crate) info: Option<ArticleInfo>,
-    pub(crate) data: Bytes,
+    pub(crate) data: Pieces,
 }
 
 /// Why a unit could not be had.
@@ -60,7 +63,9 @@ pub(crate) type Outcome = Result<Arc<Unit>, UnitError>;
 
 /// One fetch and its result.
 pub(crate) struct Flight {
-    key: Key,
+    pub(crate) key: Key,
+    /// Of an article, what is here of it. Stays empty where it comes from a cache.
+    pub(crate) arrival: Option<Arc<Arrival>>,
     shared: Shared<BoxFuture<'static, Outcome>>,
     /// The most urgent of the classes that it was asked for.
     class: Arc<Mutex<Class>>,
@@ -78,7 +83,7 @@ impl Flight {
             }
             *known = class;
         }
-        if self.shared.peek().is_none() {
+        if self.ended().is_none() {
             self.units.source.raise(id, class);
         }
     }
@@ -86,6 +91,11 @@ impl Flight {
     /// Waits for the result; several may.
     pub(crate) async fn outcome(&self) -> Outcome {
         self.shared.clone().await
+    }
+
+    /// The result, where it is there.
+    pub(crate) fn ended(&self) -> Option<&Outcome> {
+        self.shared.peek()
     }
 }
 
@@ -110,16 +120,22 @@ pub(crate) struct Counters {
 pub(crate) struct Units {
     source: Arc<dyn ArticleSource>,
     http: Arc<Http>,
+    disk: Option<Arc<Disk>>,
     memory: Cache<Key, Arc<Unit>>,
     flights: Mutex<HashMap<Key, Weak<Flight>>>,
     pub(crate) counters: Counters,
 }
 
 /// Memory that an entry of the cache takes beside its bytes, about.
-const ENTRY_OVERHEAD: usize = 256;
+const ENTRY_OVERHEAD: u64 = 256;
 
 impl Units {
-    pub(crate) fn new(source: Arc<dyn ArticleSource>, http: Arc<Http>, memory_bytes: u64) -> Arc<Self> {
+    pub(crate) fn new(
+        source: Arc<dyn ArticleSource>,
+        http: Arc<Http>,
+        disk: Option<Arc<Disk>>,
+        memory_bytes: u64,
+    ) -> Arc<Self> {
         let memory = Cache::builder()
             .max_capacity(memory_bytes)
             .weigher(|_: &Key, unit: &Arc<Unit>| {
@@ -131,6 +147,7 @@ impl Units {
         Arc::new(Self {
             source,
             http,
+            disk,
             memory,
             flights: Mutex::default(),
             counters: Counters::default(),
@@ -145,6 +162,10 @@ impl Units {
         &self.http
     }
 
+    pub(crate) fn disk(&self) -> Option<&Arc<Disk>> {
+        self.disk.as_ref()
+    }
+
     fn flights(&self) -> std::sync::MutexGuard<'_, HashMap<Key, Weak<Flight>>> {
         // The map is whole after any panic: each change is one call.
         self.flights.lock().unwrap_or_else(PoisonError::into_inner)
@@ -152,11 +173,27 @@ impl Units {
 
     /// The unit from memory, from a flight that is on its way, or fetched.
     pub(crate) async fn get(self: &Arc<Self>, key: &Key, class: Class) -> Outcome {
-        if let Some(unit) = self.memory.get(key).await {
-            self.counters.hits.fetch_add(1, Ordering::Relaxed);
+        if let Some(unit) = self.cached(key).await {
             return Ok(unit);
         }
         self.flight(key, class).outcome().await
+    }
+
+    /// The unit from memory.
+    pub(crate) async fn cached(&self, key: &Key) -> Option<Arc<Unit>> {
+        let unit = self.memory.get(key).await?;
+        self.counters.hits.fetch_add(1, Ordering::Relaxed);
+        Some(unit)
+    }
+
+    /// The unit where it needs no waiting: from memory, or from a flight that has ended and that somebody holds.
+    pub(crate) async fn here(&self, key: &Key) -> Option<Arc<Unit>> {
+        let held = self.flights().get(key).and_then(Weak::upgrade);
+        if let Some(Ok(unit)) = held.as_ref().and_then(|flight| flight.ended()) {
+            return Some(unit.clone());
+        }
+        drop(held);
+        self.cached(key).await
     }
 
     /// Joins the flight of `key`, or makes one, which begins when it is first polled.
@@ -167,7 +204,7 @@ impl Units {
             let mut flights = self.flights();
             let held = flights.get(key).and_then(Weak::upgrade);
             match held {
-                Some(flight) if !matches!(flight.shared.peek(), Some(Err(_))) => {
+                Some(flight) if !matches!(flight.ended(), Some(Err(_))) => {
                     drop(flights);
                     self.counters.joins.fetch_add(1, Ordering::Relaxed);
                     flight.raise(class);
@@ -176,9 +213,12 @@ impl Units {
                 other => failed = other,
             }
             let class = Arc::new(Mutex::new(class));
+            let arrival = matches!(key, Key::Article(_)).then(Arrival::new);
+            let fetch = self.clone().fetch(key.clone(), class.clone(), arrival.clone());
             let flight = Arc::new(Flight {
                 key: key.clone(),
-                shared: self.clone().fetch(key.clone(), class.clone()).boxed().shared(),
+                arrival,
+                shared: fetch.boxed().shared(),
                 class,
                 units: self.clone(),
             });
@@ -189,33 +229,57 @@ impl Units {
         }
     }
 
-    async fn fetch(self: Arc<Self>, key: Key, class: Arc<Mutex<Class>>) -> Outcome {
+    async fn fetch(
+        self: Arc<Self>,
+        key: Key,
+        class: Arc<Mutex<Class>>,
+        arrival: Option<Arc<Arrival>>,
+    ) -> Outcome {
         // A flight that ended between the first look and this one has left its result here.
-        if let Some(unit) = self.memory.get(&key).await {
-            self.counters.hits.fetch_add(1, Ordering::Relaxed);
+        if let Some(unit) = self.cached(&key).await {
             return Ok(unit);
+        }
+        if let (Some(disk), Key::Article(id)) = (&self.disk, &key)
+            && let Some(unit) = disk.get(id).await
+        {
+            return Ok(self.keep(key, unit).await);
         }
         self.counters.misses.fetch_add(1, Ordering::Relaxed);
         let unit = match &key {
             Key::Article(id) => {
                 // It may have been raised before it was first polled.
                 let class = *class.lock().unwrap_or_else(PoisonError::into_inner);
-                let article = self.source.fetch(id, class).await.map_err(UnitError::Fetch)?;
+                let arrival = arrival.unwrap_or_else(Arrival::new);
+                let fetched = self.source.fetch_into(id, class, &arrival).await;
+                let arrived = fetched.map_err(UnitError::Fetch)?;
+                arrival.settle(&arrived);
                 Unit {
-                    info: Some(article.info),
-                    data: article.data,
+                    info: Some(arrived.info),
+                    data: arrived.pieces.into(),
                 }
             }
             Key::Block { resource, block } => Unit {
                 info: None,
-                data: self.http.block(resource, *block).await.map_err(UnitError::Read)?,
+                data: self
+                    .http
+                    .block(resource, *block)
+                    .await
+                    .map_err(UnitError::Read)?
+                    .into(),
             },
         };
         let unit = Arc::new(unit);
+        if let (Some(disk), Key::Article(id)) = (&self.disk, &key) {
+            disk.offer(id, &unit);
+        }
+        Ok(self.keep(key, unit).await)
+    }
+
+    async fn keep(&self, key: Key, unit: Arc<Unit>) -> Arc<Unit> {
         self.memory.insert(key, unit.clone()).await;
         // Moka evicts in batches of its own; the budget is to hold after each article.
         self.memory.run_pending_tasks().await;
-        Ok(unit)
+        unit
     }
 
     /// Bytes and entries in memory.
@@ -225,6 +289,6 @@ impl Units {
 
     pub(crate) fn in_flight(&self) -> u64 {
         let flights: Vec<_> = self.flights().values().filter_map(Weak::upgrade).collect();
-        flights.iter().filter(|f| f.shared.peek().is_none()).count() as u64
+        flights.iter().filter(|f| f.ended().is_none()).count() as u64
     }
 }

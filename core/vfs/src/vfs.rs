@@ -1,10 +1,12 @@
 use crate::{
-    Article, ArticleSource, Class, FetchError, HttpProbe, ReadError, Reader, Stat, TableSource, VfsConfig,
-    ahead::Budget,
+    Article, ArticleSource, Class, Early, FetchError, HttpProbe, ReadError, Reader, Stat, TableSource,
+    VfsConfig,
+    ahead::{Budget, Habits},
+    disk::{Disk, DiskStats},
     http::Http,
     local::Roots,
     plan::Plan,
-    reader::Core,
+    read::Core,
     units::{Key, UnitError, Units},
 };
 use altmount_model::Content;
@@ -18,7 +20,8 @@ pub struct Vfs {
     units: Arc<Units>,
     roots: Arc<Roots>,
     budget: Budget,
-    read_ahead_bytes: u64,
+    habits: Habits,
+    early: Early,
 }
 
 impl fmt::Debug for Vfs {
@@ -51,6 +54,8 @@ pub struct VfsStats {
     pub served_bytes: u64,
     /// HTTP requests sent, each hop of a redirect counted.
     pub http_requests: u64,
+    /// The cache on disk, where there is one.
+    pub disk: Option<DiskStats>,
 }
 
 impl Vfs {
@@ -60,13 +65,22 @@ impl Vfs {
     /// [`crate::ReadErrorKind::Invalid`] for a configuration that cannot work.
     pub fn new(articles: Arc<dyn ArticleSource>, config: VfsConfig) -> Result<Arc<Self>, ReadError> {
         config.check()?;
+        let disk = (config.disk.bytes > 0)
+            .then(|| Disk::new(config.disk.clone()))
+            .transpose()?;
         Ok(Arc::new(Self {
-            units: Units::new(articles, Http::new(&config), config.memory_bytes),
+            units: Units::new(articles, Http::new(&config), disk, config.memory_bytes),
             roots: Arc::new(Roots {
                 materialized: config.materialized_root,
             }),
             budget: Budget::new(config.read_ahead_total_bytes),
-            read_ahead_bytes: config.read_ahead_bytes,
+            habits: Habits {
+                cap: config.read_ahead_bytes.min(config.read_ahead_total_bytes),
+                after: config.read_ahead_after_bytes,
+                lasts: config.read_ahead_lasts,
+                idle: config.read_ahead_idle,
+            },
+            early: config.early,
         }))
     }
 
@@ -82,6 +96,9 @@ impl Vfs {
         tables: Arc<dyn TableSource>,
         class: Class,
     ) -> Result<Reader, ReadError> {
+        if class == Class::Playback {
+            self.units.source().warm();
+        }
         let plan = Plan::compile(content, tables).await?;
         Ok(Reader::new(Core {
             plan: Arc::new(plan),
@@ -89,7 +106,8 @@ impl Vfs {
             roots: self.roots.clone(),
             budget: self.budget.clone(),
             class,
-            read_ahead_bytes: self.read_ahead_bytes,
+            habits: self.habits,
+            early: self.early,
         }))
     }
 
@@ -108,7 +126,7 @@ impl Vfs {
                     .info
                     .clone()
                     .ok_or_else(|| failed("the cache has something else under its id"))?,
-                data: unit.data.clone(),
+                data: unit.data.whole(),
             }),
             Err(UnitError::Fetch(e)) => Err(e),
             Err(UnitError::Read(e)) => Err(failed(&e.message)),
@@ -143,6 +161,7 @@ impl Vfs {
             read_ahead_bytes: self.budget.used(),
             served_bytes: counters.served.load(Ordering::Relaxed),
             http_requests: self.units.http().requests(),
+            disk: self.units.disk().map(|disk| disk.stats()),
         }
     }
 }

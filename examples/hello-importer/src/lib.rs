@@ -11,41 +11,34 @@ pub struct Hello {
 #[async_trait]
 impl Importer for Hello {
     fn manifest() -> Manifest {
+        let keys = json!({"greeting": {"type": "string", "default": "Hello"}});
         Manifest::new("hello", env!("CARGO_PKG_VERSION"))
             .name("Greetings")
             .extension("hello")
+            .config_schema(json!({"type": "object", "properties": keys, "additionalProperties": false}))
     }
 
     fn create(config: Json) -> Result<Self> {
-        let greeting = config["greeting"].as_str().unwrap_or("Hello");
-        Ok(Self {
-            greeting: greeting.to_owned(),
-        })
+        let greeting = config["greeting"].as_str().unwrap_or("Hello").to_owned();
+        Ok(Self { greeting })
     }
 
     fn probe(&self, _name: &str, head: &[u8]) -> Confidence {
-        if str::from_utf8(head).is_ok() {
-            Confidence::LIKELY
-        } else {
-            Confidence::NO
+        match str::from_utf8(head) {
+            Ok(_) => Confidence::LIKELY,
+            Err(_) => Confidence::NO,
         }
     }
 
     async fn import(&self, _request: ImportRequest, cx: &dyn ImportContext) -> Result<Summary> {
         let bytes = cx.read_all(Handle::UPLOAD, 1 << 20).await?;
-        for line in String::from_utf8_lossy(&bytes)
-            .lines()
-            .filter(|line| !line.is_empty())
-        {
-            let invalid = |e| ImportError::new(ErrorKind::Invalid, format!("'{line}' is no name: {e}"));
-            let path = VPath::new(&format!("{}.txt", sanitize_component(line))).map_err(invalid)?;
-            let bytes = format!("{}, {line}!\n", self.greeting).into_bytes();
-            let size = bytes.len() as u64;
-            cx.emit(VirtualFile::new(
-                path,
-                size,
-                Content::single(Node::Inline { bytes }),
-            ))?;
+        let text = String::from_utf8_lossy(&bytes);
+        for line in text.lines().filter(|line| !line.is_empty()) {
+            let path = sanitize_component(&format!("{line}.txt"));
+            cx.emit(VirtualFile::inline(
+                &path,
+                format!("{}, {line}!\n", self.greeting),
+            )?)?;
         }
         Ok(Summary::default())
     }

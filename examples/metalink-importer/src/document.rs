@@ -108,7 +108,9 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Vec<File>> {
     let invalid =
         |why: String| ImportError::new(ErrorKind::Invalid, format!("the metalink cannot be read: {why}"));
     let text = std::str::from_utf8(bytes).map_err(|e| invalid(e.to_string()))?;
-    let document: Document = quick_xml::de::from_str(text).map_err(|e| invalid(e.to_string()))?;
+    // The parser's words may have a good part of the document in them.
+    let short = |why: String| invalid(why.chars().take(200).collect());
+    let document: Document = quick_xml::de::from_str(text).map_err(|e| short(e.to_string()))?;
     let nested = document.files.map(|files| files.file).unwrap_or_default();
     let files: Vec<File> = document.file.into_iter().chain(nested).map(file).collect();
     if files.is_empty() {

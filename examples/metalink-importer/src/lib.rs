@@ -29,16 +29,11 @@ impl Importer for MetalinkImporter {
             .file_type(kind("meta4", "application/metalink4+xml"))
             .file_type(kind("metalink", "application/metalink+xml"))
             .capability("open:http")
+            .config_schema(json!({"type": "object", "additionalProperties": false}))
     }
 
-    fn create(config: Json) -> Result<Self> {
-        match config.as_object() {
-            Some(map) if !map.is_empty() => Err(ImportError::new(
-                ErrorKind::Invalid,
-                "the metalink importer has nothing to configure",
-            )),
-            _ => Ok(Self),
-        }
+    fn create(_config: Json) -> Result<Self> {
+        Ok(Self)
     }
 
     fn probe(&self, _name: &str, head: &[u8]) -> Confidence {

@@ -26,6 +26,7 @@ impl Importer for BundleImporter {
             .extension("tar.gz")
             .extension("tgz")
             .capability("expand")
+            .config_schema(json!({"type": "object", "additionalProperties": false}))
     }
 
     fn create(_config: Json) -> Result<Self> {

@@ -1,17 +1,21 @@
 //! The operator's configuration of this importer: `plugins.config.links`.
 
-use altmount_sdk::{ErrorKind, ImportError, Json, Result};
+use altmount_sdk::{ErrorKind, ImportError, Json, Result, schemars::JsonSchema};
 use serde::{Deserialize, Serialize};
 
 /// The configuration. Unknown keys are refused.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(crate = "altmount_sdk::schemars")]
 pub struct Config {
     /// Largest list, in bytes.
+    #[schemars(range(min = 1))]
     pub max_file_bytes: u64,
     /// Most links in one list.
+    #[schemars(range(min = 1))]
     pub max_links: u32,
     /// How many links are asked for at once.
+    #[schemars(range(min = 1))]
     pub concurrency: u32,
 }
 

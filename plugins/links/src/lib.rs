@@ -43,6 +43,7 @@ impl Importer for LinksImporter {
             .file_type(kind("url", "application/x-mswinurl"))
             .file_type(kind("links.json", "application/x-link-list+json"))
             .capability("open:http")
+            .config::<Config>()
     }
 
     fn create(config: Json) -> Result<Self> {

@@ -1,12 +1,14 @@
 //! The operator's configuration of this importer: `plugins.config.nzb`.
 
-use altmount_sdk::{ErrorKind, ImportError, Json, Result};
+use altmount_sdk::{ErrorKind, ImportError, Json, Result, schemars::JsonSchema};
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use serde::{Deserialize, Serialize};
+use std::{borrow::Cow, collections::BTreeMap};
 
 /// How much of a release is asked for before it counts as complete.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(crate = "altmount_sdk::schemars")]
 pub enum Check {
     /// Only what is read anyway: the first article of each file.
     None,
@@ -18,8 +20,9 @@ pub enum Check {
 }
 
 /// What becomes of a release of which articles are missing that listed files need.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(crate = "altmount_sdk::schemars")]
 pub enum DamagePolicy {
     /// The import fails.
     Strict,
@@ -28,19 +31,26 @@ pub enum DamagePolicy {
 }
 
 /// The configuration. Unknown keys are refused.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(crate = "altmount_sdk::schemars")]
 pub struct Config {
     /// How much is asked for before a release counts as complete.
     pub check: Check,
+    /// The same for jobs of a category, by its name.
+    pub category_checks: BTreeMap<String, Check>,
     /// Largest NZB, unpacked, in bytes.
+    #[schemars(range(min = 1))]
     pub max_xml_bytes: u64,
     /// Most files in one NZB.
+    #[schemars(range(min = 1))]
     pub max_files: u32,
     /// Most segments in one NZB.
+    #[schemars(range(min = 1))]
     pub max_segments: u32,
     /// Most articles of one file that are read whole because their lengths can be learnt in no other way (uneven parts,
     /// uuencode, segment numbers that are wrong).
+    #[schemars(range(min = 1))]
     pub max_full_reads: u32,
     /// Extensions (lower case, no dot) of files that are kept with the release and not listed. PAR2 files are among them by their
     /// content as well.
@@ -50,6 +60,7 @@ pub struct Config {
     /// Whether samples are listed: videos with `sample` as a word in their path beside one at least four times as long.
     pub list_samples: bool,
     /// How many archives within each other are opened.
+    #[schemars(range(max = 8))]
     pub max_depth: u32,
     /// What becomes of a release of which articles are missing that listed files need.
     pub damage: DamagePolicy,
@@ -64,6 +75,7 @@ impl Default for Config {
         let sidecars = ["par2", "sfv", "nzb", "md5", "sha1", "sha256", "srr", "srs"];
         Self {
             check: Check::Sample,
+            category_checks: BTreeMap::new(),
             max_xml_bytes: 512 << 20,
             max_files: 50_000,
             max_segments: 8_000_000,
@@ -80,6 +92,20 @@ impl Default for Config {
 }
 
 impl Config {
+    /// The configuration for a job of this category.
+    pub(crate) fn of_category(&self, category: Option<&str>) -> Cow<'_, Self> {
+        match category.and_then(|category| self.category_checks.get(category)) {
+            Some(check) if *check != self.check => {
+                let check = *check;
+                Cow::Owned(Self {
+                    check,
+                    ..self.clone()
+                })
+            }
+            _ => Cow::Borrowed(self),
+        }
+    }
+
     /// Reads the configuration.
     ///
     /// # Errors

@@ -60,6 +60,7 @@ impl Importer for NzbImporter {
                 magic: vec![magic("3c3f786d6c"), magic("1f8b08")],
             })
             .capability("open:usenet")
+            .config::<Config>()
     }
 
     fn create(config: Json) -> Result<Self> {
@@ -82,7 +83,8 @@ impl Importer for NzbImporter {
     }
 
     async fn import(&self, request: ImportRequest, cx: &dyn ImportContext) -> Result<Summary> {
-        import::run(&self.config, &request, cx).await
+        let config = self.config.of_category(request.category.as_deref());
+        import::run(&config, &request, cx).await
     }
 }
 

@@ -1,5 +1,6 @@
 //! The command line.
 
+mod arr;
 mod client;
 mod config;
 mod demo;
@@ -72,6 +73,9 @@ enum Command {
     /// The API key.
     #[command(subcommand)]
     Key(key::Command),
+    /// Sonarr, Radarr and the like.
+    #[command(subcommand)]
+    Arr(arr::Command),
     /// Links, `.strm` files and copies that are made for releases.
     #[command(subcommand)]
     Outputs(outputs::Command),
@@ -100,6 +104,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Speedtest(arguments) => speedtest::run(&global, &arguments),
         Command::Config(command) => config::run(&global, &command),
         Command::Key(command) => key::run(&global, &command),
+        Command::Arr(command) => arr::run(&global, &command),
         Command::Outputs(command) => outputs::run(&global, &command),
         Command::User(command) => user::run(&global, &command),
         Command::Plugin(command) => plugin::run(&global, &command),

@@ -3,15 +3,19 @@
 //! A key that is not known stops the start, and the message names the nearest one that is. A key that is known is read:
 //! [`resolve`] takes every struct apart by name, so a key that it forgets does not compile.
 
+mod arr;
 mod env;
 mod outputs;
 mod reference;
 mod resolve;
 mod types;
 
+pub use arr::{ArrInstanceSettings, ArrSettings, QueueRuleSettings};
 pub use outputs::{CopySettings, OutputSettings};
 pub use reference::{reference_markdown, sample_yaml};
-pub use resolve::{MountSettings, ServerSettings, Settings, WebdavSettings};
+pub use resolve::{
+    CategorySettings, MountSettings, SabnzbdSettings, ServerSettings, Settings, WebdavSettings,
+};
 pub use types::*;
 
 use figment::{

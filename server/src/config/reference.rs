@@ -1,6 +1,6 @@
 //! The reference page and the sample file, made from the types, so that they cannot say anything else than the program does.
 
-use super::{Config, PathMapping, PluginFile, Provider, env};
+use super::{ArrInstance, Config, PathMapping, PluginFile, Provider, QueueRule, env};
 use serde_json::Value as Json;
 use std::fmt::Write;
 use yaml_serde::Value as Yaml;
@@ -38,6 +38,8 @@ fn below(schema: &Json, defaults: &Yaml) -> Vec<Key> {
                 Some(items) => {
                     let item = match name {
                         "load" => yaml_serde::to_value(PluginFile::default()),
+                        "instances" => yaml_serde::to_value(ArrInstance::default()),
+                        "rules" => yaml_serde::to_value(QueueRule::default()),
                         "mappings" => yaml_serde::to_value(PathMapping::default()),
                         _ => yaml_serde::to_value(Provider::default()),
                     };
@@ -131,6 +133,8 @@ fn sample_keys(out: &mut String, indent: &str, section: &Key) {
         if key.keys.is_empty() {
             let value = match (section.list, key.name.as_str()) {
                 (true, "host") => "news.example.com".to_owned(),
+                (true, "url") => "http://sonarr:8989".to_owned(),
+                (true, "message") => "'*no files found are eligible*'".to_owned(),
                 (true, "ours") => "/mnt/altmount".to_owned(),
                 (true, "theirs") => "/data/altmount".to_owned(),
                 (true, "path") => "/usr/lib/altmount/libexample.so".to_owned(),
@@ -229,10 +233,15 @@ mod tests {
         assert_eq!(config.providers.len(), 1);
         assert_eq!(config.providers[0].host, "news.example.com");
         config.providers.clear();
+        assert_eq!((config.arr.instances.len(), config.arr.queue.rules.len()), (1, 1));
+        config.arr.instances.clear();
+        config.arr.queue.rules.clear();
         assert_eq!(config.outputs.mappings.len(), 1);
         config.outputs.mappings.clear();
         assert_eq!(config.plugins.load.len(), 1);
         config.plugins.load.clear();
+        assert_eq!(config.categories.len(), 1);
+        config.categories.clear();
         assert_eq!(format!("{config:?}"), defaults);
     }
 

@@ -4,11 +4,12 @@
 
 use super::ConfigError;
 use super::types::*;
-use super::{OutputSettings, outputs};
+use super::{ArrSettings, OutputSettings, arr, outputs};
 use crate::proxy::Proxies;
 use altmount_engine::{EngineConfig, ImportLimits, Passwords};
+use altmount_model::{VPath, sanitize_component};
 use altmount_usenet::{Period, PoolOptions, ProviderConfig, Quota};
-use altmount_vfs::VfsConfig;
+use altmount_vfs::{DiskConfig, Early, VfsConfig};
 use http::HeaderName;
 use ipnet::IpNet;
 use secrecy::{ExposeSecret, SecretString};
@@ -18,6 +19,7 @@ use std::{
     net::{IpAddr, SocketAddr},
     num::NonZeroUsize,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -38,8 +40,14 @@ pub struct Settings {
     pub webdav: Option<WebdavSettings>,
     /// The FUSE mount.
     pub mount: MountSettings,
+    /// The download client; `None` where it is off.
+    pub sabnzbd: Option<SabnzbdSettings>,
+    /// Its categories, `*` left out.
+    pub categories: Arc<[CategorySettings]>,
     /// How releases reach others beside it.
     pub outputs: OutputSettings,
+    /// The *arr applications.
+    pub arr: ArrSettings,
     /// Importers' configuration, by id.
     pub plugin_config: BTreeMap<String, Value>,
     /// Importers' priorities, by id.
@@ -103,6 +111,38 @@ pub struct MountSettings {
     pub read_timeout: Duration,
 }
 
+/// The download client's settings.
+#[derive(Clone, Debug)]
+pub struct SabnzbdSettings {
+    /// In front of `/api`: empty, or from its slash on.
+    pub url_base: String,
+    /// What clients are told.
+    pub version: String,
+    /// Jobs of the history where a client does not say how many.
+    pub history_limit: u32,
+    /// The most that imports may take, in bytes a second; 0 for no limit.
+    pub max_bytes_per_second: u64,
+    /// Whether the speed limit is for readers too.
+    pub limit_streams: bool,
+    /// Hosts of private networks that may be fetched from.
+    pub fetch_allow: Vec<String>,
+    /// For fetching an NZB.
+    pub fetch_timeout: Duration,
+    /// Redirects that are followed then.
+    pub fetch_redirects: u8,
+}
+
+/// A category of the download client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CategorySettings {
+    /// Its name.
+    pub name: String,
+    /// Where its releases are put in the library.
+    pub dir: VPath,
+    /// The priority of its jobs.
+    pub priority: i32,
+}
+
 fn seconds(n: u32) -> Duration {
     Duration::from_secs(n.into())
 }
@@ -116,7 +156,7 @@ impl Faults {
         self.0.push(fault);
     }
 
-    fn at_least_one<T: Default + PartialEq>(&mut self, key: &str, value: T) -> T {
+    pub(super) fn at_least_one<T: Default + PartialEq>(&mut self, key: &str, value: T) -> T {
         if value == T::default() {
             self.0.push(format!("'{key}' must be at least 1"));
         }
@@ -139,9 +179,12 @@ impl Config {
             webdav,
             mount,
             outputs,
+            arr,
             plugins,
             http_sources,
             log,
+            sabnzbd,
+            categories,
         } = self;
         let mut faults = Faults::default();
         let server = resolve_server(server, &mut faults);
@@ -151,12 +194,21 @@ impl Config {
             ("check", json!(import.check)),
             ("ignore", json!(import.ignore)),
             ("damage", json!(import.damage)),
+            ("category_checks", category_checks(&categories)),
         ];
         let mut engine = resolve_import(import, &mut faults);
         let Cache {
             memory_bytes,
+            disk_bytes,
+            disk_folder,
+            disk_queue_bytes,
+            disk_timeout_ms,
             read_ahead_bytes,
             read_ahead_total_bytes,
+            read_ahead_after_bytes,
+            read_ahead_seconds,
+            read_ahead_idle_seconds,
+            early_delivery,
             tables_bytes,
         } = cache;
         engine.table_cache_bytes = tables_bytes;
@@ -169,6 +221,27 @@ impl Config {
             memory_bytes,
             read_ahead_bytes,
             read_ahead_total_bytes,
+            read_ahead_after_bytes,
+            read_ahead_lasts: seconds(faults.at_least_one("cache.read_ahead_seconds", read_ahead_seconds)),
+            read_ahead_idle: seconds(
+                faults.at_least_one("cache.read_ahead_idle_seconds", read_ahead_idle_seconds),
+            ),
+            early: match early_delivery {
+                EarlyDelivery::Off => Early::Off,
+                EarlyDelivery::Held => Early::Held,
+                EarlyDelivery::Free => Early::Free,
+            },
+            disk: DiskConfig {
+                // In the data directory, where it is not absolute.
+                folder: disk_folder.unwrap_or_else(|| "cache".into()),
+                bytes: disk_bytes,
+                queue_bytes: disk_queue_bytes,
+                read_timeout: Duration::from_millis(
+                    faults
+                        .at_least_one("cache.disk_timeout_ms", disk_timeout_ms)
+                        .into(),
+                ),
+            },
             http_timeout: seconds(faults.at_least_one("http_sources.timeout_seconds", timeout_seconds)),
             allow_private_addresses: allow_private,
             max_redirects,
@@ -185,7 +258,10 @@ impl Config {
                 .push("'webdav.user' must be a name without ':' and control characters".to_owned());
         }
         let mount = resolve_mount(mount, &mut faults);
+        let categories = resolve_categories(categories, &mut faults);
+        let sabnzbd = resolve_sabnzbd(sabnzbd, &mut faults);
         let outputs = outputs::resolve(outputs, &mount, &mut faults);
+        let arr = arr::resolve(arr, &mut faults);
         let Plugins {
             config,
             priority,
@@ -212,7 +288,10 @@ impl Config {
             vfs,
             webdav: enabled.then_some(WebdavSettings { user, password }),
             mount,
+            sabnzbd,
+            categories: categories.into(),
             outputs,
+            arr,
             plugin_config,
             plugin_priority: priority,
             plugin_files,
@@ -221,6 +300,111 @@ impl Config {
             log_format: format,
         })
     }
+}
+
+fn category_checks(categories: &[Category]) -> Value {
+    let checks = categories
+        .iter()
+        .filter_map(|category| Some((category.name.clone(), category.check?)));
+    json!(checks.collect::<BTreeMap<_, _>>())
+}
+
+fn resolve_categories(categories: Vec<Category>, faults: &mut Faults) -> Vec<CategorySettings> {
+    let mut resolved: Vec<CategorySettings> = Vec::with_capacity(categories.len());
+    for (at, category) in categories.into_iter().enumerate() {
+        let Category {
+            name,
+            dir,
+            priority,
+            // `category_checks` has it
+            check: _,
+        } = category;
+        let usable = !name.is_empty()
+            && name.trim() == name
+            && !name.chars().any(|c| c.is_control() || "*,/\\".contains(c));
+        if !usable || ["default", "none", "all"].contains(&name.to_lowercase().as_str()) {
+            faults.0.push(format!(
+                "'categories[{at}].name' must be a name without '*', commas and slashes, and none of 'default', 'none', 'all'"
+            ));
+        } else if resolved
+            .iter()
+            .any(|other| other.name.eq_ignore_ascii_case(&name))
+        {
+            faults.0.push(format!(
+                "'categories[{at}].name': there is another category '{name}'"
+            ));
+        }
+        let parts = dir.as_deref().unwrap_or(&name).trim_matches('/').split('/');
+        let parts: Vec<&str> = parts.filter(|part| !part.is_empty()).collect();
+        let path = parts.join("/");
+        let plain = parts.iter().all(|part| sanitize_component(part) == **part);
+        let dir = match VPath::new(&path) {
+            Ok(dir) if plain && !dir.is_root() && !path.ends_with('*') => dir,
+            _ => {
+                faults.0.push(format!(
+                    "'categories[{at}].dir': '{path}' is no folder of the library; give a path below it, such as tv"
+                ));
+                VPath::root()
+            }
+        };
+        if !(-1..=2).contains(&priority) {
+            faults
+                .0
+                .push(format!("'categories[{at}].priority' must be from -1 to 2"));
+        }
+        resolved.push(CategorySettings {
+            name,
+            dir,
+            priority: priority.into(),
+        });
+    }
+    resolved
+}
+
+fn resolve_sabnzbd(sabnzbd: Sabnzbd, faults: &mut Faults) -> Option<SabnzbdSettings> {
+    let Sabnzbd {
+        enabled,
+        url_base,
+        version,
+        history_limit,
+        max_bytes_per_second,
+        limit_streams,
+        fetch_allow,
+        fetch_timeout_seconds,
+        fetch_max_redirects,
+    } = sabnzbd;
+    let base = url_base.trim_matches('/');
+    let unreserved = |c: char| c.is_ascii_alphanumeric() || "-._~/".contains(c);
+    if !base.chars().all(unreserved) || base == "api" || base.starts_with("api/") || base == "webdav" {
+        faults.0.push(
+            "'sabnzbd.url_base' must be a path of letters, digits and '-._~', such as /sabnzbd".to_owned(),
+        );
+    }
+    let numbers: Vec<&str> = version.splitn(3, '.').collect();
+    if numbers.len() != 3
+        || !numbers
+            .iter()
+            .all(|part| part.starts_with(|c: char| c.is_ascii_digit()))
+    {
+        faults
+            .0
+            .push("'sabnzbd.version' must be three numbers with dots between them, such as 4.5.1".to_owned());
+    }
+    let settings = SabnzbdSettings {
+        url_base: if base.is_empty() {
+            String::new()
+        } else {
+            format!("/{base}")
+        },
+        version,
+        history_limit: faults.at_least_one("sabnzbd.history_limit", history_limit),
+        max_bytes_per_second,
+        limit_streams,
+        fetch_allow,
+        fetch_timeout: seconds(faults.at_least_one("sabnzbd.fetch_timeout_seconds", fetch_timeout_seconds)),
+        fetch_redirects: fetch_max_redirects,
+    };
+    enabled.then_some(settings)
 }
 
 fn resolve_plugin_files(load: Vec<PluginFile>, faults: &mut Faults) -> Vec<PluginFile> {
@@ -241,7 +425,7 @@ fn resolve_plugin_files(load: Vec<PluginFile>, faults: &mut Faults) -> Vec<Plugi
 }
 
 /// `import.check`, `ignore` and `damage` are the `nzb` importer's own where those are not given.
-fn nzb_defaults(plugins: &mut BTreeMap<String, Value>, own: [(&str, Value); 3]) -> Option<String> {
+fn nzb_defaults(plugins: &mut BTreeMap<String, Value>, own: [(&str, Value); 4]) -> Option<String> {
     let nzb = plugins.entry("nzb".to_owned()).or_insert_with(|| json!({}));
     let Value::Object(map) = nzb else {
         return Some("'plugins.config.nzb' must be a map of keys and values".to_owned());
@@ -612,6 +796,8 @@ mod tests {
             "import.allowed_roots" => return vec![json!(["/srv"])],
             "import.ignore" => return vec![json!(["*.exe"])],
             "mount.path" | "outputs.library_path" => return vec![json!("/mnt/altmount")],
+            "arr.own_url" | "arr.instances.0.url" => return vec![json!("http://elsewhere")],
+            "arr.instances.0.categories" => return vec![json!(["other"])],
             "outputs.default" => return vec![json!(["copy"])],
             "outputs.categories" => return vec![json!({"tv": ["copy"]})],
             "outputs.symlinks.path"
@@ -628,6 +814,11 @@ mod tests {
             "plugins.load.0.sha256" => return vec![json!("ab".repeat(32))],
             "plugins.priority" => return vec![json!({"links": 3})],
             "log.level" => return vec![json!("debug")],
+            "sabnzbd.url_base" => return vec![json!("/other")],
+            "sabnzbd.version" => return vec![json!("4.5.2")],
+            "sabnzbd.fetch_allow" => return vec![json!(["indexer.lan"])],
+            "categories.0.priority" => return vec![json!(1)],
+            "categories.0.check" => return vec![json!("full")],
             _ => {}
         }
         let kind = &schema["type"];
@@ -653,6 +844,16 @@ mod tests {
         if path[..2] == ["plugins", "load"] {
             let file = tree["plugins"]["load"][0].as_object_mut().expect("a map");
             file.entry("path").or_insert_with(|| json!("/lib.so"));
+        }
+        if path[..2] == ["arr", "instances"] {
+            let instance = tree["arr"]["instances"][0].as_object_mut().expect("a map");
+            for (key, value) in [("url", "http://here"), ("api_key", "key")] {
+                instance.entry(key).or_insert_with(|| json!(value));
+            }
+        }
+        if path[0] == "arr" && path.len() > 4 {
+            let rule = tree["arr"]["queue"]["rules"][0].as_object_mut().expect("a map");
+            rule.entry("message").or_insert_with(|| json!("*sample*"));
         }
         if path[0] == "outputs" {
             // What the other keys need to be valid.
@@ -680,6 +881,10 @@ mod tests {
         if path == ["server", "forward_auth_header"] {
             tree["server"]["trusted_proxies"] = json!(["10.0.0.0/8"]);
         }
+        if path[0] == "categories" {
+            let category = tree["categories"][0].as_object_mut().expect("a map");
+            category.entry("name").or_insert_with(|| json!("tv"));
+        }
         if path[0] == "providers" {
             // What the other keys of a provider need to be valid.
             for (key, value) in [
@@ -705,12 +910,15 @@ mod tests {
             json!("news"),
         ))
         .expect("a provider is valid");
+        let category = settings(&json!({"categories": [{"name": "tv"}]})).expect("a category is valid");
         for (path, schema) in all {
             let key = path.join(".");
             let before = match path[0].as_str() {
                 "providers" => &provider,
+                "categories" => &category,
                 // The same tree without a value of this key's own.
                 "outputs" => &outputs_without(&path),
+                "arr" if path.len() > 3 => &arr_without(&path),
                 _ => &plain,
             };
             let changed = candidates(&key, &schema).into_iter().any(|value| {
@@ -719,6 +927,17 @@ mod tests {
             });
             assert!(changed, "nothing reads '{key}'");
         }
+    }
+
+    /// What [`tree`] makes around a key of a list of the *arrs', without the key.
+    fn arr_without(path: &[String]) -> String {
+        let names: Vec<&str> = path.iter().map(String::as_str).collect();
+        let (anchor, value): (Vec<&str>, _) = match names[1] {
+            "instances" => (vec!["arr", "instances", "0", "url"], json!("http://here")),
+            _ => (vec!["arr", "queue", "rules", "0", "message"], json!("*sample*")),
+        };
+        let anchor: Vec<String> = anchor.into_iter().map(str::to_owned).collect();
+        settings(&tree(&anchor, value)).expect("valid")
     }
 
     /// What [`tree`] makes around a key of the outputs, without the key.
@@ -736,6 +955,31 @@ mod tests {
             json!(0)
         };
         settings(&tree(&anchor, value)).expect("valid")
+    }
+
+    #[test]
+    fn categories_stay_below_the_library_and_have_names_of_their_own() {
+        let faults =
+            |yaml: Value| settings(&json!({"categories": yaml})).map_or_else(|e| e.problems.len(), |_| 0);
+        for good in [
+            json!([{"name": "tv"}, {"name": "movies", "dir": "films/hd"}]),
+            json!([{"name": "TV 4K", "dir": "/tv/", "priority": 2}]),
+        ] {
+            assert_eq!(faults(good.clone()), 0, "{good}");
+        }
+        for bad in [
+            json!([{"name": ""}]),
+            json!([{"name": "*"}]),
+            json!([{"name": "a,b"}]),
+            json!([{"name": "Default"}]),
+            json!([{"name": "tv"}, {"name": "TV", "dir": "x"}]),
+            json!([{"name": "tv", "dir": "../x"}]),
+            json!([{"name": "tv", "dir": "/"}]),
+            json!([{"name": "tv", "dir": "tv*"}]),
+            json!([{"name": "tv", "priority": 3}]),
+        ] {
+            assert_ne!(faults(bad.clone()), 0, "{bad}");
+        }
     }
 
     #[test]

@@ -17,14 +17,20 @@ pub struct Config {
     pub news: News,
     /// The import queue.
     pub import: Import,
-    /// Memory for what is read.
+    /// What is kept of what was read, and what is fetched before it is.
     pub cache: Cache,
+    /// The download client that Sonarr, Radarr and the like see.
+    pub sabnzbd: Sabnzbd,
+    /// Categories of the download client, beside `*`, which is always there. Their names are compared letter by letter.
+    pub categories: Vec<Category>,
     /// The library as a WebDAV folder, at `/webdav`.
     pub webdav: Webdav,
     /// The library as a folder of this machine (FUSE).
     pub mount: Mount,
     /// How a finished release reaches a library beside the mount and WebDAV.
     pub outputs: Outputs,
+    /// Sonarr, Radarr, Lidarr, Readarr and Whisparr: what they are told, and what they tell.
+    pub arr: Arr,
     /// Importers.
     pub plugins: Plugins,
     /// Files whose bytes lie on web servers (`.strm`, `.url`, link lists).
@@ -366,16 +372,34 @@ impl Default for Limits {
     }
 }
 
-/// Memory for what is read.
+/// What is kept of what was read, and what is fetched before it is.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Cache {
-    /// Memory for decoded articles, in bytes. What was read a moment ago, and what read-ahead fetched, is here.
+    /// Memory for decoded articles, in bytes. What was read a moment ago, and what read-ahead fetched, is here. With 0
+    /// nothing is kept in memory.
     pub memory_bytes: u64,
-    /// How far ahead of one sequential reader articles are fetched, in bytes.
+    /// Room on disk for decoded articles, in bytes; 0 for none, and so the cache is in memory alone. What was read stays over
+    /// a restart, and the heads and tails of imported media are kept before all else. A slow or full disk slows nothing down.
+    pub disk_bytes: u64,
+    /// The folder of the cache on disk, for it alone; `cache` in the data directory where it is left out.
+    pub disk_folder: Option<PathBuf>,
+    /// Most bytes that may wait to be written to that disk; what comes when there are more is not kept.
+    pub disk_queue_bytes: u64,
+    /// Longest wait for that disk in milliseconds; then the article is fetched, and the disk is left alone for ten seconds.
+    pub disk_timeout_ms: u32,
+    /// How far ahead of one sequential reader articles are fetched, in bytes. With 0 nothing is fetched ahead.
     pub read_ahead_bytes: u64,
-    /// The same for all readers together.
+    /// The same for all readers together. Where they want more they take turns.
     pub read_ahead_total_bytes: u64,
+    /// How much a reader reads in order before anything is fetched ahead for it, in bytes.
+    pub read_ahead_after_bytes: u64,
+    /// How long what is fetched ahead lasts a reader, in seconds, at the rate at which it reads.
+    pub read_ahead_seconds: u32,
+    /// A reader that does not read for this long loses what was fetched ahead for it, and what is on its way, in seconds.
+    pub read_ahead_idle_seconds: u32,
+    /// When bytes of an article are given out.
+    pub early_delivery: EarlyDelivery,
     /// Memory for the article tables of open files, in bytes.
     pub tables_bytes: u64,
 }
@@ -384,11 +408,90 @@ impl Default for Cache {
     fn default() -> Self {
         Self {
             memory_bytes: 64 << 20,
-            read_ahead_bytes: 64 << 20,
+            disk_bytes: 0,
+            disk_folder: None,
+            disk_queue_bytes: 32 << 20,
+            disk_timeout_ms: 100,
+            read_ahead_bytes: 128 << 20,
             read_ahead_total_bytes: 128 << 20,
+            read_ahead_after_bytes: 128 << 10,
+            read_ahead_seconds: 2,
+            read_ahead_idle_seconds: 2,
+            early_delivery: EarlyDelivery::Held,
             tables_bytes: 64 << 20,
         }
     }
+}
+
+/// The download client that Sonarr, Radarr and the like see: the API of SABnzbd. Served at `/api` and below `url_base`.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Sabnzbd {
+    /// Whether it is there.
+    pub enabled: bool,
+    /// The path in front of `/api`, what clients call the URL base. It is served at `/api` in any case.
+    pub url_base: String,
+    /// The version that clients are told; they look for what they can use.
+    pub version: String,
+    /// How many jobs of the history are shown where a client does not say how many.
+    pub history_limit: u32,
+    /// How fast imports may be in bytes a second, where no client has set a limit; 0 for as fast as it goes. Limits in per
+    /// cent are of this.
+    pub max_bytes_per_second: u64,
+    /// Whether the speed limit is for streams too.
+    pub limit_streams: bool,
+    /// Hosts that NZBs may be fetched from (`addurl`) although their address is one of a private network: names or addresses.
+    pub fetch_allow: Vec<String>,
+    /// How long fetching an NZB may take.
+    pub fetch_timeout_seconds: u32,
+    /// How many redirects are followed when an NZB is fetched.
+    pub fetch_max_redirects: u8,
+}
+
+impl Default for Sabnzbd {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            url_base: "/sabnzbd".to_owned(),
+            version: "4.5.1".to_owned(),
+            history_limit: 100,
+            max_bytes_per_second: 0,
+            limit_streams: false,
+            fetch_allow: Vec::new(),
+            fetch_timeout_seconds: 60,
+            fetch_max_redirects: 5,
+        }
+    }
+}
+
+/// A category of the download client.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Category {
+    /// Its name. Required.
+    pub name: String,
+    /// The folder of the library that its releases are put in; one of its name where it is left out.
+    pub dir: Option<String>,
+    /// The priority of its jobs, where a client leaves it to the server: -1 low, 0 normal, 1 high, 2 at once, also while the
+    /// queue is paused.
+    pub priority: i8,
+    /// How much of its NZBs is asked for before a release counts as complete; as `import.check` says where it is left out.
+    pub check: Option<Check>,
+}
+
+/// When bytes of an article are given out. Whatever is chosen, only what is whole and right is kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum EarlyDelivery {
+    /// When all of the article is here and its checksum is right.
+    Off,
+    /// To HTTP and WebDAV while the article is arriving. Its last bytes, and the last bytes of the answer, wait for the
+    /// checksum: an answer that came to its end has had no wrong byte, and one of a damaged article breaks off.
+    #[default]
+    Held,
+    /// To HTTP, WebDAV and the mount while the article is arriving; only its own last bytes wait for the checksum. A short
+    /// read in a long article is answered sooner, and may be of a damaged copy.
+    Free,
 }
 
 /// The library as a WebDAV folder.
@@ -563,6 +666,160 @@ pub struct PathMapping {
     pub ours: PathBuf,
     /// The same folder as they see it.
     pub theirs: String,
+}
+
+/// Sonarr, Radarr, Lidarr, Readarr and Whisparr: what they are told, and what they tell.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Arr {
+    /// The address of this server as they reach it. `altmount arr register` gives it to them.
+    pub own_url: Option<String>,
+    /// The applications.
+    pub instances: Vec<ArrInstance>,
+    /// What becomes of a library's file when the application that imported it tells that it deleted it. Nothing is ever deleted
+    /// because a file is missing there.
+    pub deleted_files: DeletedFiles,
+    /// How often releases are replaced, at most.
+    pub replace: Replace,
+    /// Downloads that are stuck in their queues.
+    pub queue: Queue,
+}
+
+/// One application.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ArrInstance {
+    /// Its name here; its kind where it is left out. Unique.
+    pub name: Option<String>,
+    /// What it is.
+    pub kind: ArrKind,
+    /// Its address, URL base included. Required.
+    pub url: String,
+    /// Its API key. Required.
+    #[serde(serialize_with = "redacted")]
+    #[schemars(with = "Option<String>")]
+    pub api_key: Option<SecretString>,
+    /// The categories of its downloads, the one that it sends first; where it is left out, the usual one of its kind: `tv`,
+    /// `movies`, `music`, `books`, `adult`.
+    pub categories: Vec<String>,
+}
+
+/// What an application is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ArrKind {
+    /// Sonarr, for series.
+    #[default]
+    Sonarr,
+    /// Radarr, for films.
+    Radarr,
+    /// Lidarr, for music.
+    Lidarr,
+    /// Readarr, for books.
+    Readarr,
+    /// Whisparr, which is as Sonarr.
+    Whisparr,
+}
+
+impl ArrKind {
+    /// The word for it in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Sonarr => "sonarr",
+            Self::Radarr => "radarr",
+            Self::Lidarr => "lidarr",
+            Self::Readarr => "readarr",
+            Self::Whisparr => "whisparr",
+        }
+    }
+}
+
+/// What becomes of a file whose last user deleted it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DeletedFiles {
+    /// It is deleted.
+    #[default]
+    Remove,
+    /// It stays.
+    Keep,
+}
+
+/// How often releases are replaced.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Replace {
+    /// One episode, film, album or book, in 24 hours.
+    pub per_item_per_day: u32,
+    /// One set of articles, under whatever name it comes, in 24 hours.
+    pub per_release_per_day: u32,
+    /// All together, in an hour. Where more fail at once, the cause is not the releases.
+    pub brake_per_hour: u32,
+}
+
+impl Default for Replace {
+    fn default() -> Self {
+        Self {
+            per_item_per_day: 3,
+            per_release_per_day: 1,
+            brake_per_hour: 20,
+        }
+    }
+}
+
+/// Downloads that are stuck in an application's queue.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Queue {
+    /// How often the queues are looked at, where there are rules. An application that says that it needs a person is looked at
+    /// at once.
+    pub check_seconds: u32,
+    /// What is done with which of them; the first rule that fits counts. Only downloads of this server are ever touched.
+    pub rules: Vec<QueueRule>,
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        Self {
+            check_seconds: 300,
+            rules: Vec::new(),
+        }
+    }
+}
+
+/// What is done with a download that is stuck.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct QueueRule {
+    /// A glob of what the application says of it, whatever the case: `*no files found are eligible*`. Required.
+    pub message: String,
+    /// How long it is seen so before.
+    pub grace_seconds: u32,
+    /// What is done.
+    pub action: QueueAction,
+}
+
+impl Default for QueueRule {
+    fn default() -> Self {
+        Self {
+            message: String::new(),
+            grace_seconds: 900,
+            action: QueueAction::Remove,
+        }
+    }
+}
+
+/// What is done with a download that is stuck.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum QueueAction {
+    /// It is removed, from the queue and from here.
+    #[default]
+    Remove,
+    /// And the application does not take this release again.
+    Blocklist,
+    /// And it looks for another one, within the limits of `replace`.
+    BlocklistSearch,
 }
 
 /// Importers.

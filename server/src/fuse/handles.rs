@@ -75,7 +75,7 @@ pub(super) struct Listing {
     dir: u64,
     /// Position of the page's first entry.
     start: u64,
-    page: Vec<Entry>,
+    page: Arc<Vec<Entry>>,
     /// Name behind which the next page begins.
     after: Option<String>,
     done: bool,
@@ -86,14 +86,15 @@ impl Listing {
         Self {
             dir,
             start: 0,
-            page: Vec::new(),
+            page: Arc::default(),
             after: None,
             done: false,
         }
     }
 
-    /// The entries from a position on that are at hand; none at the end.
-    pub(super) async fn at(&mut self, tree: &Tree, position: u64) -> Result<&[Entry], Fault> {
+    /// The page that has the entry at a position, and which of it that is; none at the end. The page is shared: a kernel asks
+    /// for some thirty entries at a time, and nothing is copied for that.
+    pub(super) async fn at(&mut self, tree: &Tree, position: u64) -> Result<(Arc<Vec<Entry>>, usize), Fault> {
         if position == 0 || position < self.start {
             *self = Self::new(self.dir);
         }
@@ -102,9 +103,9 @@ impl Listing {
             self.start += self.page.len() as u64;
             self.done = next.is_empty();
             self.after = next.last().map(|entry| entry.name.clone()).or(self.after.take());
-            self.page = next;
+            self.page = Arc::new(next);
         }
         let skip = usize::try_from(position - self.start).unwrap_or(usize::MAX);
-        Ok(self.page.get(skip..).unwrap_or_default())
+        Ok((Arc::clone(&self.page), skip))
     }
 }

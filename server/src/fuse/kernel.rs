@@ -185,40 +185,63 @@ impl Kernel {
         dir: u64,
         handle: FileHandle,
         offset: u64,
-    ) -> impl Future<Output = Result<Vec<(u64, Listed)>, Fault>> + Send + 'static {
+    ) -> impl Future<Output = Result<Lines, Fault>> + Send + 'static {
         let tree = Arc::clone(&self.tree);
         let open = self.handles.dir(handle.0);
         async move {
             let listing = open.ok_or(Fault::Invalid)?;
-            let mut listed = Vec::new();
+            let mut before = Vec::new();
             if offset == 0 {
-                listed.push((1, Listed::Dot(".", dir)));
+                before.push((1, Listed::Dot(".", dir)));
             }
             if offset <= 1 {
                 let parent = match tree.get(dir).await? {
                     Found::Entry(entry) => entry.parent.unwrap_or(ROOT),
                     Found::Ids => ROOT,
                 };
-                listed.push((2, Listed::Dot("..", inode(parent))));
+                before.push((2, Listed::Dot("..", inode(parent))));
             }
             if offset < BEFORE && dir == inode(ROOT) {
-                listed.push((BEFORE, Listed::Ids));
+                before.push((BEFORE, Listed::Ids));
             }
             let position = offset.saturating_sub(BEFORE);
             let mut listing = listing.lock().await;
-            let entries = listing.at(&tree, position).await?;
-            let numbered = (position + BEFORE + 1..).zip(entries);
-            listed.extend(numbered.map(|(next, entry)| (next, Listed::Entry(entry.clone()))));
-            Ok(listed)
+            let (page, skip) = listing.at(&tree, position).await?;
+            Ok(Lines {
+                before,
+                page,
+                skip,
+                next: position + BEFORE + 1,
+            })
         }
     }
 }
 
+/// Some lines of a listing.
+struct Lines {
+    before: Vec<(u64, Listed<'static>)>,
+    page: Arc<Vec<Entry>>,
+    /// The first of the page that is listed.
+    skip: usize,
+    /// The position behind it.
+    next: u64,
+}
+
+impl Lines {
+    /// Each line with the position behind it.
+    fn iter(&self) -> impl Iterator<Item = (u64, Listed<'_>)> {
+        let entries = self.page.get(self.skip..).unwrap_or_default();
+        let before = self.before.iter().map(|(next, line)| (*next, *line));
+        before.chain((self.next..).zip(entries.iter().map(Listed::Entry)))
+    }
+}
+
 /// One line of a listing.
-enum Listed {
+#[derive(Clone, Copy)]
+enum Listed<'a> {
     Dot(&'static str, u64),
     Ids,
-    Entry(Entry),
+    Entry(&'a Entry),
 }
 
 impl Filesystem for Kernel {
@@ -421,17 +444,17 @@ impl Filesystem for Kernel {
                 Ok(listed) => listed,
                 Err(error) => return reply.error(error),
             };
-            for (next, line) in &listed {
+            for (next, line) in listed.iter() {
                 let full = match line {
-                    Listed::Dot(name, inode) => reply.add(INodeNo(*inode), *next, FileType::Directory, name),
-                    Listed::Ids => reply.add(INodeNo(IDS_INODE), *next, FileType::Directory, IDS),
+                    Listed::Dot(name, inode) => reply.add(INodeNo(inode), next, FileType::Directory, name),
+                    Listed::Ids => reply.add(INodeNo(IDS_INODE), next, FileType::Directory, IDS),
                     Listed::Entry(entry) => {
                         let kind = if entry.is_dir {
                             FileType::Directory
                         } else {
                             FileType::RegularFile
                         };
-                        reply.add(INodeNo(inode(entry.id)), *next, kind, &entry.name)
+                        reply.add(INodeNo(inode(entry.id)), next, kind, &entry.name)
                     }
                 };
                 if full {
@@ -456,14 +479,14 @@ impl Filesystem for Kernel {
                 Ok(listed) => listed,
                 Err(error) => return reply.error(error),
             };
-            for (next, line) in &listed {
+            for (next, line) in listed.iter() {
                 let (name, attributes) = match line {
                     // The kernel keeps neither of these two from a listing.
-                    Listed::Dot(name, inode) => (*name, look.shown(*inode, true, 0, UNIX_EPOCH, UNIX_EPOCH)),
+                    Listed::Dot(name, inode) => (name, look.shown(inode, true, 0, UNIX_EPOCH, UNIX_EPOCH)),
                     Listed::Ids => (IDS, look.attributes(&Found::Ids)),
                     Listed::Entry(entry) => (entry.name.as_str(), look.entry(entry)),
                 };
-                if reply.add(attributes.ino, *next, name, &look.keep, &attributes, GENERATION) {
+                if reply.add(attributes.ino, next, name, &look.keep, &attributes, GENERATION) {
                     break;
                 }
             }

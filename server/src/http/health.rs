@@ -74,8 +74,65 @@ pub(super) struct CacheView {
     hits: u64,
     /// Fetches.
     misses: u64,
+    /// Look-ups that joined a fetch of somebody else.
+    joins: u64,
     /// Bytes that readers got.
     served_bytes: u64,
+    /// Bytes that are fetched ahead of readers, or on their way.
+    read_ahead_bytes: u64,
+    /// The cache on disk, where there is one.
+    disk: Option<DiskView>,
+}
+
+/// The cache on disk.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct DiskView {
+    /// Bytes that it may take.
+    limit_bytes: u64,
+    /// Bytes that it takes.
+    bytes: u64,
+    /// Of these, heads and tails of media, which are kept before all else.
+    pinned_bytes: u64,
+    /// Articles.
+    entries: u64,
+    /// Look-ups that found theirs.
+    hits: u64,
+    /// Look-ups that did not.
+    misses: u64,
+    /// Files that were not what their checksum says.
+    damaged: u64,
+    /// Look-ups that the disk was too slow for.
+    slow: u64,
+    /// Articles written.
+    written: u64,
+    /// Articles that were not written, because the disk was slow, full or faulty.
+    dropped: u64,
+    /// Articles that were thrown out for others.
+    evicted: u64,
+    /// Reads and writes that failed.
+    errors: u64,
+    /// Bytes that wait to be written.
+    queued_bytes: u64,
+}
+
+impl From<altmount_engine::DiskStats> for DiskView {
+    fn from(stats: altmount_engine::DiskStats) -> Self {
+        Self {
+            limit_bytes: stats.limit_bytes,
+            bytes: stats.bytes,
+            pinned_bytes: stats.pinned_bytes,
+            entries: stats.entries,
+            hits: stats.hits,
+            misses: stats.misses,
+            damaged: stats.damaged,
+            slow: stats.slow,
+            written: stats.written,
+            dropped: stats.dropped,
+            evicted: stats.evicted,
+            errors: stats.errors,
+            queued_bytes: stats.queued_bytes,
+        }
+    }
 }
 
 /// How the server is: jobs, workers, news servers, streams and cache, in numbers.
@@ -126,7 +183,10 @@ pub(super) async fn summary(State(api): State<Api>) -> Result<Single<Summary>, A
             entries: reads.cache_entries,
             hits: reads.hits,
             misses: reads.misses,
+            joins: reads.joins,
             served_bytes: reads.served_bytes,
+            read_ahead_bytes: reads.read_ahead_bytes,
+            disk: reads.disk.map(DiskView::from),
         },
     }))
 }

@@ -1,5 +1,6 @@
 //! The HTTP API: one file per subject, thin handlers over the engine.
 
+mod arr;
 mod auth;
 mod envelope;
 mod events;
@@ -51,6 +52,8 @@ pub struct Api {
     pub streams: Streams,
     /// What is made of releases outside of the library.
     pub outputs: Arc<crate::outputs::Outputs>,
+    /// The *arr applications around.
+    pub arrs: Arc<crate::arr::Arrs>,
     /// Where things are.
     pub public: Public,
     /// Held while a news server is tried.
@@ -67,6 +70,8 @@ pub struct Api {
     pub limits: Limits,
     /// Ends event streams when the server is to end.
     pub stopping: CancellationToken,
+    /// Whether a request at `/api` itself is another adapter's, which looks at its keys by itself.
+    pub others: fn(&Request) -> bool,
 }
 
 /// Bounds of a request.
@@ -86,6 +91,7 @@ fn routes(api: &Api) -> Router {
         .route("/api/openapi.json", openapi::handler(&document))
         .merge(health::routes())
         .merge(signed::routes())
+        .merge(arr::webhooks())
         .with_state(api.clone())
 }
 

@@ -1,8 +1,8 @@
 //! The API's description, collected from the handlers.
 
 use super::{
-    Api, envelope::json as answer_json, events, files, health, import, importers, keys, library, outputs,
-    plugins, providers, queue, stream, streams, users,
+    Api, arr, envelope::json as answer_json, events, files, health, import, importers, keys, library,
+    outputs, plugins, providers, queue, stream, streams, users,
 };
 use axum::routing::{MethodRouter, get};
 use http::StatusCode;
@@ -22,6 +22,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
         (name = "queue", description = "Jobs"),
         (name = "importers", description = "What takes which files"),
         (name = "library", description = "Files, folders and releases"),
+        (name = "arr", description = "Sonarr, Radarr and the like"),
         (name = "outputs", description = "Files that are made for releases outside of the library, and signed links"),
         (name = "providers", description = "News servers"),
         (name = "health", description = "How the server is"),
@@ -51,6 +52,10 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(files::file, files::delete))
         .routes(routes!(files::release))
         .routes(routes!(files::source))
+        .routes(routes!(arr::list))
+        .routes(routes!(arr::test))
+        .routes(routes!(arr::register))
+        .routes(routes!(arr::replace))
         .routes(routes!(outputs::link, outputs::revoke_file))
         .routes(routes!(outputs::revoke_release))
         .routes(routes!(outputs::rebuild))

@@ -50,6 +50,15 @@ pub(crate) struct PluginView {
     pub(crate) extensions: Vec<String>,
     /// The host services that it says it uses.
     capabilities: Vec<String>,
+    /// How many queued files it imports at once; `null` where it sets no limit.
+    max_concurrency: Option<u32>,
+    /// The JSON Schema of `plugins.config.<id>`; `null` where it has none.
+    #[schema(value_type = Option<Object>)]
+    config_schema: Option<serde_json::Value>,
+    /// Where to read more.
+    homepage: Option<String>,
+    /// Its licence.
+    licence: Option<String>,
     /// What it did since it was loaded.
     counters: PluginCounters,
 }
@@ -65,6 +74,18 @@ pub(crate) struct PluginCounters {
     panics: u64,
     /// Time in imports, in milliseconds.
     busy_ms: u64,
+    /// Imports under way.
+    running: u64,
+    /// Jobs that wait because as many run as the importer allows.
+    waiting: u64,
+    /// Imports that did not stop when they were told to.
+    wedged: u64,
+    /// Files that it emitted.
+    files: u64,
+    /// Bytes that it read through the server, the queued files aside.
+    bytes_read: u64,
+    /// Services of the server that it called.
+    calls: u64,
 }
 
 impl PluginView {
@@ -87,11 +108,21 @@ impl PluginView {
             verified: entry.file.as_ref().is_none_or(|file| file.verified),
             extensions: entry.manifest.extensions().map(str::to_owned).collect(),
             capabilities: entry.manifest.capabilities.clone(),
+            max_concurrency: entry.manifest.max_concurrency,
+            config_schema: entry.manifest.config_schema.clone(),
+            homepage: entry.manifest.homepage.clone(),
+            licence: entry.manifest.licence.clone(),
             counters: PluginCounters {
                 imports: of(&entry.counters.imports),
                 failed: of(&entry.counters.failed),
                 panics: of(&entry.counters.panics),
                 busy_ms: of(&entry.counters.busy_ms),
+                running: of(&entry.counters.running),
+                waiting: of(&entry.counters.waiting),
+                wedged: of(&entry.counters.wedged),
+                files: of(&entry.counters.files),
+                bytes_read: of(&entry.counters.bytes_read),
+                calls: of(&entry.counters.calls),
             },
         }
     }
@@ -113,6 +144,10 @@ impl PluginView {
             verified: false,
             extensions: Vec::new(),
             capabilities: Vec::new(),
+            max_concurrency: None,
+            config_schema: None,
+            homepage: None,
+            licence: None,
             counters: PluginCounters::default(),
         }
     }
@@ -218,7 +253,7 @@ pub(super) async fn resume(
         ));
     };
     if entry.resume() {
-        tracing::info!(importer.id = id, "the importer is used again");
+        tracing::info!(plugin.id = id, "the importer is used again");
     }
     Ok(Single::of(PluginView::of(entry)))
 }

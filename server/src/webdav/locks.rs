@@ -43,6 +43,11 @@ fn ready<'a, T: Send + 'a>(value: T) -> LsFuture<'a, T> {
 }
 
 impl Locks {
+    /// Whether there is any.
+    pub(super) fn any(&self) -> bool {
+        !self.live().is_empty()
+    }
+
     /// The locks that still count.
     fn live(&self) -> MutexGuard<'_, Vec<DavLock>> {
         let mut locks = self.0.lock().unwrap_or_else(PoisonError::into_inner);

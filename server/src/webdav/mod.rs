@@ -7,6 +7,7 @@
 
 mod fs;
 mod locks;
+mod propfind;
 
 use crate::files::{Client, Facts, OpenFault, Peer, Refusal, Streams, serve};
 use altmount_engine::{Engine, Entry, OpenError, ReadError, ReadErrorKind};
@@ -176,6 +177,11 @@ async fn protocol(dav: &WebDav, request: Request) -> Response {
             Err(_) => return plain(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time"),
         },
     };
+    if method.as_str() == "PROPFIND"
+        && let Some(response) = propfind::answer(dav, &parts, &body).await
+    {
+        return response;
+    }
     let purpose = match method.as_str() {
         "DELETE" => Purpose::Delete,
         "MOVE" => Purpose::Move,

@@ -5,15 +5,17 @@
 //! order by their numbers and by how their files continue, several sets mixed. RAR 4 keeps the number of a volume
 //! only in the end block behind the data: where [`Set::proof`] is [`Proof::Names`] or [`Proof::Given`], [`read_end`]
 //! fetches it. Where that has no number either, the CRCs of a stored file's parts make up that of the whole in one order
-//! only; the one of the last part is in no header, and [`read_last_part`] takes it from the data.
+//! only; the one of the last part is in no header, and [`read_last_part`] takes it from the data. [`open`] does all of it.
 
 mod assemble;
+mod open;
 mod order;
 mod rar4;
 mod rar5;
 mod unlock;
 
 pub use assemble::{Proof, Set, assemble};
+pub use open::{Opened, open};
 
 use crate::{
     Check, Encryption, Error, ErrorKind, Member, MemberKind, Method, Passwords, ReadAt, Result, read::Window,

@@ -3,7 +3,9 @@
 mod execute;
 mod library;
 mod limits;
+mod loaded;
 mod queue;
 mod registry;
+mod services;
 mod submit;
 mod support;

@@ -90,7 +90,7 @@ async fn an_unknown_type_is_told_what_is_taken() {
         SubmitError::UnsupportedType { file_name, taken } => {
             assert_eq!(
                 (file_name.as_str(), taken),
-                ("a.mkv", vec![".job".to_owned(), ".job.gz".to_owned()])
+                ("a.mkv", [".bare", ".job", ".job.gz"].map(str::to_owned).to_vec())
             );
         }
         other => panic!("{other}"),
@@ -105,7 +105,10 @@ async fn an_unknown_type_is_told_what_is_taken() {
         .expect_err("is refused")
     {
         SubmitError::UnknownImporter { id, known } => {
-            assert_eq!((id.as_str(), known), ("nobody", vec!["script".to_owned()]));
+            assert_eq!(
+                (id.as_str(), known),
+                ("nobody", ["bare", "script"].map(str::to_owned).to_vec())
+            );
         }
         other => panic!("{other}"),
     }

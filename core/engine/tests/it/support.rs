@@ -4,7 +4,7 @@ use altmount_engine::{Engine, EngineConfig, Event, Job, JobState, LibraryChange,
 use altmount_sdk::{
     ArticleTable, Attributes, Confidence, Content, ErrorKind, Handle, ImportContext, ImportContextExt,
     ImportError, ImportRequest, Importer, Json, Manifest, MessageId, Node, Registration, Result, Retry,
-    Summary, VPath, VirtualFile, async_trait, json,
+    Summary, VPath, VirtualFile, archive, async_trait, json,
 };
 use altmount_store::Store;
 use altmount_vfs::{Article, ArticleInfo, ArticleSource, Class, FetchError, Stat, Vfs, VfsConfig};
@@ -98,6 +98,9 @@ impl Importer for Script {
             .extension("job")
             .extension("job.gz")
             .capability("open:usenet")
+            .capability("archive.map")
+            .capability("par2.names")
+            .capability("library.exists")
     }
 
     fn create(config: Json) -> Result<Self> {
@@ -195,6 +198,25 @@ impl Script {
             "call" => {
                 let method = step["method"].as_str().expect("a method");
                 return Ok(Some(cx.call(method, step["params"].clone()).await?.to_string()));
+            }
+            // An archive by the host's service: its members as files, or why they are none.
+            "unpack" => {
+                let request: archive::MapRequest =
+                    serde_json::from_value(step["request"].clone()).expect("a request");
+                let map = archive::map(cx, &request).await?;
+                let mut told = format!("{} {:?}", map.format, map.volumes);
+                for member in &map.members {
+                    match member.content(&request.volumes) {
+                        Ok(content) => {
+                            let path = VPath::new(&member.path).expect("a safe path");
+                            cx.emit(VirtualFile::new(path, member.size, content))?;
+                        }
+                        Err(error) => {
+                            told = format!("{told}, {}: {} {}", member.path, member.method, error.kind)
+                        }
+                    }
+                }
+                return Ok(Some(told));
             }
             "progress" => cx.progress(number("done"), number("total")),
             "wait" => self.0.gate.acquire().await.expect("open").forget(),
@@ -329,9 +351,15 @@ pub(crate) fn quick() -> EngineConfig {
 }
 
 pub(crate) fn registry(world: &World) -> Registry {
-    let config = BTreeMap::from([("script".to_owned(), json!({ "world": world.id }))]);
-    let (registry, refused) =
-        Registry::from_registrations([Registration::of::<Script>()], &config, &BTreeMap::new());
+    let world = json!({ "world": world.id });
+    let config = BTreeMap::from([("script".to_owned(), world.clone()), ("bare".to_owned(), world)]);
+    // The same without any service of the host, one file at a time.
+    let bare = Registration {
+        manifest: || Manifest::new("bare", "1").extension("bare").max_concurrency(1),
+        ..Registration::of::<Script>()
+    };
+    let registrations = [Registration::of::<Script>(), bare];
+    let (registry, refused) = Registry::from_registrations(registrations, &config, &BTreeMap::new());
     assert_eq!(refused, []);
     registry
 }

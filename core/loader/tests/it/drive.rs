@@ -1,13 +1,17 @@
 //! Loaded importers at work, and what they do wrong.
 
-use crate::{built, cc, opened, variant};
-use altmount_loader::Plugin;
-use altmount_sdk::{ErrorKind, ImportContext, ImportError, ImportRequest, Json, Result, Summary, json};
+use crate::{built, c_importer, opened, variant};
+use altmount_loader::{Plugin, Terms, stray_calls};
+use altmount_sdk::{
+    ArticleTable, Bytes, Content, ErrorKind, Handle, ImportContext, ImportError, ImportRequest, Json,
+    LogLevel, Result, Summary, TableNo, VirtualFile, async_trait, json,
+};
 use altmount_testkit::MockContext;
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 
-const HANG_LIMIT: Duration = Duration::from_secs(15);
+/// Whoever has not ended by then hangs; generous, for these tests run under valgrind as well.
+const HANG_LIMIT: Duration = Duration::from_secs(120);
 
 fn misbehaving(mode: &str) -> Arc<Plugin> {
     let opened = opened(&built("altmount_misbehave"));
@@ -50,8 +54,7 @@ async fn a_loaded_importer_imports() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_importer_in_c_imports() {
     let folder = tempfile::tempdir().expect("a folder");
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/c-importer/importer.c");
-    let library = cc(&source, folder.path(), &["-Wall", "-Wextra", "-Werror"]);
+    let library = c_importer(folder.path());
     let plugin = Arc::new(opened(&library).create(&json!({})).expect("made"));
     let cx = Arc::new(MockContext::new("a.txt one\n\nb.txt two words\nc.txt"));
     let shared: Arc<dyn ImportContext> = cx.clone();
@@ -186,6 +189,12 @@ async fn messages_and_numbers_are_checked() {
     assert_eq!(run_variant("-DPLAIN").await, Ok(Summary::default()));
     assert_eq!(run_variant("-DSTALE").await, Ok(Summary::default()));
     assert_eq!(run_variant("-DLEAKS").await, Ok(Summary::default()));
+    let over = run_variant("-DAFTER").await.expect("imported");
+    assert_eq!(
+        over.notes,
+        ["over"],
+        "what comes after the end is refused, and the end stands"
+    );
     let error = run_variant("-DDOTDOT").await.expect_err("refused");
     assert_eq!(error.kind, ErrorKind::Invalid);
     assert!(
@@ -199,4 +208,127 @@ async fn messages_and_numbers_are_checked() {
     );
     let odd = run_variant("-DNO_STATUS").await.expect_err("no status");
     assert!(odd.message.contains("variant"), "{odd}");
+}
+
+/// A thread of the library outlives its import, and calls on: each call finds nothing, and later imports see nothing of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_after_the_end_find_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let late = opened(&variant(folder.path(), &["-DLATE", "-pthread"]));
+    let late = Arc::new(late.create(&Json::Null).expect("made"));
+    let before = stray_calls();
+    let (result, cx) = import(&late, CancellationToken::new()).await;
+    assert_eq!(result, Ok(Summary::default()));
+    drop(late);
+    while stray_calls() < before + 100 {
+        let (result, other) = import(&misbehaving(""), CancellationToken::new()).await;
+        assert!(result.is_ok());
+        assert_eq!(other.recorded().files.len(), 1);
+    }
+    assert!(cx.recorded().logs.len() <= 100, "those before the end alone");
+}
+
+/// A host that answers no read until it is told to.
+struct Silent(MockContext);
+
+#[async_trait]
+impl ImportContext for Silent {
+    fn log(&self, level: LogLevel, message: &str) {
+        self.0.log(level, message);
+    }
+    fn progress(&self, done: u64, total: u64) {
+        self.0.progress(done, total);
+    }
+    fn is_cancelled(&self) -> bool {
+        self.0.is_cancelled()
+    }
+    fn emit(&self, file: VirtualFile) -> Result<()> {
+        self.0.emit(file)
+    }
+    fn define_articles(&self, table: ArticleTable) -> Result<TableNo> {
+        self.0.define_articles(table)
+    }
+    async fn open(&self, content: &Content) -> Result<Handle> {
+        self.0.open(content).await
+    }
+    async fn read(&self, _handle: Handle, _offset: u64, _len: u64) -> Result<Bytes> {
+        self.0.log(LogLevel::Debug, "asked");
+        std::future::pending().await
+    }
+    fn len(&self, handle: Handle) -> Result<u64> {
+        self.0.len(handle)
+    }
+    async fn call(&self, method: &str, params: Json) -> Result<Json> {
+        self.0.call(method, params).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_importer_in_c_is_cancelled_while_it_blocks() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let plugin = Arc::new(
+        opened(&c_importer(folder.path()))
+            .create(&json!({}))
+            .expect("made"),
+    );
+    let cx = Arc::new(Silent(MockContext::new("a.txt one")));
+    let stop = CancellationToken::new();
+    let shared: Arc<dyn ImportContext> = Arc::clone(&cx) as _;
+    let import = Arc::clone(&plugin).import(ImportRequest::new("x.clist", "x", 9), shared, stop.clone());
+    let cancel = async {
+        // It waits for the read by then, and blocks its thread.
+        while cx.0.recorded().logs.is_empty() {
+            tokio::task::yield_now().await;
+        }
+        stop.cancel();
+    };
+    let ended = tokio::time::timeout(HANG_LIMIT, async { tokio::join!(import, cancel).0 });
+    let error = ended.await.expect("it ends").expect_err("cancelled");
+    assert_eq!(error.kind, ErrorKind::Cancelled, "{error}");
+}
+
+/// A panic in the destructor of an instance goes nowhere.
+#[test]
+fn a_panic_when_an_instance_is_given_back_is_caught() {
+    drop(misbehaving("drop"));
+}
+
+/// Whatever a later host has more, and whatever happens to lent bytes when they are not lent any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_examples_keep_to_strict_terms() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for terms in [
+        Terms {
+            spoil: true,
+            ..Terms::default()
+        },
+        Terms {
+            moved: true,
+            ..Terms::default()
+        },
+        Terms {
+            later: true,
+            ..Terms::default()
+        },
+    ] {
+        for library in [built("altmount_example_hello"), c_importer(folder.path())] {
+            let plugin = opened(&library).create_on(&json!({}), terms).expect("made");
+            let (result, cx) = import(&Arc::new(plugin), CancellationToken::new()).await;
+            assert!(result.is_ok(), "{terms:?} {}: {result:?}", library.display());
+            assert_eq!(cx.recorded().files.len(), 1);
+        }
+    }
+}
+
+/// What it says through `tracing` in its own copy of that library comes out where its log does.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_traced_is_logged() {
+    let (result, cx) = import(&misbehaving("traces"), CancellationToken::new()).await;
+    assert!(result.is_ok(), "{result:?}");
+    let logs = cx.recorded().logs;
+    let expected = [
+        (LogLevel::Warn, "list{lines=3}: odd answer=42"),
+        (LogLevel::Debug, "after an await"),
+    ];
+    assert_eq!(logs, expected.map(|(level, line)| (level, line.to_owned())));
 }

@@ -1,6 +1,8 @@
 //! Libraries that are built here, opened and driven as the server does.
 
 mod drive;
+mod fallback;
+mod messages;
 mod refused;
 
 use altmount_loader::{Listed, Opened, Policy, open};
@@ -39,6 +41,12 @@ fn cc(source: &Path, into: &Path, flags: &[&str]) -> PathBuf {
 fn variant(into: &Path, flags: &[&str]) -> PathBuf {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/variants.c");
     cc(&source, into, flags)
+}
+
+/// The example in C.
+fn c_importer(into: &Path) -> PathBuf {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/c-importer/importer.c");
+    cc(&source, into, &["-Wall", "-Wextra", "-Werror"])
 }
 
 /// A library that cargo built beside this test.

@@ -6,6 +6,7 @@ use std::{
     fs,
     os::unix::fs::{PermissionsExt, symlink},
     path::Path,
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 fn reason(path: &Path) -> String {
@@ -143,5 +144,91 @@ fn two_libraries_are_two_and_each_load_is_a_copy_of_its_own() {
     assert_eq!(
         (first.manifest.id.as_str(), second.manifest.id.as_str()),
         ("variant", "other")
+    );
+}
+
+/// While a library is loaded, its file is exchanged for another one again and again: what is loaded is what was hashed, or nothing.
+#[test]
+fn a_swap_between_check_and_load_changes_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let good = variant(folder.path(), &[]);
+    let evil = variant(
+        folder.path(),
+        &[
+            "-DMANIFEST=\"{\\\"id\\\":\\\"evil\\\",\\\"name\\\":\\\"e\\\",\\\"version\\\":\\\"1\\\",\\\"file_types\\\":[]}\"",
+        ],
+    );
+    let path = folder.path().join("swapped.so");
+    fs::copy(&good, &path).expect("copied");
+    let listed = Listed {
+        path: path.clone(),
+        sha256: Some(sha256_of(&good).expect("hashed")),
+    };
+    let (swaps, done) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let (mut loaded, mut refused) = (0, 0);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                for which in [&evil, &good] {
+                    // In one step, as an attacker would, and by writing over it, as a bad update does.
+                    let new = folder.path().join("new.so");
+                    fs::copy(which, &new).expect("copied");
+                    fs::rename(&new, &path).expect("renamed");
+                    fs::copy(which, &path).expect("copied");
+                    swaps.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        });
+        while loaded < 5 || refused < 5 || swaps.load(Ordering::Relaxed) < 50 {
+            match open(&listed, &lax()) {
+                Ok(opened) => {
+                    assert_eq!(opened.manifest.id, "variant");
+                    loaded += 1;
+                    assert!(loaded < 500, "never anything but the right one: no swap is seen");
+                }
+                Err(_) => refused += 1,
+            }
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+}
+
+/// The header of each machine that is not this one (ELF, `e_machine`, `EI_CLASS`, `EI_DATA`).
+#[test]
+fn libraries_of_other_machines_are_refused_by_name() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let whole = fs::read(variant(folder.path(), &["-DCONSTRUCTOR"])).expect("read");
+    let path = folder.path().join("other.so");
+    let mut tried = 0;
+    // 386, ARM, x86-64, AArch64, RISC-V.
+    for machine in [3u16, 40, 62, 183, 243] {
+        let mut bytes = whole.clone();
+        if bytes[18..20] == machine.to_le_bytes() {
+            continue;
+        }
+        bytes[18..20].copy_from_slice(&machine.to_le_bytes());
+        fs::write(&path, &bytes).expect("written");
+        let text = reason(&path);
+        assert!(
+            text.contains(&format!("another machine (ELF machine {machine})")),
+            "{text}"
+        );
+        tried += 1;
+    }
+    assert_eq!(tried, 4);
+    for (at, value) in [(4, 1), (5, 2), (4, 9), (5, 9)] {
+        let mut bytes = whole.clone();
+        bytes[at] = value;
+        fs::write(&path, &bytes).expect("written");
+        let text = reason(&path);
+        assert!(
+            text.contains("another machine") || text.contains("damaged"),
+            "{text}"
+        );
+    }
+    assert_eq!(
+        std::env::var_os("ALTMOUNT_TEST_CONSTRUCTOR"),
+        None,
+        "none of it ran"
     );
 }

@@ -1,6 +1,10 @@
 /* One importer, and with -D what is wrong with it. */
 #include "altmount_plugin.h"
 #include <stdlib.h>
+#ifdef LATE
+#include <pthread.h>
+#include <unistd.h>
+#endif
 #ifndef MAJOR
 #define MAJOR ALTMOUNT_ABI_MAJOR
 #endif
@@ -34,6 +38,20 @@ static void *create(const altmount_host_v1 *h, const void *cx, altmount_slice c)
 static void destroy(void *i) { (void)i; }
 static uint32_t probe(void *i, altmount_slice n, altmount_slice h) { (void)i, (void)n, (void)h; return 12345; }
 static void *import(void *i, const void *cx, altmount_slice r) { (void)i, (void)r; return (void *)(uintptr_t)cx; }
+#ifdef LATE
+/* A thread that outlives its import, and goes on to ask. */
+static void *late(void *cx) {
+  for (int i = 0; i < 2000; i++) {
+    void *op = host->read(cx, 0, 0, 1);
+    if (op) host->op_free(op);
+    host->emit(cx, TEXT("{\"path\":\"late.txt\",\"size\":1,\"content\":[{\"type\":\"zero\",\"len\":1}]}"), NULL);
+    host->log(cx, 1, TEXT("late"));
+    host->complete(cx, ALTMOUNT_OK, TEXT("{}"));
+    usleep(100);
+  }
+  return NULL;
+}
+#endif
 static int32_t task_poll(void *cx, const altmount_waker *w) {
   (void)w;
 #ifdef DOTDOT
@@ -63,6 +81,16 @@ static int32_t task_poll(void *cx, const altmount_waker *w) {
   if (host->op_poll(op, NULL, &out) != ALTMOUNT_FAILED || host->op_wait((void *)(uintptr_t)0x1234567, &out) != ALTMOUNT_FAILED) abort();
   if (host->emit((void *)(uintptr_t)0x7654321, TEXT("{}"), NULL) != ALTMOUNT_CANCELLED) abort();
   host->log(NULL, 1, TEXT("nobody"));
+  return ALTMOUNT_OK;
+#elif defined(LATE)
+  pthread_t thread;
+  if (pthread_create(&thread, NULL, late, cx) == 0) pthread_detach(thread);
+  return ALTMOUNT_OK;
+#elif defined(AFTER)
+  host->complete(cx, ALTMOUNT_OK, TEXT("{\"notes\":[\"over\"]}"));
+  if (host->emit(cx, TEXT("{\"path\":\"a.txt\",\"size\":1,\"content\":[{\"type\":\"zero\",\"len\":1}]}"), NULL) != ALTMOUNT_CANCELLED) abort();
+  uint64_t number;
+  if (host->define_articles(cx, TEXT("{\"ids\":[],\"sizes\":[]}"), &number, NULL) != ALTMOUNT_CANCELLED) abort();
   return ALTMOUNT_OK;
 #elif defined(NO_STATUS)
   return -77;

@@ -16,7 +16,8 @@ use std::{
 };
 
 /// The host, for one import.
-pub(super) struct Host {
+#[derive(Clone, Copy)]
+pub(crate) struct Host {
     table: *const HostV1,
     cx: *const c_void,
 }

@@ -7,7 +7,7 @@ use crate::{Confidence, ErrorKind, ImportError, ImportRequest, Importer, Json, S
 use altmount_abi::{
     ABI_MAJOR, ABI_MINOR, Header, HostV1, MAGIC, PROBE_PANICKED, PluginV1, RawWaker, Slice, status,
 };
-use host::Host;
+pub(crate) use host::Host;
 use std::{
     any::Any,
     cell::RefCell,
@@ -26,6 +26,17 @@ pub(crate) type Around = fn(&mut dyn FnMut());
 /// No runtime.
 pub fn plain(poll: &mut dyn FnMut()) {
     poll();
+}
+
+/// Runs code of the importer; what it says through `tracing` goes to this host.
+fn within<R>(host: Host, work: impl FnOnce() -> R) -> R {
+    #[cfg(feature = "tracing")]
+    return crate::trace::within(host, work);
+    #[cfg(not(feature = "tracing"))]
+    {
+        let _unused = host;
+        work()
+    }
 }
 
 /// The table of an importer type.
@@ -132,12 +143,17 @@ unsafe extern "C" fn create<T: Importer>(
     // SAFETY: the host gives a table that lives for ever, and `cx` for this call.
     let said = unsafe { Host::new(host, cx) };
     watch_panics();
+    #[cfg(feature = "tracing")]
+    {
+        static LISTEN: Once = Once::new();
+        LISTEN.call_once(crate::trace::install);
+    }
     let made = catch_unwind(AssertUnwindSafe(|| {
         // SAFETY: the host lends the configuration for this call.
         let config: Json = serde_json::from_slice(unsafe { config.bytes() }).map_err(|e| {
             ImportError::new(ErrorKind::Invalid, format!("the configuration is no JSON: {e}"))
         })?;
-        T::create(config)
+        within(said, || T::create(config))
     }))
     .unwrap_or_else(|payload| Err(panicked("when it was made", payload)));
     match made {
@@ -222,7 +238,9 @@ unsafe extern "C" fn task_poll(task: *mut c_void, waker: *const RawWaker) -> i32
         let waker = unsafe { waker.as_ref().and_then(|raw| raw.to_waker()) };
         let waker = waker.unwrap_or_else(|| Waker::noop().clone());
         let mut answer = Poll::Pending;
-        (task.around)(&mut || answer = future.as_mut().poll(&mut Context::from_waker(&waker)));
+        within(task.host, || {
+            (task.around)(&mut || answer = future.as_mut().poll(&mut Context::from_waker(&waker)));
+        });
         answer
     }));
     let ended = match polled {
@@ -231,10 +249,12 @@ unsafe extern "C" fn task_poll(task: *mut c_void, waker: *const RawWaker) -> i32
         Err(payload) => Err(panicked("while it imported", payload)),
     };
     // The future's destructors may panic as well; the import fails then.
-    let future = task.future.take();
-    let ended = catch_unwind(AssertUnwindSafe(|| drop(future)))
-        .map_err(|payload| panicked("while it cleaned up", payload))
-        .and(ended);
+    let mut future = task.future.take();
+    let ended = catch_unwind(AssertUnwindSafe(|| {
+        within(task.host, || (task.around)(&mut || drop(future.take())));
+    }))
+    .map_err(|payload| panicked("while it cleaned up", payload))
+    .and(ended);
     match ended {
         Ok(summary) => task.host.complete_summary(&summary),
         Err(error) => task.host.complete_error(&error),
@@ -245,9 +265,10 @@ unsafe extern "C" fn task_poll(task: *mut c_void, waker: *const RawWaker) -> i32
 unsafe extern "C" fn task_drop(task: *mut c_void) {
     // SAFETY: `import` made it, and the host drops it once.
     let task = unsafe { Box::from_raw(task.cast::<Task>()) };
-    let around = task.around;
+    let (around, host) = (task.around, task.host);
     let mut task = Some(task);
-    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| around(&mut || drop(task.take())))) {
+    let dropped = || within(host, || around(&mut || drop(task.take())));
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(dropped)) {
         std::mem::forget(payload);
     }
 }

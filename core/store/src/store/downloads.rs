@@ -74,36 +74,6 @@ impl Store {
         queue::by_nzo(&mut conn, &queue::to_json(&names, "a list of jobs")?).await
     }
 
-    /// Completed jobs without a [`Job::storage`], oldest first, at most [`Self::MAX_PAGE`].
-    ///
-    /// # Errors
-    /// [`crate::StoreErrorKind::Io`].
-    pub async fn unpublished(&self) -> Result<Vec<Job>> {
-        let mut conn = self.0.readers.acquire().await?;
-        queue::unpublished(&mut conn, Self::MAX_PAGE).await
-    }
-
-    /// Notes where a completed job's files are for other programs; `false` where it is not completed.
-    ///
-    /// # Errors
-    /// [`crate::StoreErrorKind::Io`].
-    pub async fn set_storage(&self, id: JobId, path: &str) -> Result<bool> {
-        let path = path.to_owned();
-        self.0
-            .writer
-            .write(move |conn| {
-                Box::pin(async move {
-                    let done = sqlx::query("UPDATE jobs SET storage = ?2 WHERE id = ?1 AND state = 2")
-                        .bind(id.0)
-                        .bind(&path)
-                        .execute(conn)
-                        .await?;
-                    Ok(done.rows_affected() == 1)
-                })
-            })
-            .await
-    }
-
     /// Leaves finished jobs out of the history from now on; answers which of the ids these are.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! The store's behaviour through its public API.
 
 mod destinations;
+mod downloads;
 mod durability;
 mod jobs;
 mod model;

@@ -30,7 +30,7 @@ impl Resolve for Guard {
 
 /// Whether an address may be connected to. Multicast, broadcast and unspecified ones never may; with
 /// `allow_private` every other may, else only what is routed on the public internet (IANA special-purpose registries).
-pub(super) fn allowed(address: IpAddr, allow_private: bool) -> bool {
+pub fn allowed(address: IpAddr, allow_private: bool) -> bool {
     match address {
         IpAddr::V4(v4) => allowed_v4(v4, allow_private),
         IpAddr::V6(v6) => allowed_v6(v6, allow_private),

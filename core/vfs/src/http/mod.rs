@@ -12,6 +12,8 @@ pub use probe::HttpProbe;
 
 use crate::{ReadError, ReadErrorKind, VfsConfig, plan::HTTP_BLOCK};
 use address::{AddressRefused, Guard};
+
+pub use address::allowed as address_allowed;
 use altmount_model::{ByteRange, HttpValidator};
 use bytes::{Bytes, BytesMut};
 use reqwest::{

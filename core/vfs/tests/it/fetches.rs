@@ -13,24 +13,6 @@ fn range(start: u64, end: u64) -> ByteRange {
 }
 
 #[tokio::test]
-async fn opening_and_reading_64_kib_fetches_at_most_three_articles() {
-    let f = Fixture::new(Arc::default(), config(), 30, SIZE);
-    let reader = f.open(Class::Playback).await;
-    assert_eq!(f.news.fetched(), [0usize; 0], "opening fetches nothing");
-    let mut stream = pin!(reader.clone().stream(range(0, reader.len())));
-    let mut got = Vec::new();
-    while got.len() < 64 << 10 {
-        got.extend_from_slice(&within(stream.next()).await.expect("an item").expect("bytes"));
-    }
-    f.settle().await;
-    assert_eq!(got, f.data[..got.len()]);
-    assert_eq!(f.news.fetched(), [0, 1, 2]);
-    let first = reader.read_exact_at(0, 64 << 10).await.expect("bytes");
-    assert_eq!(first, f.data[..64 << 10]);
-    assert_eq!(f.news.fetched(), [0, 1, 2]);
-}
-
-#[tokio::test]
 async fn a_stream_fetches_each_article_once_even_without_a_cache() {
     for memory_bytes in [0, 64 << 20] {
         let config = VfsConfig {
@@ -48,6 +30,7 @@ async fn a_stream_fetches_each_article_once_even_without_a_cache() {
             (0..30).collect::<Vec<_>>(),
             "memory {memory_bytes}"
         );
+        f.settle().await;
         assert_eq!(f.vfs.stats().read_ahead_bytes, 0);
         assert_eq!(f.vfs.stats().served_bytes, f.data.len() as u64);
     }
@@ -61,9 +44,13 @@ async fn an_article_longer_than_an_item_is_fetched_once_without_a_cache() {
     };
     let f = Fixture::new(Arc::default(), config, 3, 2_500_001);
     let reader = f.open(Class::Playback).await;
-    let items: Vec<_> = within(reader.clone().stream(range(0, u64::MAX)).try_collect())
-        .await
-        .expect("bytes");
+    let mut stream = pin!(reader.clone().stream(range(0, u64::MAX)));
+    let mut items = Vec::new();
+    while let Some(item) = within(stream.next()).await {
+        items.push(item.expect("bytes"));
+        // Nothing holds an article now but the window.
+        f.settle().await;
+    }
     assert!(items.iter().all(|item| item.len() <= 1 << 20));
     assert_eq!(items.concat(), f.data);
     assert_eq!(f.news.fetched(), [0, 1, 2]);

@@ -1,5 +1,7 @@
 //! The crate through its public interface: every kind of node against a plain model, and counts of what is fetched.
 
+mod arriving;
+mod disk;
 mod errors;
 mod fetches;
 mod graph;

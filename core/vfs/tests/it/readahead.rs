@@ -16,20 +16,256 @@ fn all() -> ByteRange {
 }
 
 #[tokio::test]
-async fn the_window_begins_with_two_and_doubles_as_it_is_used() {
-    let f = Fixture::new(News::gated(), config(), 40, SIZE);
+async fn nothing_is_fetched_ahead_of_a_probe_and_then_two_fifths_of_what_was_read() {
+    let f = Fixture::new(News::gated(), config(), 200, SIZE);
     let reader = f.open(Class::Playback).await;
     let mut stream = pin!(reader.stream(all()));
-    for (consumed, ahead) in [(0usize, 3usize), (1, 6), (2, 12)] {
+    let (mut consumed, mut through) = (0, 0);
+    while consumed < 80 {
         // The poll that finds nothing yet moves the window.
         assert!(futures::poll!(stream.next()).is_pending());
-        f.news.begun(consumed + ahead).await;
         f.settle().await;
-        assert_eq!(f.news.log().len(), consumed + ahead, "after {consumed} articles");
-        f.news.let_through(1);
-        let item = within(stream.next()).await.expect("an item").expect("bytes");
-        assert_eq!(item, f.data[consumed * SIZE..(consumed + 1) * SIZE]);
+        let begun = f.news.log().len();
+        let ahead = begun - consumed - 1;
+        // The unit at the position is under way, and whole units ahead of it.
+        let most = match consumed {
+            0 => 0,
+            _ => 2.max(consumed * 2 / 5 + 1),
+        };
+        assert!(ahead <= most, "{ahead} ahead after {consumed}");
+        assert!(ahead >= most.saturating_sub(2), "{ahead} ahead after {consumed}");
+        f.news.let_through(begun - through);
+        through = begun;
+        while futures::poll!(stream.next())
+            .map(|item| item.expect("an item").expect("bytes"))
+            .is_ready()
+        {
+            consumed += 1;
+            if f.news.log().len() > begun {
+                break;
+            }
+        }
     }
+}
+
+#[tokio::test]
+async fn opening_and_reading_64_kib_costs_three_articles_at_most() {
+    for size in [20_000usize, 40_000, 65_536, 100_000, 716_800, 4 << 20] {
+        let needed = (64usize << 10).div_ceil(size);
+        for at in [0usize, 1, size / 2] {
+            let count = ((2 << 20) / size).max(5);
+            let f = Fixture::new(Arc::default(), config(), count, size);
+            let reader = f.open(Class::Playback).await;
+            let from = ByteRange {
+                start: at as u64,
+                end: u64::MAX,
+            };
+            // Without an end, as players ask.
+            let mut stream = Box::pin(reader.clone().stream(from));
+            let mut got = 0;
+            while got < 64 << 10 {
+                got += within(stream.next())
+                    .await
+                    .expect("an item")
+                    .expect("bytes")
+                    .len();
+                f.settle().await;
+            }
+            drop(stream);
+            f.settle().await;
+            let fetched = f.news.log().len();
+            assert!(
+                fetched <= needed.max(1) + 2,
+                "{fetched} articles of {size} bytes from {at}"
+            );
+            // With one, as readers of parts do: no article more than it lies in.
+            let f = Fixture::new(Arc::default(), config(), count, size);
+            let reader = f.open(Class::Playback).await;
+            let end = at + (64 << 10);
+            let part = ByteRange {
+                start: at as u64,
+                end: end as u64,
+            };
+            let _: Vec<_> = within(reader.stream(part).try_collect()).await.expect("bytes");
+            f.settle().await;
+            assert_eq!(f.news.log().len(), (end - 1) / size - at / size + 1);
+        }
+    }
+}
+
+/// What was fetched in terms of what was read, for 8 MiB after a jump, in one of the ways that clients read.
+async fn after_a_jump(size: usize, at: u64, way: &str) -> f64 {
+    const WANTED: u64 = 8 << 20;
+    let count = (60 << 20) / size;
+    let f = Fixture::new(Arc::default(), config(), count, size);
+    let reader = f.open(Class::Playback).await;
+    let len = reader.len();
+    let before = 300_000;
+    within(reader.read_exact_at(0, before)).await.expect("bytes");
+    f.settle().await;
+    let already = f.news.log().len();
+    match way {
+        "stream" | "part" => {
+            let end = if way == "part" { at + WANTED } else { len };
+            let mut stream = Box::pin(reader.stream(ByteRange { start: at, end }));
+            let mut got = 0;
+            while got < WANTED {
+                got += within(stream.next())
+                    .await
+                    .expect("an item")
+                    .expect("bytes")
+                    .len() as u64;
+                f.settle().await;
+            }
+        }
+        _ => {
+            let mut got = 0;
+            while got < WANTED {
+                let step = (1 << 20).min(WANTED - got);
+                within(reader.read_exact_at(at + got, step)).await.expect("bytes");
+                f.settle().await;
+                got += step;
+            }
+        }
+    }
+    f.settle().await;
+    (f.news.log().len() - already) as f64 * size as f64 / WANTED as f64
+}
+
+#[tokio::test]
+async fn eight_mib_after_a_jump_cost_no_more_than_1_6_of_that() {
+    for way in ["stream", "part", "reads"] {
+        for at in [20u64 << 20, (20 << 20) + 1, 33_333_333] {
+            let amplification = after_a_jump(716_800, at, way).await;
+            assert!(amplification <= 1.6, "{way} at {at}: {amplification}");
+        }
+    }
+    // Where 8 MiB are two articles, only who says where it ends can have no more than those that it lies in.
+    let amplification = after_a_jump(4 << 20, 20 << 20, "part").await;
+    assert!(amplification <= 1.0, "{amplification}");
+}
+
+#[tokio::test]
+async fn reading_all_in_order_costs_nothing_extra() {
+    for way in ["stream", "reads"] {
+        let f = Fixture::new(Arc::default(), config(), 60, 716_800);
+        let reader = f.open(Class::Playback).await;
+        if way == "stream" {
+            let _: Vec<_> = within(reader.stream(all()).try_collect()).await.expect("bytes");
+        } else {
+            let mut at = 0;
+            while at < reader.len() {
+                let step = (1 << 20).min(reader.len() - at);
+                within(reader.read_exact_at(at, step)).await.expect("bytes");
+                at += step;
+            }
+        }
+        assert_eq!(f.news.fetched(), (0..60).collect::<Vec<_>>(), "{way}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_that_pauses_fetches_nothing_after_two_seconds_and_gives_back_its_room() {
+    let f = Fixture::new(News::gated(), config(), 100, SIZE);
+    let reader = f.open(Class::Playback).await;
+    let mut stream = pin!(reader.stream(all()));
+    f.news.let_through(12);
+    for _ in 0..10 {
+        within(stream.next()).await.expect("an item").expect("bytes");
+        f.settle().await;
+    }
+    assert!(f.vfs.stats().in_flight > 0);
+    tokio::time::sleep(std::time::Duration::from_millis(1_900)).await;
+    assert!(f.vfs.stats().in_flight > 0, "not yet");
+    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    f.settle().await;
+    let stats = f.vfs.stats();
+    assert_eq!((stats.in_flight, stats.read_ahead_bytes), (0, 0));
+    let begun = f.news.log().len();
+    f.news.let_through(1_000);
+    tokio::time::sleep(std::time::Duration::from_secs(60)).await;
+    assert_eq!(f.news.log().len(), begun, "nothing more is fetched");
+    // It goes on where it was.
+    let rest: Vec<_> = within(stream.try_collect()).await.expect("bytes");
+    assert!(rest.concat() == f.data[10 * SIZE..]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_that_waits_for_an_article_does_not_pause() {
+    let f = Fixture::new(News::gated(), config(), 100, SIZE);
+    let reader = f.open(Class::Playback).await;
+    let mut stream = pin!(reader.stream(all()));
+    f.news.let_through(4);
+    for _ in 0..4 {
+        within(stream.next()).await.expect("an item").expect("bytes");
+        f.settle().await;
+    }
+    let waits = tokio::time::timeout(std::time::Duration::from_secs(30), stream.next());
+    assert!(waits.await.is_err(), "nothing comes");
+    assert!(f.vfs.stats().in_flight > 1, "what is ahead is still wanted");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_window_follows_the_rate_of_the_reader() {
+    // 1 MB/s, so 2 MB are ahead: 20 articles, where a fast reader has hundreds.
+    let config = VfsConfig {
+        read_ahead_bytes: 100 << 20,
+        read_ahead_total_bytes: 100 << 20,
+        ..config()
+    };
+    let f = Fixture::new(Arc::default(), config.clone(), 600, SIZE);
+    let reader = f.open(Class::Playback).await;
+    let mut stream = pin!(reader.stream(all()));
+    for consumed in 1..=200usize {
+        within(stream.next()).await.expect("an item").expect("bytes");
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        let ahead = f.news.log().len() - consumed;
+        assert!(consumed < 20 || ahead <= 24, "{ahead} ahead after {consumed}");
+        assert!(consumed < 50 || ahead >= 16, "{ahead} ahead after {consumed}");
+    }
+
+    let f = Fixture::new(Arc::default(), config, 600, SIZE);
+    let reader = f.open(Class::Playback).await;
+    let mut stream = pin!(reader.stream(all()));
+    for _ in 0..200usize {
+        within(stream.next()).await.expect("an item").expect("bytes");
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    }
+    // As much as the source can have on its way, twice: its width is 64.
+    let ahead = f.news.log().len() - 200;
+    assert!((126..=128).contains(&ahead), "{ahead} ahead");
+}
+
+#[tokio::test]
+async fn index_and_media_have_a_window_each() {
+    let f = Fixture::new(Arc::default(), config(), 200, SIZE);
+    let reader = f.open(Class::Playback).await;
+    let places = [0u64, 100 * SIZE as u64];
+    let mut at = places;
+    for step in 0..20 {
+        for place in &mut at {
+            within(reader.read_exact_at(*place, 64 << 10))
+                .await
+                .expect("bytes");
+            *place += 64 << 10;
+            f.settle().await;
+        }
+        if step >= 4 {
+            let fetched = f.news.fetched();
+            for (place, from) in at.iter().zip(places) {
+                let index = (*place as usize - 1) / SIZE;
+                let run = fetched
+                    .iter()
+                    .filter(|i| **i > index && **i < from as usize / SIZE + 100)
+                    .count();
+                assert!(run >= 2, "{run} ahead of {place} in step {step}");
+            }
+        }
+    }
+    let fetched = f.news.fetched();
+    let mut once = fetched.clone();
+    once.dedup();
+    assert_eq!(fetched, once, "none twice");
 }
 
 #[tokio::test]
@@ -74,7 +310,12 @@ async fn a_reader_that_goes_gives_up_its_fetches() {
     let f = Fixture::new(News::gated(), config(), 40, SIZE);
     let reader = f.open(Class::Playback).await;
     {
-        let mut stream = pin!(reader.stream(all()));
+        // A part that is named is asked for as a whole.
+        let part = ByteRange {
+            start: 0,
+            end: 3 * SIZE as u64,
+        };
+        let mut stream = pin!(reader.stream(part));
         assert!(futures::poll!(stream.next()).is_pending());
         f.news.begun(3).await;
         assert_eq!(f.vfs.stats().in_flight, 3);
@@ -90,35 +331,53 @@ async fn a_reader_that_goes_gives_up_its_fetches() {
 }
 
 #[tokio::test]
-async fn a_jump_gives_up_the_window_and_repeated_reads_build_none() {
-    let f = Fixture::new(Arc::default(), config(), 40, SIZE);
+async fn a_jump_gives_up_what_is_on_its_way_and_probes_have_no_window() {
+    let f = Fixture::new(News::gated(), config(), 60, SIZE);
+    f.news.let_through(1_000);
     let reader = f.open(Class::Playback).await;
-    for _ in 0..3 {
-        within(reader.read_at(0, 1000)).await.expect("bytes");
+    for at in [0u64, 0, 1000, 5_900_000, 5_901_000, 3_000_000, 2_999_000, 4_000] {
+        within(reader.read_at(at, 1000)).await.expect("bytes");
     }
     f.settle().await;
-    assert_eq!(f.news.fetched(), [0], "one place read again is no direction");
-    within(reader.read_at(1000, 1000)).await.expect("bytes");
+    assert_eq!(f.news.fetched(), [0, 29, 30, 59], "what they touch and no more");
+    assert!(f.vfs.stats().read_ahead_bytes <= 2 * (SIZE as u64).next_multiple_of(1024));
+
+    let f = Fixture::new(News::gated(), config(), 60, SIZE);
+    let reader = f.open(Class::Playback).await;
+    f.news.let_through(3);
+    for at in 0..3 {
+        within(reader.read_exact_at(at * SIZE as u64, SIZE as u64))
+            .await
+            .expect("bytes");
+    }
     f.settle().await;
-    assert_eq!(f.news.fetched(), [0, 1, 2], "the second step is one");
-    assert!(f.vfs.stats().read_ahead_bytes > 0);
-    within(reader.read_at(30 * SIZE as u64, 1000))
-        .await
-        .expect("bytes");
+    assert!(f.vfs.stats().in_flight > 0);
+    let dropped = *f.news.dropped.borrow();
+    let jump = tokio::spawn(async move { reader.read_at(30 * SIZE as u64, 1000).await });
+    f.news.dropped(dropped + 1).await;
     f.settle().await;
-    assert_eq!(f.news.fetched(), [0, 1, 2, 30]);
-    assert_eq!(f.vfs.stats().read_ahead_bytes, 0);
+    assert_eq!(f.vfs.stats().in_flight, 1, "only what it needs now");
+    f.news.let_through(1);
+    within(jump).await.expect("no panic").expect("bytes");
 }
 
 #[tokio::test]
 async fn only_what_a_player_needs_now_goes_before_other_players() {
     let f = Fixture::new(Arc::default(), config(), 3, SIZE);
     let reader = f.open(Class::Playback).await;
-    let _: Vec<_> = within(reader.stream(all()).try_collect()).await.expect("bytes");
+    let mut stream = pin!(reader.stream(all()));
+    while let Some(item) = within(stream.next()).await {
+        item.expect("bytes");
+        f.settle().await;
+    }
     let mut log = f.news.log();
     log.sort();
     let classes: Vec<Class> = log.into_iter().map(|(_, class)| class).collect();
-    assert_eq!(classes, [Class::Playback, Class::ReadAhead, Class::ReadAhead]);
+    assert_eq!(
+        classes,
+        [Class::Playback, Class::Playback, Class::ReadAhead],
+        "the second was needed at once"
+    );
 
     let f = Fixture::new(Arc::default(), config(), 3, SIZE);
     let reader = f.open(Class::Import).await;
@@ -167,6 +426,7 @@ async fn one_budget_bounds_all_readers_and_stops_none() {
         let items: Vec<_> = within(stream.try_collect()).await.expect("bytes");
         assert_eq!(items.concat(), f.data[start..start + 6 * SIZE]);
     }
+    f.settle().await;
     assert_eq!(f.vfs.stats().read_ahead_bytes, 0);
 }
 
@@ -220,4 +480,49 @@ async fn without_read_ahead_a_stream_fetches_one_by_one() {
     assert!(within(stream.next()).await.is_none());
     let idle: Arc<News> = f.news.clone();
     assert_eq!(idle.fetched(), [0, 1, 2, 3, 4]);
+}
+
+#[tokio::test]
+async fn who_came_first_gives_room_to_those_that_come_later() {
+    const EACH: usize = 100;
+    let total = 12 * (SIZE as u64).next_multiple_of(1024);
+    let config = VfsConfig {
+        read_ahead_total_bytes: total,
+        ..config()
+    };
+    let f = Fixture::new(Arc::default(), config, 4 * EACH, SIZE);
+    let begin = async |n: usize| {
+        let range = ByteRange {
+            start: (n * EACH * SIZE) as u64,
+            end: ((n + 1) * EACH * SIZE) as u64,
+        };
+        (0usize, Box::pin(f.open(Class::Playback).await.stream(range)))
+    };
+    let mut streams = vec![begin(0).await];
+    let ahead = |n: usize, consumed: usize| {
+        let of = |i: &usize| *i / EACH == n;
+        f.news.fetched().into_iter().filter(of).count() - consumed
+    };
+    for _ in 0..40 {
+        let (consumed, stream) = &mut streams[0];
+        within(stream.next()).await.expect("an item").expect("bytes");
+        *consumed += 1;
+        f.settle().await;
+    }
+    assert!(ahead(0, 40) >= 10, "alone it has all: {}", ahead(0, 40));
+    for n in 1..4 {
+        streams.push(begin(n).await);
+    }
+    for _ in 0..40 {
+        for (consumed, stream) in &mut streams {
+            within(stream.next()).await.expect("an item").expect("bytes");
+            *consumed += 1;
+            f.settle().await;
+            assert!(f.vfs.stats().read_ahead_bytes <= total);
+        }
+    }
+    for (n, (consumed, _)) in streams.iter().enumerate() {
+        let ahead = ahead(n, *consumed);
+        assert!((1..=4).contains(&ahead), "stream {n} has {ahead} ahead");
+    }
 }

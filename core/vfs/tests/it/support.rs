@@ -2,7 +2,8 @@
 
 use altmount_model::{ArticleTable, Content, MessageId, Node, TableNo};
 use altmount_vfs::{
-    Article, ArticleInfo, ArticleSource, Class, FetchError, Reader, Stat, TableSource, Vfs, VfsConfig,
+    Arrival, Arrived, Article, ArticleInfo, ArticleSource, Class, FetchError, Reader, Stat, TableSource, Vfs,
+    VfsConfig,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -15,19 +16,20 @@ use std::{
     },
     time::Duration,
 };
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 
 /// Bytes that no shift or repetition leaves equal.
 pub(crate) fn noise(seed: u64, len: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    std::iter::repeat_with(|| {
+    let mut all = Vec::with_capacity(len + 8);
+    while all.len() < len {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
-        (state >> 32) as u8
-    })
-    .take(len)
-    .collect()
+        all.extend_from_slice(&state.to_le_bytes());
+    }
+    all.truncate(len);
+    all
 }
 
 /// A test that waits for what never comes fails instead of hanging.
@@ -37,8 +39,25 @@ pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
         .expect("it should have happened by now")
 }
 
+/// What a source says of an article while it arrives.
+#[derive(Debug)]
+pub(crate) enum Say {
+    /// Another connection, or the same one again: it begins anew.
+    Copy(ArticleInfo),
+    Bytes(Bytes),
+    /// The last bytes, and that all of this copy is right.
+    Right(Bytes),
+    Fail(FetchError),
+}
+
 #[derive(Default)]
 pub(crate) struct News {
+    /// Articles that arrive as a test says.
+    slow: Mutex<HashMap<String, mpsc::Receiver<Say>>>,
+    /// How often somebody was said to be about to read.
+    pub(crate) warmed: AtomicUsize,
+    /// What [`ArticleSource::width`] says.
+    pub(crate) width: Option<usize>,
     articles: Mutex<HashMap<String, Article>>,
     faults: Mutex<HashMap<String, FetchError>>,
     log: Mutex<Vec<(String, Class)>>,
@@ -102,6 +121,49 @@ impl ArticleSource for News {
         })
     }
 
+    async fn fetch_into(
+        &self,
+        id: &str,
+        class: Class,
+        arrival: &Arc<Arrival>,
+    ) -> Result<Arrived, FetchError> {
+        let slow = self.slow.lock().expect("a map").remove(id);
+        let Some(mut says) = slow else {
+            return self.fetch(id, class).await.map(Arrived::from);
+        };
+        let mut unfinished = Unfinished(self, true);
+        self.log.lock().expect("a log").push((id.to_owned(), class));
+        self.begun.send_modify(|n| *n += 1);
+        let mut copy = None;
+        loop {
+            match says.recv().await.expect("the test goes on") {
+                Say::Copy(info) => {
+                    let new = arrival.copy();
+                    new.begin(info.clone());
+                    copy = Some((new, info));
+                }
+                Say::Bytes(bytes) => copy.as_mut().expect("a copy").0.push(bytes),
+                Say::Right(rest) => {
+                    unfinished.1 = false;
+                    let (copy, info) = copy.expect("a copy");
+                    return Ok(copy.finish(info, rest));
+                }
+                Say::Fail(error) => {
+                    unfinished.1 = false;
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    fn width(&self) -> usize {
+        self.width.unwrap_or(64)
+    }
+
+    fn warm(&self) {
+        self.warmed.fetch_add(1, Ordering::SeqCst);
+    }
+
     fn raise(&self, id: &str, class: Class) {
         self.raised.lock().expect("a log").push((id.to_owned(), class));
     }
@@ -118,6 +180,13 @@ impl News {
             gate: Some(Semaphore::new(0)),
             ..Self::default()
         })
+    }
+
+    /// From now on, until it was fetched, this article arrives as the answer says.
+    pub(crate) fn slowly(&self, id: &str) -> mpsc::Sender<Say> {
+        let (say, says) = mpsc::channel(64);
+        self.slow.lock().expect("a map").insert(id.to_owned(), says);
+        say
     }
 
     pub(crate) fn raised(&self) -> Vec<(String, Class)> {

@@ -7,7 +7,6 @@
 mod graph;
 mod members;
 mod open;
-mod rars;
 mod reader;
 mod stream;
 

@@ -4,7 +4,7 @@ use super::graph::Graph;
 use super::members::{self, Container, Failure};
 use super::reader::{Reader, failed};
 use super::stream::Stream;
-use super::{Found, Opened, rars};
+use super::{Found, Opened};
 use altmount_archive::sniff::Kind;
 use altmount_archive::{Member, Passwords, ReadAt, bluray, image, rar, sevenz, split, volume_name, zip};
 use altmount_sdk::model::NodeId;
@@ -108,21 +108,26 @@ impl Level<'_> {
         if which.is_empty() {
             return Ok(streams);
         }
-        let found = rars::open(self.cx, graph, &streams, &which, self.passwords).await?;
-        let nodes: Vec<NodeId> = found.streams.iter().map(|i| streams[*i].node).collect();
+        let volumes: Vec<(&str, Reader<'_>)> = which
+            .iter()
+            .map(|i| (streams[*i].name(), Reader::new(self.cx, graph, streams[*i].node)))
+            .collect();
+        let found = rar::open(&volumes, self.passwords).await.map_err(failed)?;
+        let nodes: Vec<NodeId> = which.iter().map(|i| streams[*i].node).collect();
         let mut taken = vec![false; streams.len()];
         // A program without an archive behind it is a program.
         let unread: Vec<(usize, ImportError)> = found
             .failed
             .into_iter()
+            .map(|(volume, error)| (which[volume], failed(error)))
             .filter(|(i, _)| is_rar(&streams[*i]))
+            .map(|(i, mut error)| {
+                error.message = format!("archive '{}': {}", streams[i].name(), error.message);
+                (i, error)
+            })
             .collect();
         for set in &found.sets {
-            let volumes = set
-                .volumes
-                .iter()
-                .chain(&set.duplicates)
-                .map(|v| found.streams[*v]);
+            let volumes = set.volumes.iter().chain(&set.duplicates).map(|v| which[*v]);
             let volumes: Vec<usize> = volumes.collect();
             volumes.iter().for_each(|i| taken[*i] = true);
             let volumes: Vec<Stream> = volumes.into_iter().map(|i| streams[i].clone()).collect();

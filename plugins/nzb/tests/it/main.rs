@@ -1,6 +1,7 @@
 //! The importer against a host in memory: what it emits, and how many articles it reads for that.
 
 mod archives;
+mod conformance;
 mod hostile;
 mod import;
 mod names;

@@ -55,6 +55,12 @@ pub struct Misbehaving {
 
 struct PanicsWhenDropped;
 
+impl Drop for Misbehaving {
+    fn drop(&mut self) {
+        assert!(self.mode != "drop", "in the instance's destructor");
+    }
+}
+
 impl Drop for PanicsWhenDropped {
     fn drop(&mut self) {
         panic!("in a destructor");
@@ -91,6 +97,11 @@ impl Importer for Misbehaving {
 
     fn probe(&self, name: &str, _head: &[u8]) -> Confidence {
         assert!(self.mode != "probe", "in the probe");
+        if self.mode == "spin-probe" {
+            loop {
+                std::hint::spin_loop();
+            }
+        }
         if name.ends_with(".bad") {
             Confidence::LIKELY
         } else {
@@ -98,12 +109,43 @@ impl Importer for Misbehaving {
         }
     }
 
-    async fn import(&self, _request: ImportRequest, cx: &dyn ImportContext) -> Result<Summary> {
+    async fn import(&self, request: ImportRequest, cx: &dyn ImportContext) -> Result<Summary> {
         match self.mode.as_str() {
             "panic-before" => panic!("before the first await"),
             "panic-after" => {
                 let _read = cx.read(Handle::UPLOAD, 0, 1).await?;
                 panic!("after an await");
+            }
+            "abort" => std::process::abort(),
+            // Memory that is nobody's.
+            "crash" => {
+                #[expect(unsafe_code, reason = "crashes on purpose")]
+                // SAFETY: there is none; the process is to be ended by the system.
+                unsafe {
+                    std::ptr::without_provenance_mut::<u8>(8).write_volatile(1);
+                }
+            }
+            // Through a library of its own copy.
+            "traces" => {
+                let span = tracing::info_span!("list", lines = 3);
+                {
+                    let _entered = span.enter();
+                    tracing::warn!(answer = 42, "odd");
+                }
+                let _read = cx.read(Handle::UPLOAD, 0, 1).await?;
+                tracing::debug!("after an await");
+                tracing::trace!("nobody wants to know");
+                std::thread::spawn(|| tracing::error!("of no import"))
+                    .join()
+                    .expect("no panic");
+                cx.emit(file("a.txt", b"traced")?)?;
+            }
+            // Tells the passwords that it was given.
+            "tells" => cx.log(LogLevel::Info, &format!("{:?}", request.passwords)),
+            // Does as if all were well, whatever the host says.
+            "deaf" => {
+                let _read = cx.read(Handle::UPLOAD, 0, 1).await;
+                let _refused = cx.emit(file("a.txt", b"x")?);
             }
             "panic-drop" => {
                 let _guard = PanicsWhenDropped;

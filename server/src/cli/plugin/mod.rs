@@ -1,5 +1,8 @@
 //! `altmount plugin`: what is loaded, and what is in a library. None of it needs a running server.
 
+mod check;
+mod new;
+
 use super::Global;
 use crate::{
     config::Settings,
@@ -27,19 +30,13 @@ pub(super) enum Command {
         /// The library.
         file: PathBuf,
     },
-    /// Checks whether a server would load a library: as one with `allow_unverified`, or with the hash that is given.
+    /// Checks whether a server would load a library, and whether its importer keeps to the rules. Each case runs in a process of its own.
     ///
-    /// Exits with 0 where it would, 1 where it would not.
-    Check {
-        /// The library.
-        file: PathBuf,
-        /// The SHA-256 that the configuration would state; owner and permissions are checked then, too.
-        #[arg(long)]
-        sha256: Option<String>,
-        /// As JSON.
-        #[arg(long)]
-        json: bool,
-    },
+    /// Loads it as a server with `allow_unverified` would, or with the hash that is given. Exits with 0 where every case passed, 1
+    /// where one did not.
+    Check(check::Arguments),
+    /// Makes a crate of an importer that builds and passes its tests.
+    New(new::Arguments),
     /// Prints the lines of the configuration that load a library, its SHA-256 among them. Runs none of its code.
     Hash {
         /// The library.
@@ -55,7 +52,11 @@ pub(super) fn run(global: &Global, command: &Command) -> Result<ExitCode> {
             println!("{}", serde_json::to_string_pretty(&described(&opened))?);
             Ok(ExitCode::SUCCESS)
         }
-        Command::Check { file, sha256, json } => check(global, file, sha256.clone(), *json),
+        Command::Check(arguments) => check::run(global, arguments),
+        Command::New(arguments) => {
+            new::run(arguments)?;
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Hash { file } => {
             let path = absolute(file)?;
             let hash = altmount_loader::sha256_of(&path)
@@ -128,40 +129,4 @@ fn list(global: &Global, json: bool) -> Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
-}
-
-fn check(global: &Global, file: &Path, sha256: Option<String>, json: bool) -> Result<ExitCode> {
-    let checked = open(file, sha256).and_then(|opened| {
-        let mut about = described(&opened);
-        let config = settings(global)
-            .ok()
-            .and_then(|(settings, _)| settings.plugin_config.get(&opened.manifest.id).cloned())
-            .unwrap_or_else(|| json!({}));
-        // The configuration that it would get, where there is one.
-        let plugin = opened.create(&config).map_err(|reason| anyhow!(reason))?;
-        if plugin.probe("a-name", b"").is_none() {
-            return Err(anyhow!("it panics when it is asked about an empty file"));
-        }
-        about["ok"] = json!(true);
-        Ok(about)
-    });
-    let code = if checked.is_ok() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    };
-    match (checked, json) {
-        (Ok(about), true) => println!("{}", serde_json::to_string_pretty(&about)?),
-        (Ok(about), false) => println!(
-            "{} {} can be loaded",
-            about["manifest"]["id"].as_str().unwrap_or_default(),
-            about["manifest"]["version"].as_str().unwrap_or_default()
-        ),
-        (Err(error), true) => {
-            let about = json!({"ok": false, "reason": format!("{error:#}")});
-            println!("{}", serde_json::to_string_pretty(&about)?);
-        }
-        (Err(error), false) => eprintln!("altmount: {error:#}"),
-    }
-    Ok(code)
 }

@@ -1,0 +1,324 @@
+//! `/api/arr`: the *arr applications around, what they are asked, and what they tell.
+
+use super::{
+    Api,
+    envelope::{ApiError, ApiId, ApiJson, ErrorBody, List, Meta, Single, time},
+};
+use crate::arr::{Accepted, Heard, RegisterError, Registered, ReplaceError, Status};
+use altmount_model::FileId;
+use axum::{
+    Router,
+    body::to_bytes,
+    extract::{Path, Request, State},
+    routing::post,
+};
+use base64::Engine as _;
+use http::{HeaderValue, StatusCode, header, request::Parts};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+
+/// Largest message of an *arr, in bytes: a series with all its episodes.
+const MAX_MESSAGE: usize = 8 << 20;
+
+/// One *arr of the configuration.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ArrView {
+    /// Its name in the configuration.
+    name: String,
+    /// What it is.
+    #[schema(example = "sonarr")]
+    kind: &'static str,
+    /// Where it is.
+    url: String,
+    /// The category that it is to send.
+    category: String,
+    /// The number of the API key that it was given, where it was.
+    key_id: Option<i64>,
+    /// When it last answered as it should, since this server was started.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    answered_at: Option<Timestamp>,
+    /// What was wrong when it last did not.
+    error: Option<String>,
+    /// How many things wait to be done there.
+    waiting: u64,
+    /// How many more releases, of all instances together, may be replaced within the hour.
+    replacements_left: u64,
+}
+
+/// What an *arr says of itself.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Tested {
+    /// Its version.
+    version: String,
+}
+
+/// How this server is known to an *arr.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct RegisteredView {
+    /// Whether the download client was added there; else the one that was there was changed.
+    client_added: bool,
+    /// Whether the webhook was added there; else the one that was there was changed.
+    webhook_added: bool,
+    /// The category that it sends from now on.
+    category: String,
+    /// The number of its API key, which replaces the older one.
+    key_id: i64,
+}
+
+/// How a release is to be replaced.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct ReplaceRequest {
+    /// Whether it is replaced although the limits say no.
+    force: bool,
+}
+
+/// Who was asked for another release.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ReplaceView {
+    /// The instance. It is asked again until it answers.
+    instance: String,
+}
+
+/// What came of a message.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct HeardView {
+    imported: usize,
+    moved: usize,
+    dropped: usize,
+    deleted: usize,
+}
+
+fn no_instance(name: &str) -> ApiError {
+    ApiError::not_found(
+        "There is no such *arr",
+        format!(
+            "no instance of 'arr.instances' has the name '{}'",
+            name.escape_default()
+        ),
+    )
+}
+
+/// Lists the *arr applications of the configuration.
+#[utoipa::path(
+    get,
+    path = "/api/arr",
+    tag = "arr",
+    responses((status = 200, description = "The applications", body = List<ArrView>))
+)]
+pub(super) async fn list(State(api): State<Api>) -> Result<List<ArrView>, ApiError> {
+    let left = api.arrs.replacements_left().await.map_err(ApiError::internal)?;
+    let all = api.arrs.status().await.map_err(ApiError::internal)?;
+    let data: Vec<ArrView> = all
+        .into_iter()
+        .map(|status: Status| ArrView {
+            kind: status.settings.kind.as_str(),
+            url: status.settings.url.to_string(),
+            name: status.settings.name,
+            category: status.category,
+            key_id: status.key,
+            answered_at: status.last.answered_ms.map(time),
+            error: status.last.error,
+            waiting: status.waiting,
+            replacements_left: left,
+        })
+        .collect();
+    let meta = Meta {
+        total: data.len() as u64,
+        limit: u32::try_from(data.len()).unwrap_or(u32::MAX),
+        offset: 0,
+    };
+    Ok(List { data, meta })
+}
+
+/// Asks an *arr for its version: whether it answers, takes the key, and is what the configuration says.
+#[utoipa::path(
+    post,
+    path = "/api/arr/{name}/test",
+    tag = "arr",
+    params(("name" = String, Path, description = "Name of the instance")),
+    responses(
+        (status = 200, description = "It answers", body = Single<Tested>),
+        (status = 404, description = "There is no such instance", body = ErrorBody),
+        (status = 502, description = "It does not answer as it should", body = ErrorBody),
+    )
+)]
+pub(super) async fn test(
+    State(api): State<Api>,
+    Path(name): Path<String>,
+) -> Result<Single<Tested>, ApiError> {
+    let tested = api.arrs.test(&name).await.ok_or_else(|| no_instance(&name))?;
+    let version = tested.map_err(|error| bad_gateway(error.to_string()))?;
+    Ok(Single::of(Tested { version }))
+}
+
+fn bad_gateway(details: String) -> ApiError {
+    ApiError::new(
+        StatusCode::BAD_GATEWAY,
+        "The *arr does not answer as it should",
+        details,
+    )
+}
+
+/// Adds this server to an *arr as a download client and as a webhook, or changes what is there, with a new API key for it alone.
+#[utoipa::path(
+    post,
+    path = "/api/arr/{name}/register",
+    tag = "arr",
+    params(("name" = String, Path, description = "Name of the instance")),
+    responses(
+        (status = 200, description = "It knows this server", body = Single<RegisteredView>),
+        (status = 404, description = "There is no such instance", body = ErrorBody),
+        (status = 409, description = "The configuration does not say how it reaches this server", body = ErrorBody),
+        (status = 502, description = "It does not answer as it should, or refuses", body = ErrorBody),
+    )
+)]
+pub(super) async fn register(
+    State(api): State<Api>,
+    Path(name): Path<String>,
+) -> Result<Single<RegisteredView>, ApiError> {
+    let done = api.arrs.register(&name).await.ok_or_else(|| no_instance(&name))?;
+    let Registered {
+        client_added,
+        webhook_added,
+        category,
+        key,
+    } = done.map_err(|error| match error {
+        error @ RegisterError::NoAddress => {
+            ApiError::conflict("The *arr cannot be told where this server is", error.to_string())
+        }
+        error @ RegisterError::Arr { .. } => bad_gateway(error.to_string()),
+        error => ApiError::internal(error),
+    })?;
+    Ok(Single::of(RegisteredView {
+        client_added,
+        webhook_added,
+        category,
+        key_id: key,
+    }))
+}
+
+/// Asks the *arr that has a file to blocklist its release, and to look for another.
+#[utoipa::path(
+    post,
+    path = "/api/files/{id}/replace",
+    tag = "arr",
+    params(("id" = i64, Path, description = "Id of the file", minimum = 1)),
+    request_body = ReplaceRequest,
+    responses(
+        (status = 200, description = "It is asked, as soon as it answers", body = Single<ReplaceView>),
+        (status = 400, description = "The id or the body is malformed", body = ErrorBody),
+        (status = 404, description = "There is no such file", body = ErrorBody),
+        (status = 409, description = "No *arr has it, or it was replaced too often", body = ErrorBody),
+        (status = 413, description = "The body is too large", body = ErrorBody),
+    )
+)]
+pub(super) async fn replace(
+    State(api): State<Api>,
+    ApiId(id): ApiId,
+    ApiJson(request): ApiJson<ReplaceRequest>,
+) -> Result<Single<ReplaceView>, ApiError> {
+    let asked = api.arrs.replace(FileId(id), request.force).await;
+    let Accepted { instance } = asked.map_err(|error| match error {
+        error @ ReplaceError::NoFile(_) => ApiError::not_found("There is no such file", error.to_string()),
+        error @ (ReplaceError::NoInstance | ReplaceError::Limited(_)) => {
+            ApiError::conflict("The release is not replaced", error.to_string())
+        }
+        error => ApiError::internal(error),
+    })?;
+    Ok(Single::of(ReplaceView { instance }))
+}
+
+/// The webhooks, which have keys of their own.
+pub(super) fn webhooks() -> Router<Api> {
+    Router::new().route("/api/arr/{name}/webhook", post(webhook).put(webhook))
+}
+
+/// Whether a path is a webhook's. What is sent there is checked there.
+pub(super) fn is_webhook(path: &str) -> bool {
+    let rest = path
+        .strip_prefix("/api/arr/")
+        .and_then(|rest| rest.strip_suffix("/webhook"));
+    rest.is_some_and(|name| !name.is_empty() && !name.contains('/'))
+}
+
+/// The secrets that a request has: the password of Basic authentication, the header, the query.
+fn secrets(parts: &Parts) -> Vec<String> {
+    let text = |value: &HeaderValue| value.to_str().ok().map(str::to_owned);
+    let basic = parts
+        .headers
+        .get(header::AUTHORIZATION)
+        .and_then(text)
+        .and_then(|value| {
+            let pair = base64::prelude::BASE64_STANDARD
+                .decode(value.strip_prefix("Basic ")?)
+                .ok()?;
+            let pair = String::from_utf8(pair).ok()?;
+            pair.split_once(':').map(|(_, password)| password.to_owned())
+        });
+    let by_header = parts.headers.get("x-api-key").and_then(text);
+    let query = parts.uri.query().unwrap_or_default();
+    let by_query = url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "apikey");
+    let by_query = by_query.map(|(_, value)| value.into_owned());
+    basic.into_iter().chain(by_header).chain(by_query).collect()
+}
+
+async fn webhook(
+    State(api): State<Api>,
+    Path(name): Path<String>,
+    request: Request,
+) -> Result<Single<HeardView>, ApiError> {
+    let (parts, body) = request.into_parts();
+    let given = secrets(&parts);
+    if given.is_empty() || !given.iter().all(|secret| api.arrs.admits(&name, secret)) {
+        return Err(ApiError::new(
+            StatusCode::UNAUTHORIZED,
+            "The key is not this instance's",
+            "'altmount arr register' gives an *arr a key of its own",
+        )
+        .with_header(
+            header::WWW_AUTHENTICATE,
+            HeaderValue::from_static("Basic realm=\"altmount\""),
+        ));
+    }
+    let received = tokio::time::timeout(api.limits.receive_timeout, to_bytes(body, MAX_MESSAGE)).await;
+    let bytes = received.ok().and_then(Result::ok).ok_or_else(|| {
+        ApiError::bad_request("The message did not arrive, or is too large", "send it again")
+    })?;
+    let message: Value = serde_json::from_slice(&bytes)
+        .map_err(|error| ApiError::bad_request("The message is no JSON", error.to_string()))?;
+    let Heard {
+        imported,
+        moved,
+        dropped,
+        deleted,
+    } = api.arrs.hear(&name, &message).await.map_err(ApiError::internal)?;
+    Ok(Single::of(HeardView {
+        imported,
+        moved,
+        dropped,
+        deleted,
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_webhook_is_a_path_of_four_names() {
+        assert!(is_webhook("/api/arr/sonarr/webhook"));
+        for other in [
+            "/api/arr//webhook",
+            "/api/arr/webhook",
+            "/api/arr/a/b/webhook",
+            "/api/arr/a/webhook/",
+            "/api/keys/../arr/a/webhook",
+            "/api/arr/a/webhooks",
+        ] {
+            assert!(!is_webhook(other), "{other}");
+        }
+    }
+}
