@@ -8,17 +8,21 @@ use crate::{
     files::Streams,
     http::{Api, Limits, Public, service},
     links::LinkKey,
+    live::Live,
+    metrics::Metrics,
     net,
     outputs::Outputs,
     plugins::Reread,
+    pools::Pools,
     sabnzbd::{self, Discard, Meter, Roots, Sabnzbd, UrlFetcher},
+    samples::Samples,
     throttle::{Limiter, Throttled},
+    upload::Uploads,
     web::{self, Web},
     webdav::{self, WebDav},
 };
 use altmount_engine::{Engine, Job};
 use altmount_store::Store;
-use altmount_usenet::Pool;
 use altmount_vfs::{ArticleSource, Vfs};
 #[cfg(not(all(target_os = "linux", feature = "fuse")))]
 use anyhow::bail;
@@ -43,7 +47,7 @@ pub struct Core {
     meter: Arc<Meter>,
     metering: (CancellationToken, tokio::task::JoinHandle<()>),
     store: Store,
-    pool: Arc<Pool>,
+    pool: Pools,
 }
 
 impl Core {
@@ -57,16 +61,16 @@ impl Core {
         let (wanted, folder) = (settings.clone(), data_dir.to_owned());
         let loading = move || crate::plugins::registry(&wanted, Some(&folder));
         let registry = tokio::task::spawn_blocking(loading).await??;
-        let memory = Arc::new(crate::data::NewsMemory::new(data_dir));
+        let memory: Arc<dyn altmount_usenet::Memory> = Arc::new(crate::data::NewsMemory::new(data_dir));
         let (providers, options) = (settings.providers.clone(), settings.news);
-        let making = move || Pool::remembering(providers, options, memory);
+        let making = move || Pools::new(providers, options, memory);
         let pool = tokio::task::spawn_blocking(making).await??;
         pool.start();
         let limiter = Arc::new(Limiter::default());
         let sabnzbd = settings.sabnzbd.as_ref();
         limiter.set(sabnzbd.map_or(0, |sabnzbd| sabnzbd.max_bytes_per_second));
         let articles: Arc<dyn ArticleSource> = Throttled::new(
-            pool.clone(),
+            Arc::new(pool.clone()),
             Arc::clone(&limiter),
             sabnzbd.is_some_and(|sabnzbd| sabnzbd.limit_streams),
         );
@@ -84,7 +88,7 @@ impl Core {
         let vfs = Vfs::new(articles, vfs)?;
         let store = Store::open(data_dir).await?;
         let engine = Engine::start(store.clone(), vfs, registry, engine).await?;
-        let (meter, stop) = (Meter::new(Arc::clone(&pool)), CancellationToken::new());
+        let (meter, stop) = (Meter::new(pool.clone()), CancellationToken::new());
         let metering = tokio::spawn(Arc::clone(&meter).run(Arc::clone(&engine), stop.clone()));
         Ok(Self {
             engine,
@@ -123,15 +127,20 @@ pub fn install_crypto() {
     }
 }
 
-/// What a download client's deletion means for the outputs: the files were taken from where they were told to be, so what is
-/// left there goes. The release stays: what was taken may be a link into it.
+/// What a download client's deletion means for the outputs: what is left of them goes, and the release with it, unless a part
+/// of it was taken: what was taken may be a link into it.
 #[derive(Debug)]
-struct Leftovers(Arc<Outputs>);
+struct Leftovers {
+    outputs: Arc<Outputs>,
+    arrs: Arc<Arrs>,
+}
 
 #[async_trait]
 impl Discard for Leftovers {
     async fn discard(&self, job: &Job) {
-        if let Err(error) = self.0.discard(job, true).await {
+        // Where nobody can say, somebody has it.
+        let held = self.arrs.holds(job).await.unwrap_or(true);
+        if let Err(error) = self.outputs.discard(job, held).await {
             tracing::warn!(
                 job.id = job.id.0,
                 "what was made for a job cannot be removed: {error}"
@@ -141,7 +150,7 @@ impl Discard for Leftovers {
 }
 
 /// Makes the folders that releases of a category are put in beside the library: an *arr looks for them before there is a job.
-async fn make_category_folders(settings: &Settings) {
+async fn make_category_folders(settings: &Settings, outputs: &Outputs) {
     for category in settings.categories.iter() {
         let way = settings.outputs.ways(Some(&category.name)).first().copied();
         let Some(way) = way.filter(|way| *way != OutputWay::Mount) else {
@@ -151,11 +160,8 @@ async fn make_category_folders(settings: &Settings) {
             continue;
         };
         folder.extend(category.dir.components());
-        if let Err(error) = tokio::fs::create_dir_all(&folder).await {
-            tracing::warn!(
-                "the category's folder {} cannot be made: {error}",
-                folder.display()
-            );
+        if let Err(error) = outputs.make_folder(folder).await {
+            tracing::warn!("a category's folder cannot be made: {error}");
         }
     }
 }
@@ -169,6 +175,7 @@ pub struct App {
     router: Router,
     server: ServerSettings,
     stopping: CancellationToken,
+    live: Live,
     /// What goes on beside the requests.
     tasks: TaskTracker,
 }
@@ -242,6 +249,10 @@ impl App {
         let outputs = Outputs::new(&core.engine, settings.outputs.clone(), links);
         core.engine.publish_with(Arc::clone(&outputs) as _);
         let stopping = CancellationToken::new();
+        let started = Instant::now();
+        let live = Live::new(&core.engine, core.pool.clone(), reread, data.path(), &settings);
+        let samples = Samples::start(core.pool.clone(), stopping.clone());
+        crate::live::keep_trash_short(Arc::clone(&core.engine), settings.trash, stopping.clone());
         let arrs = match Arrs::new(&core.engine, settings.arr.clone(), settings.outputs.clone()) {
             Ok(arrs) => arrs,
             Err(error) => {
@@ -257,16 +268,18 @@ impl App {
         let api = Api {
             engine: Arc::clone(&core.engine),
             access: Access::new(secret.clone(), core.engine.keys()),
-            pool: Arc::clone(&core.pool),
+            pool: core.pool.clone(),
             streams: streams.clone(),
             outputs,
             arrs,
             public: Public::new(&base, settings.webdav.as_ref().map(|_| webdav::PREFIX)),
             trials: Arc::default(),
-            reloads: Arc::default(),
-            reread,
-            data_dir: data.path().to_owned(),
-            started: Instant::now(),
+            store: core.store.clone(),
+            backups: Arc::default(),
+            metrics: Metrics::new(&core.engine, core.pool.clone(), streams.clone(), started),
+            uploads: Uploads::new(settings.engine.max_source_bytes),
+            live: live.clone(),
+            started,
             limits: Limits {
                 max_body: settings.server.max_body,
                 receive_timeout: settings.server.receive_timeout,
@@ -279,19 +292,30 @@ impl App {
         };
         let page = Web::new(web::Parts {
             engine: Arc::clone(&core.engine),
-            pool: Arc::clone(&core.pool),
+            pool: core.pool.clone(),
             streams: streams.clone(),
             base: base.clone(),
             proxies: settings.server.proxies.clone(),
             session: settings.server.session,
             key: secret,
             started: api.started,
+            stopping: stopping.clone(),
+            public: api.public.clone(),
+            mounted: settings.mount.path.clone(),
+            trash: settings.trash,
+            samples,
+            live: live.clone(),
+            trials: Arc::clone(&api.trials),
+            uploads: api.uploads.clone(),
         });
         let mut others = page.router();
         if let Some(sabnzbd) = settings.sabnzbd.clone() {
             let (outputs, paths) = (Arc::clone(&api.outputs), settings.outputs.clone());
-            let leftovers = Leftovers(Arc::clone(&outputs));
-            make_category_folders(&settings).await;
+            let leftovers = Leftovers {
+                outputs: Arc::clone(&outputs),
+                arrs: Arc::clone(&api.arrs),
+            };
+            make_category_folders(&settings, &api.outputs).await;
             let sabnzbd = Sabnzbd::start(sabnzbd::Parts {
                 engine: Arc::clone(&core.engine),
                 access: api.access.clone(),
@@ -330,6 +354,7 @@ impl App {
             mount,
             server: settings.server,
             stopping,
+            live,
             tasks,
         })
     }
@@ -342,6 +367,11 @@ impl App {
     /// What the API's handlers work with, for tests that put other routes beside them.
     pub fn api(&self) -> &Api {
         &self.api
+    }
+
+    /// The way to use a changed configuration.
+    pub fn live(&self) -> &Live {
+        &self.live
     }
 
     /// The engine.
@@ -368,10 +398,11 @@ impl App {
             router,
             server,
             stopping,
+            live,
             tasks,
         } = self;
-        // What it refers to is taken apart below.
-        drop(api);
+        // What they refer to is taken apart below.
+        drop((api, live));
         let serving = net::serve(listener, router, &server, &stop);
         let told = async {
             stop.cancelled().await;

@@ -7,8 +7,10 @@
 //! binary serves.
 
 pub mod access;
+pub mod advice;
 pub mod app;
 pub mod arr;
+pub mod backup;
 pub mod cli;
 pub mod config;
 pub mod data;
@@ -17,12 +19,19 @@ pub mod files;
 pub mod fuse;
 pub mod http;
 pub mod links;
+pub mod live;
+pub mod logs;
+pub mod metrics;
 pub mod net;
 pub mod outputs;
 pub mod plugins;
+pub mod pools;
 pub mod proxy;
 pub mod sabnzbd;
+pub mod samples;
+pub mod support;
 pub mod throttle;
+pub mod upload;
 pub mod web;
 pub mod webdav;
 

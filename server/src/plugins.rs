@@ -1,6 +1,6 @@
 //! The importers of this process: those that are part of the program and those that the configuration loads.
 
-use crate::config::{PluginFile, Settings};
+use crate::config::{Editor, PluginFile, Settings};
 use altmount_engine::{LoadedFile, Refused, Registry};
 use altmount_loader::{Listed, Policy};
 use anyhow::{Result, bail};
@@ -12,12 +12,32 @@ use std::{
 
 /// Reads the configuration again, as the process was told to at its start.
 #[derive(Clone)]
-pub struct Reread(Arc<dyn Fn() -> Result<Settings> + Send + Sync>);
+pub struct Reread {
+    read: Arc<dyn Fn() -> Result<Settings> + Send + Sync>,
+    editor: Option<Editor>,
+}
 
 impl Reread {
     /// One that does this.
     pub fn new(read: impl Fn() -> Result<Settings> + Send + Sync + 'static) -> Self {
-        Self(Arc::new(read))
+        Self {
+            read: Arc::new(read),
+            editor: None,
+        }
+    }
+
+    /// The same, with the file that can be changed.
+    #[must_use]
+    pub fn with_file(self, editor: Editor) -> Self {
+        Self {
+            editor: Some(editor),
+            ..self
+        }
+    }
+
+    /// The file that can be changed, where there is one.
+    pub fn editor(&self) -> Option<&Editor> {
+        self.editor.as_ref()
     }
 
     /// The settings now.
@@ -25,7 +45,7 @@ impl Reread {
     /// # Errors
     /// Where the configuration cannot be read or used.
     pub fn settings(&self) -> Result<Settings> {
-        (self.0)()
+        (self.read)()
     }
 }
 

@@ -21,7 +21,12 @@ const OPEN: &[(&str, &[&str])] = &[
     ("get /api/stream/{file_id}", &["read"]),
     ("get /api/streams", &["read"]),
     ("delete /api/queue/{id}", &["import"]),
+    ("get /api/queue/paused", &["read", "import"]),
+    ("put /api/queue/paused", &["import"]),
+    ("put /api/queue/{id}/priority", &["import"]),
     ("post /api/import/file", &["import"]),
+    ("post /api/import/upload", &["import"]),
+    ("post /api/import/url", &["import"]),
     ("post /api/queue/{id}/retry", &["import"]),
 ];
 
@@ -73,7 +78,7 @@ async fn every_route_wants_a_key_that_opens_it_before_anything_else() {
             }
             // Loading the importers anew takes no body, and an importer's id is any text.
             let expected = match path.as_str() {
-                "/api/plugins/reload" => 200,
+                "/api/plugins/reload" | "/api/settings/reload" | "/api/backup" => 200,
                 "/api/plugins/x/resume" => 404,
                 path if path.contains("/x") || matches!(method.as_str(), "post" | "put") => 400,
                 _ => 200,

@@ -1,6 +1,7 @@
 //! The workspace's one integration binary: a file per subject.
 
 mod arr;
+mod backup;
 mod config;
 mod demo;
 mod deps;
@@ -23,4 +24,5 @@ mod sabnzbd;
 mod shutdown;
 mod streaming;
 mod web_login;
+mod web_pages;
 mod webdav;

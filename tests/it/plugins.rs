@@ -203,9 +203,16 @@ async fn a_flood_ends_its_own_job_and_says_whose_it_is() {
     .await;
     let flood = server.submit(&server.write("a.bad", "x")).await;
     // Others are imported meanwhile.
-    server
+    let fine = server
         .import(&server.post(&Release::single("fine", 1, 3_000)))
         .await;
+    // And streamed.
+    let folder = server
+        .get(&format!("/api/library?path={}", fine.destination))
+        .await
+        .json();
+    let id = folder["data"][0]["id"].as_i64().expect("a file");
+    assert_eq!(server.get(&format!("/api/stream/{id}")).await.body.len(), 3_000);
     let failure = server.wait(flood).await.failure.expect("failed");
     assert_eq!(failure.kind, "limit");
     let details = failure.details.expect("details").to_string();

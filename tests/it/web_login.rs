@@ -38,7 +38,7 @@ impl<'a> Browser<'a> {
             .await;
         assert_eq!(
             (made.status.as_u16(), made.header("location")),
-            (303, "/"),
+            (303, "/start"),
             "{}",
             made.text()
         );
@@ -272,7 +272,10 @@ async fn from_outside_the_first_user_needs_the_key() {
     browser.headers = vec![("x-forwarded-for", "127.0.0.1".to_owned())];
     assert_eq!(browser.post("/setup", &fields).await.status, 401);
     let with_key = [fields[0], fields[1], fields[2], ("key", KEY)];
-    assert_eq!(browser.post("/setup", &with_key).await.header("location"), "/");
+    assert_eq!(
+        browser.post("/setup", &with_key).await.header("location"),
+        "/start"
+    );
 }
 
 #[tokio::test]
@@ -334,7 +337,7 @@ async fn everything_is_below_the_base_path() {
         ("again", "long enough"),
     ];
     let made = browser.post("/media/altmount/setup", &fields).await;
-    assert_eq!(made.header("location"), "/media/altmount/");
+    assert_eq!(made.header("location"), "/media/altmount/start");
     assert!(made.header("set-cookie").contains("Path=/media/altmount;"));
     let page = browser.get("/media/altmount/?x=1").await;
     assert_eq!(page.status, 200);

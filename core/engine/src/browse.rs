@@ -2,11 +2,13 @@
 
 use crate::{Library, events::LibraryChange, inspect::count};
 use altmount_model::{Content, FileId, Node, ReleaseId};
-use altmount_store::{DeleteOutcome, Entry, Job, Page, Release, Result, StoreErrorKind};
+use altmount_store::{
+    DeleteOutcome, Entry, Job, Page, Release, RestoreOutcome, Result, StoreErrorKind, Trashed, now_ms,
+};
 use bytes::Bytes;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 /// What is known of a file beside its entry.
 #[derive(Clone, Debug)]
@@ -19,6 +21,13 @@ pub struct FileFacts {
     pub articles: u64,
     /// Bytes that are declared fill: what stands for bytes that nobody has.
     pub fill_bytes: u64,
+    /// Where that fill is in the file, in order: first byte and length. The first [`FileFacts::MAX_HOLES`] of them.
+    pub holes: Vec<(u64, u64)>,
+}
+
+impl FileFacts {
+    /// The most holes that are told apart.
+    pub const MAX_HOLES: usize = 1000;
 }
 
 /// A release and where it came from.
@@ -28,6 +37,58 @@ pub struct ReleaseFacts {
     pub release: Release,
     /// The job that made it, while the queue remembers it.
     pub job: Option<Job>,
+}
+
+/// Steps that a walk through a content takes at most: a graph may name one node from many places.
+const MAX_STEPS: usize = 1 << 20;
+
+/// Where a content is fill. Ends early where the graph is too large for a glance.
+fn holes(content: &Content) -> Vec<(u64, u64)> {
+    let Ok(lens) = content.lens() else {
+        return Vec::new();
+    };
+    let Some(last) = content.nodes.len().checked_sub(1) else {
+        return Vec::new();
+    };
+    let mut found: Vec<(u64, u64)> = Vec::new();
+    // A node, the part of it that is wanted, and where that part lies in the file; the next one is on top.
+    let mut open = vec![(last, 0u64, lens[last], 0u64)];
+    let mut steps = 0;
+    while let Some((at, from, len, place)) = open.pop() {
+        steps += 1;
+        if steps > MAX_STEPS || found.len() > FileFacts::MAX_HOLES {
+            break;
+        }
+        match &content.nodes[at] {
+            Node::Zero { .. } if len > 0 => match found.last_mut() {
+                Some((first, size)) if *first + *size == place => *size += len,
+                _ => found.push((place, len)),
+            },
+            Node::Concat { parts } => {
+                let mut inside = Vec::new();
+                let (mut start, end) = (0u64, from + len);
+                for part in parts {
+                    steps += 1;
+                    let index = *part as usize;
+                    let stop = start + lens[index];
+                    let (first, last) = (start.max(from), stop.min(end));
+                    if first < last {
+                        inside.push((index, first - start, last - first, place + (first - from)));
+                    }
+                    start = stop;
+                    if start >= end {
+                        break;
+                    }
+                }
+                open.extend(inside.into_iter().rev());
+            }
+            Node::Slice { of, offset, .. } => open.push((*of as usize, from + offset, len, place)),
+            Node::AesCbc { of, .. } | Node::AesCtr { of, .. } => open.push((*of as usize, from, len, place)),
+            _ => {}
+        }
+    }
+    found.truncate(FileFacts::MAX_HOLES);
+    found
 }
 
 fn facts(attributes: Value, content: &Content) -> FileFacts {
@@ -44,6 +105,11 @@ fn facts(attributes: Value, content: &Content) -> FileFacts {
         nodes: count(content),
         articles,
         fill_bytes,
+        holes: if fill_bytes > 0 {
+            holes(content)
+        } else {
+            Vec::new()
+        },
     }
 }
 
@@ -136,5 +202,88 @@ impl Library {
             self.changed(LibraryChange::Removed, path, None);
         }
         Ok(outcome)
+    }
+
+    /// Puts an entry, with all below it, into the trash. A file that is not listed is deleted for good.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn trash(&self, id: FileId) -> Result<DeleteOutcome> {
+        let path = self.path_of(id).await?;
+        let outcome = self.shared.store.trash(id).await?;
+        if let (DeleteOutcome::Deleted { .. }, Some(path)) = (&outcome, &path) {
+            self.changed(LibraryChange::Removed, path, None);
+        }
+        Ok(outcome)
+    }
+
+    /// What is in the trash, the last deleted first.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn trashed(&self) -> Result<Vec<Trashed>> {
+        self.shared.store.trashed().await
+    }
+
+    /// Puts an entry of the trash back to where it was.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn restore(&self, id: FileId) -> Result<RestoreOutcome> {
+        let outcome = self.shared.store.restore(id).await?;
+        if let RestoreOutcome::Restored(path) = &outcome {
+            self.changed(LibraryChange::Added, path, None);
+        }
+        Ok(outcome)
+    }
+
+    /// Deletes an entry of the trash for good; answers how many entries went with it.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn purge(&self, id: FileId) -> Result<u64> {
+        self.shared.store.purge(id).await
+    }
+
+    /// Deletes for good what has been in the trash for longer than `kept`.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn purge_older_than(&self, kept: Duration) -> Result<u64> {
+        let kept = i64::try_from(kept.as_millis()).unwrap_or(i64::MAX);
+        let before = now_ms().saturating_sub(kept);
+        let mut all = 0;
+        loop {
+            match self.shared.store.purge_before(before).await? {
+                0 => return Ok(all),
+                gone => all += gone,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn holes_are_found_where_they_lie_in_the_file() {
+        let content = Content {
+            nodes: vec![
+                Node::Inline { bytes: vec![1; 10] },
+                Node::Zero { len: 6 },
+                Node::Concat {
+                    parts: vec![0, 1, 1, 0, 1],
+                },
+                // From the middle of the first fill to before the end of the last.
+                Node::Slice {
+                    of: 2,
+                    offset: 12,
+                    len: 24,
+                },
+            ],
+        };
+        assert_eq!(holes(&content), [(0, 10), (20, 4)]);
+        assert_eq!(facts(Value::Null, &content).holes, [(0, 10), (20, 4)]);
     }
 }

@@ -55,7 +55,31 @@ pub(crate) enum Ended {
     /// The import failed.
     Failed(ImportError),
     /// It was told to stop, and did; or did not within the grace period.
-    Stopped { wedged: bool },
+    Stopped {
+        wedged: bool,
+        /// Whose import it was, where it had begun.
+        importer: Option<Arc<Registered>>,
+    },
+}
+
+impl Ended {
+    /// Before the import itself had begun, or when it was over.
+    pub(crate) fn stopped() -> Self {
+        Self::Stopped {
+            wedged: false,
+            importer: None,
+        }
+    }
+}
+
+/// Foreign code: whoever reads of the failure must see whose it is.
+pub(crate) fn named(error: ImportError, importer: &Registered) -> ImportError {
+    match &importer.file {
+        Some(file) => error
+            .with("importer", &importer.manifest.id)
+            .with("plugin", file.path.display()),
+        None => error,
+    }
 }
 
 impl From<ImportError> for Ended {
@@ -125,7 +149,7 @@ impl Host<'_> {
             .await;
         match verified {
             Some(result) => result.map_err(|error| Ended::Failed(clean_error(error, &secrets)))?,
-            None => return Err(Ended::Stopped { wedged: false }),
+            None => return Err(Ended::stopped()),
         }
         Ok(Imported {
             choice: choice.record,
@@ -207,7 +231,10 @@ impl Host<'_> {
                     choice.importer.counters.wedged.fetch_add(1, Ordering::Relaxed);
                     choice.importer.quarantine("it did not stop when it was told to");
                 }
-                return Err(Ended::Stopped { wedged: gone.is_err() });
+                return Err(Ended::Stopped {
+                    wedged: gone.is_err(),
+                    importer: Some(Arc::clone(&choice.importer)),
+                });
             }
         };
         let staged = staging.close();
@@ -224,14 +251,7 @@ impl Host<'_> {
                 if error.kind == ErrorKind::Panicked {
                     choice.importer.panicked();
                 }
-                // Foreign code: whoever reads of the failure must see whose it is.
-                let error = match &choice.importer.file {
-                    Some(file) => error
-                        .with("importer", &choice.record.importer)
-                        .with("plugin", file.path.display()),
-                    None => error,
-                };
-                Err(error.into())
+                Err(named(error, &choice.importer).into())
             }
             Err(error) => {
                 let what = match error.try_into_panic() {

@@ -67,7 +67,7 @@ pub use worker::WorkerStatus;
 pub use altmount_store::{
     ArrFile, ArrWork, Arrs, CancelOutcome, DeleteOutcome, Entry, Failure, HistoryFilter, Job, JobFilter,
     JobState, Key, MakeDirOutcome, Output, OutputKind, Outputs, Page, Passwords, ROOT, Release, ReleaseFile,
-    RenameOutcome, ReplaceLimits, ReplaceVerdict, Result as StoreResult, RetryOutcome, Scope, Session,
-    StoreError, StoreErrorKind, Usage, User,
+    RenameOutcome, ReplaceLimits, ReplaceVerdict, RestoreOutcome, Result as StoreResult, RetryOutcome, Scope,
+    Session, StoreError, StoreErrorKind, Trashed, Usage, User,
 };
 pub use altmount_vfs::{Class, DiskStats, ReadError, ReadErrorKind, Reader, VfsStats};

@@ -464,7 +464,7 @@ impl ImportService {
             let host = shared.host();
             let choice = host.choose(&input).await?;
             let turn = stop.run_until_cancelled(choice.importer.turn()).await;
-            let _turn = turn.ok_or(Ended::Stopped { wedged: false })?;
+            let _turn = turn.ok_or_else(Ended::stopped)?;
             let progress = Arc::new(Progress::new(None, shared.config.progress_interval));
             host.import(input, choice, progress, &stop).await
         };

@@ -4,7 +4,7 @@ use crate::{
     ImportService,
     error::import_error_of_store,
     events::{Event, LibraryChange},
-    execute::{Ended, Imported, Input},
+    execute::{Ended, Imported, Input, named},
     fetch::import_error_of_submit,
     panics,
     progress::Progress,
@@ -185,7 +185,7 @@ impl Worker {
             never = self.guard(job, control, &begun) => match never {},
         };
         match fetched {
-            None => self.stopped(job, control, false).await,
+            None => self.stopped(job, control, false, None).await,
             Some(Err(error)) => self.failed(job, error).await,
             Some(Ok(Some(job))) => self.process_file(&job, control, aside).await,
             Some(Ok(None)) => {
@@ -240,7 +240,9 @@ impl Worker {
         match ended {
             Ok((imported, bytes)) => self.commit(job, control, imported, bytes).await,
             Err(Ended::Failed(error)) => self.failed(job, error).await,
-            Err(Ended::Stopped { wedged }) => self.stopped(job, control, wedged).await,
+            Err(Ended::Stopped { wedged, importer }) => {
+                self.stopped(job, control, wedged, importer.as_deref()).await;
+            }
         }
     }
 
@@ -297,7 +299,7 @@ impl Worker {
         aside: &Notify,
     ) -> Result<(Imported, Bytes), Ended> {
         let shared = &self.shared;
-        let stopped = || Ended::Stopped { wedged: false };
+        let stopped = Ended::stopped;
         let blob = control
             .stop
             .run_until_cancelled(shared.store.get_blob(&job.blob))
@@ -435,7 +437,7 @@ impl Worker {
         }
     }
 
-    async fn stopped(&self, job: &Job, control: &Control, wedged: bool) {
+    async fn stopped(&self, job: &Job, control: &Control, wedged: bool, importer: Option<&Registered>) {
         match control.reason.get() {
             Some(StopReason::Cancelled) => self.cancelled(job).await,
             Some(StopReason::Shutdown | StopReason::Paused) => self.requeue(job).await,
@@ -447,7 +449,12 @@ impl Worker {
                     ErrorKind::Limit
                 };
                 let text = format!("the import of '{}' took longer than {limit} s", job.file_name);
-                self.failed(job, ImportError::new(kind, text)).await;
+                let error = ImportError::new(kind, text);
+                let error = match importer {
+                    Some(importer) => named(error, importer),
+                    None => error,
+                };
+                self.failed(job, error).await;
             }
             Some(StopReason::LeaseLost) | None => {
                 self.lost(job, "the job's lease is lost: the import is given up")

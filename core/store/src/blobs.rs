@@ -92,7 +92,7 @@ impl Blobs {
         })
     }
 
-    fn path(&self, id: &BlobId) -> PathBuf {
+    pub(crate) fn path(&self, id: &BlobId) -> PathBuf {
         self.dir
             .join(&id.as_str()[..2])
             .join(format!("{}.zst", id.as_str()))

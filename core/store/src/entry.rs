@@ -113,6 +113,30 @@ pub enum DeleteOutcome {
     Root,
 }
 
+/// An entry of the trash.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trashed {
+    /// The entry's id, the same as before.
+    pub id: FileId,
+    /// Where it was.
+    pub path: VPath,
+    /// How many entries it is, itself and unlisted ones included.
+    pub entries: u64,
+    /// When it was deleted, in milliseconds since 1970.
+    pub deleted_ms: i64,
+}
+
+/// What became of a wish to have something back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RestoreOutcome {
+    /// It is here again.
+    Restored(VPath),
+    /// It is not in the trash.
+    NotFound,
+    /// Something stands in the way of this folder: a file, or an import that is going to put its release there.
+    Blocked(VPath),
+}
+
 /// What became of a rename.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RenameOutcome {

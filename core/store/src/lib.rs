@@ -39,6 +39,7 @@ pub use arr::{ArrFile, ArrWork, ReplaceLimits, ReplaceVerdict};
 pub use blobs::BlobId;
 pub use entry::{
     CommitOutcome, DeleteOutcome, Entry, MakeDirOutcome, NewFile, NewRelease, Release, RenameOutcome,
+    RestoreOutcome, Trashed,
 };
 pub use error::{Result, StoreError, StoreErrorKind};
 pub use job::{

@@ -82,10 +82,14 @@ pub(crate) async fn lookup_below(
 }
 
 pub(crate) async fn entry(conn: &mut SqliteConnection, id: FileId) -> Result<Option<Entry>> {
-    let row = sqlx::query(concat!("SELECT ", columns!(), " FROM nodes AS n WHERE n.id = ?1"))
-        .bind(id.0)
-        .fetch_optional(conn)
-        .await?;
+    let row = sqlx::query(concat!(
+        "SELECT ",
+        columns!(),
+        " FROM nodes AS n WHERE n.id = ?1 AND n.trashed = 0"
+    ))
+    .bind(id.0)
+    .fetch_optional(conn)
+    .await?;
     row.as_ref().map(entry_of).transpose()
 }
 
@@ -130,11 +134,11 @@ pub(crate) async fn list(
     Ok(entries)
 }
 
-/// The path of a listed entry.
+/// The path of a listed entry. What is in the trash has none.
 pub(crate) async fn path_of(conn: &mut SqliteConnection, id: FileId) -> Result<Option<VPath>> {
     let found: Vec<(String, bool)> = sqlx::query_as(
         "WITH RECURSIVE up (id, parent, name, listed, depth) AS (\
-         SELECT id, parent, name, listed, 0 FROM nodes WHERE id = ?1 UNION ALL \
+         SELECT id, parent, name, listed, 0 FROM nodes WHERE id = ?1 AND trashed = 0 UNION ALL \
          SELECT n.id, n.parent, n.name, n.listed, up.depth + 1 FROM up CROSS JOIN nodes AS n ON n.id = up.parent) \
          SELECT name, listed FROM up ORDER BY depth DESC",
     )

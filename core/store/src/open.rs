@@ -33,6 +33,7 @@ fn migrations() -> Vec<Migration> {
             "job missing bytes",
             include_str!("../migrations/0005_job_missing_bytes.sql"),
         ),
+        (8, "trash", include_str!("../migrations/0008_trash.sql")),
         (7, "arr", include_str!("../migrations/0007_arr.sql")),
     ];
     numbered

@@ -1,11 +1,13 @@
 //! What callers see: one handle, whose methods hand work to the writer, to a reader or to a blocking thread.
 
 mod arr;
+mod backup;
 mod browse;
 mod downloads;
 mod jobs;
 mod keys;
 mod outputs;
+mod trash;
 mod tree;
 mod users;
 

@@ -58,7 +58,8 @@ pub struct ProviderStatus {
     pub depth_stat: u32,
     /// Milliseconds from a request on an idle connection to its answer, on the average of late.
     pub delay_ms: Option<u64>,
-    /// The usual time from a request for a body to its first byte, in milliseconds: the median of late.
+    /// The usual time from when a body is next in line on its connection to its first byte, in milliseconds: the median of
+    /// late.
     pub first_byte_ms: Option<u64>,
     /// Bytes a second that one connection brings inside a body, on the average of late.
     pub bytes_per_second: Option<u64>,

@@ -158,7 +158,7 @@ impl Reader {
     }
 
     /// Keeps what holds the bytes of `range` in the disk cache, before all else that is there. Nothing where there is no such
-    /// cache, or where it is not in memory: it is meant for what was read a moment ago.
+    /// cache. It is meant for what was read a moment ago: nothing is fetched for it.
     pub async fn pin(&self, range: ByteRange) {
         let core = &self.core;
         let Some(disk) = core.units.disk() else { return };
@@ -171,9 +171,8 @@ impl Reader {
                 if pins > MAX_PINS {
                     return;
                 }
-                if let Some(held) = core.units.here(&unit.key).await {
-                    disk.pin(&unit.key, &held);
-                }
+                let held = core.units.here(&unit.key).await;
+                disk.pin(&unit.key, held.as_ref());
                 piece.start = (unit.start + unit.len as i64).max(0) as u64;
                 if piece.start >= piece.end {
                     break;

@@ -107,6 +107,19 @@ impl Client {
         Ok(body["data"].take())
     }
 
+    /// Writes the body of an answer to a file.
+    pub(super) async fn save(&self, method: &str, path: &str, mut file: &std::fs::File) -> Result<()> {
+        use std::io::Write;
+        let request = self.http.request(method.parse()?, self.url(path)?);
+        let mut body = self.send(request).await?.bytes_stream();
+        while let Some(chunk) = body.next().await {
+            let chunk =
+                chunk.map_err(|error| anyhow!(error.without_url()).context("the answer broke off"))?;
+            file.write_all(&chunk)?;
+        }
+        Ok(())
+    }
+
     /// The `data` of a request with a body.
     pub(super) async fn send_json(&self, method: &str, path: &str, body: &Value) -> Result<Value> {
         let request = self.http.request(method.parse()?, self.url(path)?).json(body);

@@ -1,6 +1,7 @@
 //! The command line.
 
 mod arr;
+mod backup;
 mod client;
 mod config;
 mod demo;
@@ -9,6 +10,7 @@ mod inspect;
 mod key;
 mod mount;
 mod outputs;
+mod place;
 mod plugin;
 mod serve;
 mod speedtest;
@@ -19,11 +21,11 @@ pub use demo::{Demo, Step, Verdict};
 use crate::{
     config::{Config, LogFormat, Settings, Sources},
     data::DataDir,
+    logs,
 };
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
-use std::{ffi::OsString, io::IsTerminal, net::SocketAddr, path::PathBuf, process::ExitCode};
-use tracing_subscriber::filter::EnvFilter;
+use std::{ffi::OsString, net::SocketAddr, path::PathBuf, process::ExitCode};
 
 /// Turns a queued file into a library that can be played at once.
 #[derive(Debug, Parser)]
@@ -73,6 +75,10 @@ enum Command {
     /// The API key.
     #[command(subcommand)]
     Key(key::Command),
+    /// Writes everything that a new server needs to be this one into a file, while the server runs or not.
+    Backup(backup::Arguments),
+    /// Restores a backup into a data directory that holds no library.
+    Restore(backup::Arguments),
     /// Sonarr, Radarr and the like.
     #[command(subcommand)]
     Arr(arr::Command),
@@ -104,6 +110,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Speedtest(arguments) => speedtest::run(&global, &arguments),
         Command::Config(command) => config::run(&global, &command),
         Command::Key(command) => key::run(&global, &command),
+        Command::Backup(arguments) => backup::run(&global, &arguments),
+        Command::Restore(arguments) => backup::restore(&global, &arguments),
         Command::Arr(command) => arr::run(&global, &command),
         Command::Outputs(command) => outputs::run(&global, &command),
         Command::User(command) => user::run(&global, &command),
@@ -139,17 +147,7 @@ impl Global {
 
 /// Starts to log, to standard error: standard output belongs to what a command says.
 fn start_log(level: &str, format: LogFormat) -> Result<()> {
-    let filter =
-        EnvFilter::try_new(level).with_context(|| format!("the log level '{level}' cannot be used"))?;
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr);
-    let started = match format {
-        LogFormat::Text => builder.try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
-    };
-    started.map_err(|error| anyhow::anyhow!("the log cannot be started: {error}"))
+    logs::start(level, format).map_err(|error| anyhow::anyhow!("the log cannot be started: {error}"))
 }
 
 /// The runtime that a command runs in.

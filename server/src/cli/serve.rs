@@ -3,8 +3,9 @@
 use super::{Global, reachable, runtime, start_log};
 use crate::{
     app::{App, WEBDAV_PATH},
-    config::{Settings, sample_yaml},
+    config::{Editor, Settings, Sources, sample_yaml},
     data::DataDir,
+    live::Live,
     plugins::Reread,
 };
 use anyhow::Result;
@@ -38,7 +39,11 @@ async fn serve(global: &Global, settings: Settings, data: &DataDir) -> Result<Ex
     let mount_path = settings.mount.path.clone();
     let providers = settings.providers.iter().filter(|p| p.enabled).count();
     let (flags, folder) = (global.clone(), data.clone());
-    let reread = Reread::new(move || flags.settings(&folder));
+    let config_file = global.config.clone().unwrap_or_else(|| data.config_file());
+    let mut above = Sources::from_process();
+    above.listen = global.listen;
+    let editor = Editor::new(config_file.clone(), above);
+    let reread = Reread::new(move || flags.settings(&folder)).with_file(editor);
     let app = App::start_with(settings, data, reread).await?;
     let listener = match app.listen().await {
         Ok(listener) => listener,
@@ -48,7 +53,7 @@ async fn serve(global: &Global, settings: Settings, data: &DataDir) -> Result<Ex
         }
     };
     let address = listener.local_addr()?;
-    let config_file = global.config.clone().unwrap_or_else(|| data.config_file());
+    watch_hangup(app.live().clone())?;
     let mut lines = vec![
         format!("AltMount {} listens on {address}", env!("CARGO_PKG_VERSION")),
         format!("  page           http://{}/", reachable(address)),
@@ -81,6 +86,20 @@ async fn serve(global: &Global, settings: Settings, data: &DataDir) -> Result<Ex
 
 fn mount(address: SocketAddr) -> String {
     format!("http://{}{WEBDAV_PATH}", reachable(address))
+}
+
+/// SIGHUP reads the configuration again and uses what can be used without a restart.
+fn watch_hangup(live: Live) -> Result<()> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            match live.apply().await {
+                Ok(applied) => tracing::info!("{applied}"),
+                Err(error) => tracing::error!("the configuration is not used: {error}"),
+            }
+        }
+    });
+    Ok(())
 }
 
 /// SIGTERM and SIGINT end the server in order; a second one ends it at once, which loses nothing.

@@ -1,10 +1,13 @@
 //! `altmount user`: the people who may use the page, at a running server or in a data directory that no server has open.
 
-use super::{Global, client::Client, reachable, runtime};
-use crate::data::DataDir;
-use altmount_engine::{StoreErrorKind, Users};
-use altmount_store::Store;
-use anyhow::{Context, Result, anyhow, bail};
+use super::{
+    Global,
+    client::Client,
+    place::{Place, place},
+    runtime,
+};
+use altmount_engine::Users;
+use anyhow::{Result, anyhow, bail};
 use clap::Subcommand;
 use serde_json::json;
 use std::{
@@ -33,12 +36,6 @@ pub(super) enum Command {
     },
 }
 
-/// Where the users are.
-enum Place {
-    Here(Store),
-    Server(Client),
-}
-
 pub(super) fn run(global: &Global, command: &Command) -> Result<ExitCode> {
     // Before anything is opened: a person may take their time.
     let password = match command {
@@ -57,25 +54,6 @@ pub(super) fn run(global: &Global, command: &Command) -> Result<ExitCode> {
         }
     })?;
     Ok(ExitCode::SUCCESS)
-}
-
-async fn place(global: &Global, data: &DataDir) -> Result<Place> {
-    data.create()?;
-    match Store::open(data.path()).await {
-        Ok(store) => Ok(Place::Here(store)),
-        Err(error) if error.kind() == StoreErrorKind::InUse => {
-            let settings = global.settings(data)?;
-            let key = data.api_key()?.with_context(|| {
-                format!(
-                    "a server has {} open, and no key lies there",
-                    data.path().display()
-                )
-            })?;
-            let base = format!("http://{}", reachable(settings.server.listen));
-            Ok(Place::Server(Client::new(&base, key)?))
-        }
-        Err(error) => Err(error.into()),
-    }
 }
 
 async fn here(users: &Users, command: &Command, password: Option<&str>) -> Result<()> {

@@ -4,6 +4,7 @@
 //! [`resolve`] takes every struct apart by name, so a key that it forgets does not compile.
 
 mod arr;
+mod edit;
 mod env;
 mod outputs;
 mod reference;
@@ -11,6 +12,7 @@ mod resolve;
 mod types;
 
 pub use arr::{ArrInstanceSettings, ArrSettings, QueueRuleSettings};
+pub use edit::{Change, Edited, Editor, schema};
 pub use outputs::{CopySettings, OutputSettings};
 pub use reference::{reference_markdown, sample_yaml};
 pub use resolve::{

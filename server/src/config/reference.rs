@@ -72,6 +72,13 @@ fn kind_of(part: &Json) -> String {
             .map(|word| format!("`{word}`"));
         return words.collect::<Vec<_>>().join(" or ");
     }
+    if let Some(options) = part.get("anyOf").and_then(Json::as_array) {
+        let value = options.iter().find(|option| option["type"] != "null");
+        return value.map_or_else(
+            || "map".to_owned(),
+            |value| format!("{}, optional", kind_of(value)),
+        );
+    }
     let kinds: Vec<&str> = match part.get("type") {
         Some(Json::String(kind)) => vec![kind],
         Some(Json::Array(kinds)) => kinds.iter().filter_map(Json::as_str).collect(),
@@ -132,6 +139,7 @@ fn sample_keys(out: &mut String, indent: &str, section: &Key) {
         let lead = dash.unwrap_or_else(|| format!("{inner}#"));
         if key.keys.is_empty() {
             let value = match (section.list, key.name.as_str()) {
+                (true, "name") if section.name == "categories" => "tv".to_owned(),
                 (true, "host") => "news.example.com".to_owned(),
                 (true, "url") => "http://sonarr:8989".to_owned(),
                 (true, "message") => "'*no files found are eligible*'".to_owned(),

@@ -40,6 +40,8 @@ pub struct Settings {
     pub webdav: Option<WebdavSettings>,
     /// The FUSE mount.
     pub mount: MountSettings,
+    /// How long what was deleted can be had back.
+    pub trash: Duration,
     /// The download client; `None` where it is off.
     pub sabnzbd: Option<SabnzbdSettings>,
     /// Its categories, `*` left out.
@@ -178,6 +180,7 @@ impl Config {
             cache,
             webdav,
             mount,
+            library,
             outputs,
             arr,
             plugins,
@@ -258,6 +261,7 @@ impl Config {
                 .push("'webdav.user' must be a name without ':' and control characters".to_owned());
         }
         let mount = resolve_mount(mount, &mut faults);
+        let Library { trash_days } = library;
         let categories = resolve_categories(categories, &mut faults);
         let sabnzbd = resolve_sabnzbd(sabnzbd, &mut faults);
         let outputs = outputs::resolve(outputs, &mount, &mut faults);
@@ -288,6 +292,7 @@ impl Config {
             vfs,
             webdav: enabled.then_some(WebdavSettings { user, password }),
             mount,
+            trash: seconds(trash_days.saturating_mul(86_400)),
             sabnzbd,
             categories: categories.into(),
             outputs,

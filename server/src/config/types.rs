@@ -27,6 +27,8 @@ pub struct Config {
     pub webdav: Webdav,
     /// The library as a folder of this machine (FUSE).
     pub mount: Mount,
+    /// What is kept of the library beside what is in it.
+    pub library: Library,
     /// How a finished release reaches a library beside the mount and WebDAV.
     pub outputs: Outputs,
     /// Sonarr, Radarr, Lidarr, Readarr and Whisparr: what they are told, and what they tell.
@@ -550,6 +552,20 @@ impl Default for Mount {
             cache_seconds: 60,
             read_timeout_seconds: 60,
         }
+    }
+}
+
+/// What is kept of the library beside what is in it.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Library {
+    /// How long what was deleted on the page or by `/api/files/{id}/trash` can be had back, in days.
+    pub trash_days: u32,
+}
+
+impl Default for Library {
+    fn default() -> Self {
+        Self { trash_days: 14 }
     }
 }
 

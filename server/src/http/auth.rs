@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 
 /// What the keys of a request open: those in the query (`apikey`) and in the header `X-Api-Key`. `None` where there is none, or
 /// one that is wrong, which is not made good by another that is right.
-fn scopes(access: &Access, uri: &Uri, headers: &HeaderMap) -> Option<Vec<Scope>> {
+pub(super) fn scopes(access: &Access, uri: &Uri, headers: &HeaderMap) -> Option<Vec<Scope>> {
     let query = uri.query().unwrap_or_default();
     let by_query = url::form_urlencoded::parse(query.as_bytes())
         .filter(|(name, _)| name == "apikey")

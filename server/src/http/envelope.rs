@@ -170,6 +170,14 @@ impl ApiError {
         )
     }
 
+    /// The failure in words, for an answer that has several.
+    pub(super) fn text(&self) -> ErrorText {
+        ErrorText {
+            message: self.body.error.message.clone(),
+            details: self.body.error.details.clone(),
+        }
+    }
+
     /// The same failure with one more header.
     #[must_use]
     pub(super) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {

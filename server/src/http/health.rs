@@ -2,12 +2,17 @@
 //! for whoever looks after it.
 
 use super::{
-    Api,
+    Api, auth,
     envelope::{ApiError, Single},
 };
-use altmount_engine::{JobFilter, JobState};
-use axum::{Router, extract::State, routing::get};
-use http::StatusCode;
+use altmount_engine::{JobFilter, JobState, Scope};
+use axum::{
+    Router,
+    extract::{Request, State},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
@@ -30,6 +35,40 @@ async fn ready(State(api): State<Api>) -> (StatusCode, &'static str) {
             tracing::error!("the server is not ready: {error}");
             (StatusCode::SERVICE_UNAVAILABLE, "the store does not answer\n")
         }
+    }
+}
+
+/// `/metrics`, for Prometheus. Needs a key of the scope `admin` or `read`, also as `Authorization: Bearer KEY`.
+pub(super) async fn metrics(State(api): State<Api>, request: Request) -> Response {
+    let bearer = request
+        .headers()
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.strip_prefix("Bearer "));
+    let scopes = match bearer {
+        Some(key) => api
+            .access
+            .scope_of(key.trim().as_bytes())
+            .map(|scope| vec![scope]),
+        None => auth::scopes(&api.access, request.uri(), request.headers()),
+    };
+    let admits = |scope: &Scope| matches!(scope, Scope::Admin | Scope::Read);
+    if !scopes.is_some_and(|scopes| scopes.iter().all(admits)) {
+        return ApiError::new(
+            StatusCode::UNAUTHORIZED,
+            "API key missing or wrong",
+            "send one of the scope 'admin' or 'read' as 'Authorization: Bearer KEY', or as for the API",
+        )
+        .with_header(
+            header::WWW_AUTHENTICATE,
+            HeaderValue::from_static("Bearer realm=\"altmount\""),
+        )
+        .into_response();
+    }
+    match api.metrics.text().await {
+        Ok(Some(text)) => ([(header::CONTENT_TYPE, crate::metrics::TEXT)], text).into_response(),
+        Ok(None) => ApiError::shutting_down().into_response(),
+        Err(error) => ApiError::internal(error).into_response(),
     }
 }
 

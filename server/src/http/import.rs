@@ -1,11 +1,15 @@
-//! `POST /api/import/file`.
+//! `/api/import`: files go in, by their path, in the request, or by their address.
 
 use super::{
     Api,
-    envelope::{ApiError, ApiJson, ErrorBody, Single},
+    envelope::{ApiError, ApiJson, ErrorBody, ErrorText, Single},
 };
+use crate::upload::{About, Fault, Part, add_file, add_url};
 use altmount_engine::{Passwords, SubmitError, SubmitRequest};
-use axum::extract::State;
+use axum::extract::{
+    State,
+    multipart::{Multipart, MultipartRejection},
+};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -70,6 +74,150 @@ pub(super) async fn import_file(
     Ok(Single::of(Queued {
         queue_id,
         message: format!("File successfully added to import queue with ID {queue_id}"),
+    }))
+}
+
+/// What became of one file of an upload.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Uploaded {
+    /// The file's name.
+    file_name: String,
+    /// Id of its job; nothing where it was refused.
+    queue_id: Option<i64>,
+    /// Why it was refused.
+    error: Option<ErrorText>,
+}
+
+/// Adds files that come in the request to the import queue: a form (`multipart/form-data`) with one or more files, whatever
+/// their fields are called, and before them, where they are wanted, the fields `password`, `category` and `priority`.
+#[utoipa::path(
+    post,
+    path = "/api/import/upload",
+    tag = "import",
+    request_body(content = Object, content_type = "multipart/form-data", description = "Fields, then files"),
+    responses(
+        (status = 200, description = "What became of each file; at least one is in the queue", body = Single<Vec<Uploaded>>),
+        (status = 400, description = "The request is malformed, or none of the files can be imported", body = ErrorBody),
+        (status = 413, description = "A file is too large", body = ErrorBody),
+    )
+)]
+pub(super) async fn upload(
+    State(api): State<Api>,
+    form: Result<Multipart, MultipartRejection>,
+) -> Result<Single<Vec<Uploaded>>, ApiError> {
+    let mut form = form.map_err(|error| {
+        ApiError::bad_request("The request body must be a form with files", error.body_text())
+    })?;
+    let _turn = api.uploads.turn().await.map_err(|_| ApiError::shutting_down())?;
+    let (mut about, mut seen, mut all, mut first) = (About::default(), 0, Vec::new(), None);
+    loop {
+        let part = api
+            .uploads
+            .next(&mut form, &mut seen)
+            .await
+            .map_err(|fault| match fault {
+                Fault::TooLarge(_) => ApiError::new(
+                    StatusCode::PAYLOAD_TOO_LARGE,
+                    "A file is too large",
+                    fault.to_string(),
+                ),
+                Fault::Ending => ApiError::shutting_down(),
+                Fault::Malformed(reason) => ApiError::bad_request("The upload cannot be read", reason),
+            })?;
+        match part {
+            None => break,
+            Some(Part::Text(name, text)) => match name.as_str() {
+                "password" => {
+                    usable(text.clone())?;
+                    about.password = Some(text);
+                }
+                "category" => about.category = Some(text),
+                "priority" => {
+                    about.priority = text.trim().parse().map_err(|_| {
+                        ApiError::bad_request("priority is malformed", "it is a whole number")
+                    })?;
+                }
+                // Forms of browsers have fields of their own.
+                _ => {}
+            },
+            Some(Part::File(file_name, bytes)) => {
+                let outcome = add_file(&api.engine, file_name.clone(), bytes, &about).await;
+                let (queue_id, error) = match outcome {
+                    Ok(job) => (Some(job.id.0), None),
+                    Err(error) => {
+                        let error = refused(error);
+                        let text = error.text();
+                        first.get_or_insert(error);
+                        (None, Some(text))
+                    }
+                };
+                all.push(Uploaded {
+                    file_name,
+                    queue_id,
+                    error,
+                });
+            }
+        }
+    }
+    if all.iter().any(|file| file.queue_id.is_some()) {
+        return Ok(Single::of(all));
+    }
+    Err(first.unwrap_or_else(|| ApiError::bad_request("The upload has no file", "send at least one")))
+}
+
+/// An address to import.
+#[derive(Deserialize, ToSchema)]
+pub(super) struct ImportUrl {
+    /// The file's address, `http:` or `https:`. Addresses of private networks are refused unless
+    /// `http_sources.allow_private` is set.
+    #[schema(example = "https://example.com/a.nzb")]
+    url: String,
+    /// Password of the archives in the release.
+    #[serde(default)]
+    #[schema(min_length = 1, max_length = 512, write_only)]
+    password: Option<String>,
+    /// The category.
+    #[serde(default)]
+    category: Option<String>,
+    /// Higher goes first.
+    #[serde(default)]
+    priority: i32,
+}
+
+/// Adds what an address leads to to the import queue. It is fetched as the job's first step.
+#[utoipa::path(
+    post,
+    path = "/api/import/url",
+    tag = "import",
+    request_body = ImportUrl,
+    responses(
+        (status = 200, description = "It is in the queue", body = Single<Queued>),
+        (status = 400, description = "The request is malformed, or the address cannot be used", body = ErrorBody),
+        (status = 413, description = "The request's body is too large", body = ErrorBody),
+    )
+)]
+pub(super) async fn import_url(
+    State(api): State<Api>,
+    ApiJson(body): ApiJson<ImportUrl>,
+) -> Result<Single<Queued>, ApiError> {
+    if let Some(password) = &body.password {
+        usable(password.clone())?;
+    }
+    let about = About {
+        password: body.password,
+        category: body.category,
+        priority: body.priority,
+    };
+    let job = add_url(&api.engine, &body.url, &about)
+        .await
+        .map_err(|error| match error {
+            SubmitError::PathInvalid { reason, .. } => ApiError::bad_request("url cannot be used", reason),
+            error => refused(error),
+        })?;
+    let queue_id = job.id.0;
+    Ok(Single::of(Queued {
+        queue_id,
+        message: format!("Address successfully added to import queue with ID {queue_id}"),
     }))
 }
 

@@ -2,6 +2,7 @@
 
 mod arr;
 mod auth;
+mod backup;
 mod envelope;
 mod events;
 mod files;
@@ -10,23 +11,26 @@ mod import;
 mod importers;
 mod keys;
 mod library;
+mod log;
 mod openapi;
 mod outputs;
 mod plugins;
 mod providers;
 mod public;
 mod queue;
+mod settings;
 mod signed;
 mod stream;
 mod streams;
+mod trash;
 mod users;
 
 pub(crate) use plugins::{PluginState, PluginView};
+pub(crate) use providers::{attempt, checked};
 pub use public::Public;
 
-use crate::{access::Access, files::Streams};
+use crate::{access::Access, files::Streams, pools::Pools};
 use altmount_engine::Engine;
-use altmount_usenet::Pool;
 use axum::{
     Router,
     extract::Request,
@@ -47,7 +51,7 @@ pub struct Api {
     /// The keys that open `/api`.
     pub access: Access,
     /// The news servers.
-    pub pool: Arc<Pool>,
+    pub pool: Pools,
     /// What is being read.
     pub streams: Streams,
     /// What is made of releases outside of the library.
@@ -58,12 +62,16 @@ pub struct Api {
     pub public: Public,
     /// Held while a news server is tried.
     pub trials: Arc<tokio::sync::Mutex<()>>,
-    /// Held while importers are loaded anew.
-    pub reloads: Arc<tokio::sync::Mutex<()>>,
-    /// Reads the configuration again.
-    pub reread: crate::plugins::Reread,
-    /// Where everything is kept.
-    pub data_dir: std::path::PathBuf,
+    /// The store, for backups of it.
+    pub store: altmount_store::Store,
+    /// Held while a backup is made.
+    pub backups: Arc<tokio::sync::Mutex<()>>,
+    /// What Prometheus is told.
+    pub metrics: crate::metrics::Metrics,
+    /// The way in for files.
+    pub(crate) uploads: crate::upload::Uploads,
+    /// The configuration while the server runs.
+    pub live: crate::live::Live,
     /// When the server was started.
     pub started: Instant,
     /// Bounds of a request.
@@ -90,6 +98,7 @@ fn routes(api: &Api) -> Router {
     router
         .route("/api/openapi.json", openapi::handler(&document))
         .merge(health::routes())
+        .route("/metrics", axum::routing::get(health::metrics))
         .merge(signed::routes())
         .merge(arr::webhooks())
         .with_state(api.clone())

@@ -1,8 +1,8 @@
 //! The API's description, collected from the handlers.
 
 use super::{
-    Api, arr, envelope::json as answer_json, events, files, health, import, importers, keys, library,
-    outputs, plugins, providers, queue, stream, streams, users,
+    Api, arr, backup, envelope::json as answer_json, events, files, health, import, importers, keys, library,
+    log, outputs, plugins, providers, queue, settings, stream, streams, trash, users,
 };
 use axum::routing::{MethodRouter, get};
 use http::StatusCode;
@@ -28,6 +28,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
         (name = "health", description = "How the server is"),
         (name = "keys", description = "Who may do what"),
         (name = "stream", description = "Files come out"),
+        (name = "settings", description = "The configuration, and what helps to find faults"),
         (name = "users", description = "Who may use the page"),
         (name = "description", description = "This description"),
     )
@@ -37,8 +38,14 @@ struct Base;
 /// The documented routes.
 pub(super) fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::with_openapi(Base::openapi())
+        // Its own bounds count, file by file.
+        .routes(routes!(import::upload))
         .routes(routes!(import::import_file))
+        .route_layer(axum::extract::DefaultBodyLimit::disable())
+        .routes(routes!(import::import_url))
         .routes(routes!(queue::list))
+        .routes(routes!(queue::paused, queue::pause))
+        .routes(routes!(queue::set_priority))
         .routes(routes!(queue::one, queue::cancel))
         .routes(routes!(queue::retry))
         .routes(routes!(events::events))
@@ -64,6 +71,15 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(streams::list))
         .routes(routes!(health::summary))
         .routes(routes!(stream::stream))
+        .routes(routes!(trash::put))
+        .routes(routes!(trash::list))
+        .routes(routes!(trash::purge))
+        .routes(routes!(trash::restore))
+        .routes(routes!(settings::show, settings::change))
+        .routes(routes!(settings::reload))
+        .routes(routes!(log::show, log::set))
+        .routes(routes!(log::support))
+        .routes(routes!(backup::make))
         .routes(routes!(users::list, users::create))
         .routes(routes!(users::delete))
         .routes(routes!(users::set_password))

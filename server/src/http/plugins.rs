@@ -31,7 +31,7 @@ pub(crate) struct PluginView {
     /// Its id; `null` for a library that did not get as far as telling it.
     pub(crate) id: Option<String>,
     /// Its name.
-    name: Option<String>,
+    pub(crate) name: Option<String>,
     /// Its version.
     pub(crate) version: Option<String>,
     /// Whether it is in use.
@@ -60,14 +60,14 @@ pub(crate) struct PluginView {
     /// Its licence.
     licence: Option<String>,
     /// What it did since it was loaded.
-    counters: PluginCounters,
+    pub(crate) counters: PluginCounters,
 }
 
 /// What an importer did since it was loaded.
 #[derive(Debug, Default, Serialize, ToSchema)]
 pub(crate) struct PluginCounters {
     /// Imports that ended.
-    imports: u64,
+    pub(crate) imports: u64,
     /// Those of them that failed.
     failed: u64,
     /// Panics.
@@ -204,25 +204,13 @@ pub(super) async fn list(State(api): State<Api>, page: PageQuery) -> Result<List
     )
 )]
 pub(super) async fn reload(State(api): State<Api>) -> Result<List<PluginView>, ApiError> {
-    // One at a time: each maps new copies for good.
-    let _turn = api.reloads.lock().await;
-    let (reread, folder) = (api.reread.clone(), api.data_dir.clone());
-    let work = move || {
-        let settings = reread.settings()?;
-        crate::plugins::registry(&settings, Some(&folder))
-    };
-    let refused = |reason: String| {
+    api.live.reload_importers().await.map_err(|reason| {
         ApiError::new(
             StatusCode::CONFLICT,
             "The importers cannot be loaded anew; nothing has changed",
-            reason,
+            format!("{reason:#}"),
         )
-    };
-    let registry = tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|error| refused(error.to_string()))?
-        .map_err(|error| refused(format!("{error:#}")))?;
-    api.engine.set_registry(registry);
+    })?;
     let page = PageQuery {
         limit: 500,
         offset: 0,

@@ -2,7 +2,7 @@
 
 use super::{
     Api,
-    envelope::{ApiError, ApiId, ErrorBody, List, Meta, PageQuery, Single, query_value, time},
+    envelope::{ApiError, ApiId, ApiJson, ErrorBody, List, Meta, PageQuery, Single, query_value, time},
 };
 use altmount_engine::Engine;
 use altmount_model::JobId;
@@ -10,7 +10,7 @@ use altmount_store::{CancelOutcome, Job, JobFilter, JobState, RetryOutcome};
 use axum::extract::{FromRequestParts, State};
 use http::request::Parts;
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 /// Where a job is in its life.
@@ -334,5 +334,131 @@ pub(super) async fn retry(State(api): State<Api>, ApiId(id): ApiId) -> Result<Si
             format!("job {other} imports the same file"),
         )),
         RetryOutcome::NotFound => Err(no_job(id)),
+    }
+}
+
+/// Whether the queue is paused.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct PausedView {
+    /// Whether nothing new is started.
+    paused: bool,
+    /// When it goes on by itself.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    until: Option<Timestamp>,
+}
+
+/// A wish to pause the queue, or to let it go on.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Pausing {
+    /// Whether nothing new is to be started.
+    paused: bool,
+    /// For how long; until somebody lets it go on where it is left out.
+    #[serde(default)]
+    #[schema(minimum = 1, maximum = 525600)]
+    minutes: Option<u32>,
+}
+
+/// A wish for another turn.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewPriority {
+    /// Higher goes first.
+    #[schema(minimum = -100, maximum = 100)]
+    priority: i32,
+}
+
+fn paused_now(api: &Api) -> Single<PausedView> {
+    let pause = api.engine.imports().paused();
+    Single::of(PausedView {
+        paused: pause.is_some(),
+        until: pause.and_then(|pause| pause.until_ms).map(time),
+    })
+}
+
+/// Whether the queue is paused.
+#[utoipa::path(
+    get,
+    path = "/api/queue/paused",
+    tag = "queue",
+    responses((status = 200, description = "Whether it is", body = Single<PausedView>))
+)]
+pub(super) async fn paused(State(api): State<Api>) -> Result<Single<PausedView>, ApiError> {
+    Ok(paused_now(&api))
+}
+
+/// Pauses the queue, or lets it go on. What runs goes on in any case.
+#[utoipa::path(
+    put,
+    path = "/api/queue/paused",
+    tag = "queue",
+    request_body = Pausing,
+    responses(
+        (status = 200, description = "It is done", body = Single<PausedView>),
+        (status = 400, description = "The request is malformed", body = ErrorBody),
+        (status = 413, description = "The request's body is too large", body = ErrorBody),
+    )
+)]
+pub(super) async fn pause(
+    State(api): State<Api>,
+    ApiJson(body): ApiJson<Pausing>,
+) -> Result<Single<PausedView>, ApiError> {
+    if body
+        .minutes
+        .is_some_and(|minutes| !(1..=525_600).contains(&minutes))
+    {
+        return Err(ApiError::bad_request(
+            "minutes is malformed",
+            "it is a whole number from 1 to 525600",
+        ));
+    }
+    let jobs = api.engine.imports();
+    let done = match body.paused {
+        true => {
+            let until = body
+                .minutes
+                .map(|minutes| altmount_store::now_ms() + i64::from(minutes) * 60_000);
+            jobs.pause(until).await
+        }
+        false => jobs.resume().await,
+    };
+    done.map_err(ApiError::internal)?;
+    Ok(paused_now(&api))
+}
+
+/// Gives a job that waits or runs another priority.
+#[utoipa::path(
+    put,
+    path = "/api/queue/{id}/priority",
+    tag = "queue",
+    params(("id" = i64, Path, description = "Id of the job", minimum = 1)),
+    request_body = NewPriority,
+    responses(
+        (status = 200, description = "It is changed", body = Single<JobView>),
+        (status = 400, description = "The id or the request is malformed", body = ErrorBody),
+        (status = 404, description = "There is no such job", body = ErrorBody),
+        (status = 409, description = "It has finished", body = ErrorBody),
+        (status = 413, description = "The request's body is too large", body = ErrorBody),
+    )
+)]
+pub(super) async fn set_priority(
+    State(api): State<Api>,
+    ApiId(id): ApiId,
+    ApiJson(body): ApiJson<NewPriority>,
+) -> Result<Single<JobView>, ApiError> {
+    if !(-100..=100).contains(&body.priority) {
+        return Err(ApiError::bad_request(
+            "priority is malformed",
+            "it is a whole number from -100 to 100",
+        ));
+    }
+    let now = job(&api.engine, id).await?;
+    let changed = api.engine.imports().set_priority(JobId(id), body.priority).await;
+    match changed.map_err(ApiError::internal)? {
+        true => Ok(Single::of(job(&api.engine, id).await?.into())),
+        false => Err(ApiError::conflict(
+            "The job has finished already",
+            format!("job {id} is {}", now.state),
+        )),
     }
 }

@@ -78,7 +78,7 @@ impl Copier {
         );
         let prefix = format!(".{}-", entry.id);
         let (mut handle, mut done) = blocking(move || {
-            disk::make_folder(&target, owner)?;
+            disk::make_folder_of(&target, owner)?;
             let (handle, done) = begin(&beginning, size)?;
             if done == 0 {
                 // What another state of the file has left, and what was opened just now.

@@ -121,10 +121,12 @@ pub(super) fn look(planned: &Planned, known: Option<&Output>) -> Result<Seen, St
 }
 
 /// Makes the folder that a file is to lie in, and those above it.
-pub(super) fn make_folder(file: &Path, owner: Owner) -> Result<(), String> {
-    let Some(folder) = file.parent() else {
-        return Ok(());
-    };
+pub(super) fn make_folder_of(file: &Path, owner: Owner) -> Result<(), String> {
+    file.parent().map_or(Ok(()), |folder| make_folder(folder, owner))
+}
+
+/// Makes a folder, and those above it, where they are missing.
+pub(super) fn make_folder(folder: &Path, owner: Owner) -> Result<(), String> {
     let mut missing: Vec<&Path> = Vec::new();
     for above in folder.ancestors() {
         if above.try_exists().map_err(|error| at(above, "look at", &error))? {
@@ -147,7 +149,7 @@ pub(super) fn make_folder(file: &Path, owner: Owner) -> Result<(), String> {
 /// Makes a link or a text file in one step. With `replace` what is there is ours.
 pub(super) fn make(planned: &Planned, replace: bool, owner: Owner) -> Result<(), String> {
     let path = Path::new(&planned.output.path);
-    make_folder(path, owner)?;
+    make_folder_of(path, owner)?;
     let failed = |error: io::Error| at(path, "make", &error);
     match planned.output.kind {
         OutputKind::Symlink if replace => {

@@ -96,6 +96,15 @@ impl Outputs {
         root.unwrap_or(Path::new("/")).to_owned()
     }
 
+    /// Makes a folder of the outputs that is to be there before there is anything in it.
+    ///
+    /// # Errors
+    /// A text for people.
+    pub async fn make_folder(&self, folder: PathBuf) -> Result<(), String> {
+        let owner = self.owner();
+        blocking(move || disk::make_folder(&folder, owner)).await
+    }
+
     fn owner(&self) -> Owner {
         Owner {
             uid: self.settings.uid,

@@ -1,7 +1,8 @@
 //! What the news servers give: how fast it comes now, and how much came on which day.
 
+use crate::pools::Pools;
 use altmount_engine::{Engine, StoreError, Usage};
-use altmount_usenet::{Pool, ProviderStatus};
+use altmount_usenet::ProviderStatus;
 use jiff::{Timestamp, tz::TimeZone};
 use std::{
     collections::HashMap,
@@ -18,7 +19,7 @@ const SHORTEST: Duration = Duration::from_secs(1);
 /// Reads the pool's counts.
 #[derive(Debug)]
 pub struct Meter {
-    pool: Arc<Pool>,
+    pool: Pools,
     /// What was written down of each provider's counts: bytes, tried, found.
     written: Mutex<HashMap<String, [u64; 3]>>,
     /// When the bytes were last looked at, how many there were, and the speed then.
@@ -37,7 +38,7 @@ fn counts(status: &ProviderStatus) -> [u64; 3] {
 
 impl Meter {
     /// A meter on this pool.
-    pub fn new(pool: Arc<Pool>) -> Arc<Self> {
+    pub fn new(pool: Pools) -> Arc<Self> {
         Arc::new(Self {
             pool,
             written: Mutex::default(),

@@ -21,6 +21,11 @@ impl Fields {
         found.map_or("", |(_, value)| value)
     }
 
+    /// Whether a field was sent.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|(key, _)| key == name)
+    }
+
     async fn read(request: Request) -> Result<Self, Response> {
         let bytes = axum::body::to_bytes(request.into_body(), MAX_FORM).await;
         let bytes = bytes.map_err(|_| {
@@ -35,6 +40,12 @@ impl Fields {
                 .map(|(key, value)| (key.into_owned(), value.into_owned()))
                 .collect(),
         ))
+    }
+}
+
+impl From<Vec<(String, String)>> for Fields {
+    fn from(pairs: Vec<(String, String)>) -> Self {
+        Self(pairs)
     }
 }
 

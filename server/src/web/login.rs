@@ -213,7 +213,7 @@ pub(super) async fn setup(State(web): State<Web>, parts: Parts, Open(fields): Op
         .create_first(name, fields.get("password"))
         .await
     {
-        Ok(user) => begin(&web, &origin, &parts, &user, "/").await,
+        Ok(user) => begin(&web, &origin, &parts, &user, "/start").await,
         Err(UserError::NotFirst) => see_other(&web.at("/login")),
         Err(error @ (UserError::Name | UserError::Password)) => {
             let mut text = error.to_string();

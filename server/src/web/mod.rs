@@ -5,20 +5,30 @@
 //! know. Keys of the API open nothing here, and sessions open nothing of the API.
 
 mod account;
+mod activity;
+mod add;
 mod assets;
+mod fields;
 mod form;
 mod home;
+mod keys;
+mod library;
 mod limit;
 mod login;
+mod plot;
+mod queue;
+mod settings;
+mod start;
 mod visitor;
 
-use crate::{files::Streams, proxy::Proxies};
+use crate::{
+    files::Streams, http::Public, live::Live, pools::Pools, proxy::Proxies, samples::Samples, upload::Uploads,
+};
 use altmount_engine::Engine;
-use altmount_usenet::Pool;
 use askama::Template;
 use axum::{
     Router,
-    extract::Request,
+    extract::{DefaultBodyLimit, Request},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{get, post},
@@ -30,9 +40,11 @@ use sha2::{Digest, Sha256};
 use std::{
     fmt,
     fmt::Display,
+    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
+use tokio_util::sync::CancellationToken;
 use visitor::Visitor;
 
 /// What a browser may do with a page of ours: nothing that is not from here, nothing that stands in the page itself.
@@ -40,14 +52,20 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
      connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
 /// The sections, with where they are.
-const SECTIONS: &[(&str, &str)] = &[("/", "Overview")];
+const SECTIONS: &[(&str, &str)] = &[
+    ("/", "Overview"),
+    ("/queue", "Queue"),
+    ("/library", "Library"),
+    ("/activity", "Activity"),
+    ("/settings", "Settings"),
+];
 
 /// What the page is made from.
 pub struct Parts {
     /// The engine.
     pub engine: Arc<Engine>,
     /// The news servers.
-    pub pool: Arc<Pool>,
+    pub pool: Pools,
     /// What is being read.
     pub streams: Streams,
     /// What everything is below: nothing, or a path without a `/` behind.
@@ -60,6 +78,22 @@ pub struct Parts {
     pub key: SecretString,
     /// When the server was started.
     pub started: Instant,
+    /// Ends event streams when the server is to end.
+    pub stopping: CancellationToken,
+    /// Where things are.
+    pub public: Public,
+    /// The folder that the library is mounted at.
+    pub mounted: Option<PathBuf>,
+    /// How long what was deleted can be had back.
+    pub trash: Duration,
+    /// The news servers over the last hour.
+    pub samples: Samples,
+    /// The configuration while the server runs.
+    pub live: Live,
+    /// The way in for files.
+    pub(crate) uploads: Uploads,
+    /// Held while a news server is tried.
+    pub trials: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// The page. Clones share it.
@@ -120,6 +154,40 @@ impl Web {
             .route("/login", get(login::form).post(login::log_in))
             .route("/logout", post(login::log_out))
             .route("/setup", get(login::setup_form).post(login::setup))
+            .route(
+                "/queue/upload",
+                // The upload's own bounds count, file by file.
+                post(add::upload).layer(DefaultBodyLimit::disable()),
+            )
+            .route("/queue/pause", post(queue::pause))
+            .route("/queue/resume", post(queue::resume))
+            .route("/queue/{id}/priority", post(queue::priority))
+            .route("/settings/keys", get(keys::keys).post(keys::create))
+            .route("/settings/keys/{id}/revoke", post(keys::revoke))
+            .route("/live", get(queue::live))
+            .route("/queue", get(queue::queue))
+            .route("/queue/{id}/cancel", post(queue::cancel))
+            .route("/queue/{id}/retry", post(queue::retry))
+            .route("/library", get(library::library))
+            .route("/library/files/{id}", get(library::file))
+            .route("/library/files/{id}/stream", get(library::stream))
+            .route("/library/releases/{id}/source", get(library::source))
+            .route("/library/{id}/delete", post(library::delete))
+            .route("/library/trash/{id}/restore", post(library::restore))
+            .route("/library/trash/{id}/purge", post(library::purge))
+            .route("/activity", get(activity::activity))
+            .route("/settings", get(settings::index))
+            .route(
+                "/settings/config/{section}",
+                get(settings::section).post(settings::save),
+            )
+            .route("/settings/providers/test", post(settings::try_provider))
+            .route("/settings/plugins", get(settings::plugins))
+            .route("/settings/plugins/reload", post(settings::reload))
+            .route("/settings/plugins/{id}/resume", post(settings::resume))
+            .route("/settings/log", get(settings::log).post(settings::log_level))
+            .route("/settings/support", get(settings::support))
+            .route("/start", get(start::start))
             .route("/account", get(account::account))
             .route("/account/password", post(account::password))
             .route("/account/sessions/{id}/end", post(account::end_session))
@@ -227,6 +295,51 @@ fn span(time: Duration) -> String {
         (1, hours, ..) => format!("1 day {hours} h"),
         (days, hours, ..) => format!("{days} days {hours} h"),
     }
+}
+
+/// An address with a query.
+fn query(path: &str, pairs: &[(&str, &str)]) -> String {
+    let pairs = pairs.iter().filter(|(_, value)| !value.is_empty());
+    let query = url::form_urlencoded::Serializer::new(String::new())
+        .extend_pairs(pairs)
+        .finish();
+    match query.is_empty() {
+        true => path.to_owned(),
+        false => format!("{path}?{query}"),
+    }
+}
+
+/// A number of bytes for people.
+fn bytes(count: u64) -> String {
+    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+    if count < 1024 {
+        return format!("{count} B");
+    }
+    let mut value = count as f64 / 1024.0;
+    let mut unit = 0;
+    while value >= 1000.0 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    let digits = if value < 10.0 {
+        2
+    } else {
+        usize::from(value < 100.0)
+    };
+    format!("{value:.digits$} {}", UNITS[unit])
+}
+
+#[derive(Template)]
+#[template(path = "missing.html")]
+struct Missing {
+    frame: Frame,
+    text: &'static str,
+}
+
+/// What is asked for is not there.
+fn missing(web: &Web, visitor: &Visitor, text: &'static str) -> Response {
+    let frame = Frame::new(web, visitor, "", "Not found");
+    page(StatusCode::NOT_FOUND, &Missing { frame, text })
 }
 
 fn plain(status: StatusCode, text: &str) -> Response {

@@ -84,7 +84,10 @@ async fn one_that_outlasts_its_time_is_wedged() {
     .await;
     bench.engine.set_registry(misbehave("busy"));
     let job = bench.import("a.bad", json!([])).await;
-    assert_eq!(job.failure.expect("failed").kind, "wedged");
+    let failure = job.failure.expect("failed");
+    assert_eq!(failure.kind, "wedged");
+    let details = failure.details.expect("details").to_string();
+    assert!(details.contains("libaltmount_misbehave.so"), "{details}");
     // One that waits stops where it is told to, and is no worse for it.
     bench.engine.set_registry(misbehave("hang"));
     let job = bench.import("b.bad", json!([])).await;

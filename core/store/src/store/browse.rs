@@ -10,9 +10,10 @@ const COUNT: &str = "SELECT count(*) FROM nodes WHERE parent = ?1 AND listed = 1
 const NAME_AT: &str =
     "SELECT name FROM nodes WHERE parent = ?1 AND listed = 1 ORDER BY name LIMIT 1 OFFSET ?2";
 /// Files and folders whose name holds a text, newest first. It reads every name: no index finds the middle of a word.
-const SEARCH: &str = "SELECT id FROM nodes WHERE listed = 1 AND id <> 1 AND name LIKE ?1 ESCAPE '\\' \
+const SEARCH: &str = "SELECT id FROM nodes WHERE listed = 1 AND trashed = 0 AND id <> 1 AND name LIKE ?1 ESCAPE '\\' \
      ORDER BY id DESC LIMIT ?2 OFFSET ?3";
-const FOUND: &str = "SELECT count(*) FROM nodes WHERE listed = 1 AND id <> 1 AND name LIKE ?1 ESCAPE '\\'";
+const FOUND: &str =
+    "SELECT count(*) FROM nodes WHERE listed = 1 AND trashed = 0 AND id <> 1 AND name LIKE ?1 ESCAPE '\\'";
 
 /// A text as a `LIKE` pattern that finds it anywhere, with the pattern's own signs taken as they are.
 fn pattern(text: &str) -> String {

@@ -64,8 +64,10 @@ pub(crate) struct Said {
 pub(crate) enum Stage {
     /// In the queue.
     Waiting,
-    /// On this connection since then, and nothing of the answer came.
-    Sent(u64, Instant),
+    /// On this connection, behind others.
+    Behind(u64),
+    /// Next in line on this connection since then, and nothing of the answer came.
+    Due(u64, Instant),
     /// Its answer has begun, on this connection.
     Started(u64),
 }
@@ -138,7 +140,8 @@ pub(crate) trait Feed {
     fn depth(&self) -> (usize, usize);
     /// The next request, among the kinds that there is room for.
     fn next(&self, body: bool, stat: bool) -> Option<Request>;
-    /// The answer to a request began so long after it was sent; `alone` where nothing else was in flight then.
+    /// The answer to a request began so long after it was next in line; `alone` where nothing else was in flight when it was
+    /// sent.
     fn began(&self, kind: Kind, after: Duration, alone: bool);
     /// A body of so many bytes came whole, so long after its first bytes: those that came with its status line are not
     /// counted.
@@ -191,7 +194,6 @@ pub(crate) enum Ended {
 #[derive(Debug)]
 struct Sent {
     request: Request,
-    at: Instant,
     /// Whether nothing else was in flight.
     alone: bool,
 }
@@ -338,16 +340,20 @@ impl<'a> Session<'a> {
     }
 
     fn send(&mut self, request: Request) {
-        let (at, alone) = (Instant::now(), self.in_flight.is_empty());
+        let alone = self.in_flight.is_empty();
         if alone {
-            self.front_since = at;
+            self.front_since = Instant::now();
         }
         *self.count(request.kind) += 1;
         command::request(self.wire.output(), request.kind, &request.id);
         if let Some(flight) = &request.flight {
-            flight.enter(Stage::Sent(self.id, at));
+            flight.enter(if alone {
+                Stage::Due(self.id, self.front_since)
+            } else {
+                Stage::Behind(self.id)
+            });
         }
-        self.in_flight.push_back(Sent { request, at, alone });
+        self.in_flight.push_back(Sent { request, alone });
     }
 
     fn count(&mut self, kind: Kind) -> &mut usize {
@@ -362,6 +368,10 @@ impl<'a> Session<'a> {
         let request = self.in_flight.pop_front()?.request;
         *self.count(request.kind) -= 1;
         self.front_since = Instant::now();
+        let next = self.in_flight.front().and_then(|s| s.request.flight.as_ref());
+        if let Some(flight) = next {
+            flight.enter(Stage::Due(self.id, self.front_since));
+        }
         Some(request)
     }
 
@@ -519,7 +529,7 @@ impl<'a> Session<'a> {
                 _ => Ended::Broken(format!("the server sent '{reply}' without a request")),
             });
         };
-        feed.began(front.request.kind, front.at.elapsed(), front.alone);
+        feed.began(front.request.kind, self.front_since.elapsed(), front.alone);
         if let Some(flight) = &front.request.flight {
             flight.enter(Stage::Started(self.id));
         }

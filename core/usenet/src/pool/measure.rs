@@ -34,7 +34,7 @@ pub(super) struct Measure {
     article: Option<f64>,
     /// Seconds from a dial to a login.
     dial: Option<f64>,
-    /// Seconds from a request for a body to its first byte, whatever was in flight before it.
+    /// Seconds from when a body was next in line on its connection to its first byte.
     first_bytes: Vec<f32>,
     next: usize,
     since_median: usize,
@@ -126,7 +126,7 @@ impl Measure {
         (bodies, self.stat_depth.map_or(stats, |depth| depth.min(stats)))
     }
 
-    /// The usual time from a request for a body to its first byte; `None` before enough of them were seen.
+    /// The usual time from when a body is next in line to its first byte; `None` before enough of them were seen.
     pub(super) fn usual_first_byte(&self) -> Option<Duration> {
         self.median.map(Duration::from_secs_f32)
     }

@@ -110,7 +110,8 @@ struct Nudge<'a> {
 impl Drop for Nudge<'_> {
     fn drop(&mut self) {
         let Some(flight) = &self.flight else { return };
-        if let Stage::Sent(connection, _) | Stage::Started(connection) = flight.stage() {
+        let stage = flight.stage();
+        if let Stage::Behind(connection) | Stage::Due(connection, _) | Stage::Started(connection) = stage {
             let mut state = self.scheduler.state();
             if let Some(slot) = state.peers[owner(connection)].slot(connection) {
                 slot.wake.notify_one();

@@ -518,7 +518,7 @@ impl<'a> Target<'a> {
             drop(rest);
             self.scheduler.hedges.waste(loser.bytes());
             let from = match loser.stage() {
-                Stage::Sent(connection, _) | Stage::Started(connection) => owner(connection),
+                Stage::Behind(last) | Stage::Due(last, _) | Stage::Started(last) => owner(last),
                 Stage::Waiting => owner(connection),
             };
             let counts = &self.scheduler.providers[from].counts;
@@ -556,10 +556,12 @@ impl<'a> Target<'a> {
             // The sender lives as long as the flight, which is borrowed here.
             let changed = stage.changed();
             match now {
-                Stage::Waiting | Stage::Started(_) => {
+                // Behind another it is that one which is late. When it is given up, the connection is closed and this one
+                // goes elsewhere.
+                Stage::Waiting | Stage::Behind(_) | Stage::Started(_) => {
                     let _ = changed.await;
                 }
-                Stage::Sent(connection, at) => {
+                Stage::Due(connection, at) => {
                     let due = async {
                         self.demand.for_a_reader().await;
                         sleep_until(at + self.scheduler.late_after(owner(connection))).await;

@@ -91,6 +91,52 @@ async fn an_import_a_backup_and_a_lone_connection_are_not_asked_twice() {
 }
 
 #[tokio::test]
+async fn what_only_waits_behind_another_body_is_not_late() {
+    // Each takes 200 ms on the wire, far longer than an answer takes to begin.
+    let file = FileSpec::new("file.bin", Body::seeded(7, 2_000_000)).article_size(200_000);
+    let release = Release::builder("release").with(file).build();
+    let server = Newsd::builder()
+        .release(&release)
+        .bandwidth(1_000_000)
+        .start()
+        .await
+        .unwrap();
+    let mut config = provider("a", &server);
+    config.max_connections = 2;
+    config.pipeline_body = 4;
+    let options = PoolOptions {
+        hedge_after: Duration::from_millis(100),
+        ..PoolOptions::default()
+    };
+    let pool = pool_with([config], options);
+    let ids = ids(&release);
+    let all = ids[..8].iter().map(|id| pool.fetch(id, Class::ReadAhead));
+    for article in guard(futures::future::join_all(all)).await {
+        article.unwrap();
+    }
+    assert_eq!(pool.status()[0].hedged, 0, "{:?}", pool.status());
+    assert_eq!(server.counts().get(Command::Body), 8);
+}
+
+#[tokio::test]
+async fn what_is_behind_a_late_article_goes_elsewhere_with_its_connection() {
+    let release = release(4);
+    let ids = ids(&release);
+    let server = Newsd::builder().release(&release).start().await.unwrap();
+    server.rule(late_once(&ids[0]));
+    let mut config = provider("a", &server);
+    config.max_connections = 2;
+    config.pipeline_body = 4;
+    let pool = pool_with([config], soon());
+    let tasks: Vec<_> = ids.iter().map(|id| spawn(&pool, id, Class::ReadAhead)).collect();
+    for (at, task) in tasks.into_iter().enumerate() {
+        assert_eq!(guard(task).await.unwrap().unwrap().data, bytes(&release, at));
+    }
+    let status = pool.status().remove(0);
+    assert_eq!((status.hedged, status.errors), (1, 0), "{status:?}");
+}
+
+#[tokio::test]
 async fn what_comes_twice_is_bounded() {
     let release = release(400);
     let ids = ids(&release);

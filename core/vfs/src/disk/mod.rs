@@ -250,14 +250,20 @@ impl Disk {
         self.put(id, name, unit, Place::Plain);
     }
 
-    /// The same, for one that is to stay.
-    pub(crate) fn pin(&self, key: &Key, unit: &Arc<Unit>) {
+    /// The same, for one that is to stay. Without its bytes, what is on disk of it stays.
+    pub(crate) fn pin(&self, key: &Key, unit: Option<&Arc<Unit>>) {
         let Key::Article(id) = key else { return };
         let name = Name::of(id);
         if self.inner.index().place(&name) == Some(Place::Pinned) {
             return;
         }
-        self.put(id, name, unit, Place::Pinned);
+        match unit {
+            Some(unit) => self.put(id, name, unit, Place::Pinned),
+            // In the queue behind the order to write it.
+            None => {
+                self.order(Order::Keep(name));
+            }
+        }
     }
 
     fn put(&self, id: &str, name: Name, unit: &Arc<Unit>, place: Place) {

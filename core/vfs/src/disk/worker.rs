@@ -23,6 +23,8 @@ pub(super) enum Order {
         place: Place,
     },
     Delete(Name),
+    /// What is there is to stay.
+    Keep(Name),
     /// It was used.
     Used(Name),
 }
@@ -57,6 +59,12 @@ pub(super) fn run(inner: &Inner, orders: &Receiver<Order>) {
                 inner.index().remove(&name);
                 delete(inner, &name, Place::Plain);
                 delete(inner, &name, Place::Pinned);
+            }
+            Order::Keep(name) => {
+                if let Err(error) = keep(inner, name) {
+                    count(&inner.counters.errors);
+                    tracing::debug!("a file of the disk cache cannot be moved: {error}");
+                }
             }
             Order::Used(name) => {
                 let place = inner.index().place(&name);
@@ -131,6 +139,22 @@ fn delete(inner: &Inner, name: &Name, place: Place) {
         }
         _ => {}
     }
+}
+
+/// Moves a file to those that stay.
+fn keep(inner: &Inner, name: Name) -> io::Result<()> {
+    if inner.index().place(&name) != Some(Place::Plain) {
+        return Ok(());
+    }
+    let (from, to) = (inner.path(Place::Plain, &name), inner.path(Place::Pinned, &name));
+    let len = fs::metadata(&from)?.len();
+    make_room(inner, len, Place::Pinned);
+    if let Some(folder) = to.parent() {
+        make_folder(folder)?;
+    }
+    fs::rename(from, to)?;
+    inner.index().insert(name, Place::Pinned, len, SystemTime::now());
+    Ok(())
 }
 
 fn put(inner: &Inner, id: &str, name: Name, unit: &Unit, place: Place) {

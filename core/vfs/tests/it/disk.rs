@@ -144,9 +144,20 @@ async fn it_keeps_within_its_bytes_the_longest_unused_go_and_pins_stay() {
         start: 0,
         end: 64 << 10,
     };
-    // A pin takes what is in memory, or held by a read: here nothing is.
+    // A pin fetches nothing.
     reader.pin(head).await;
-    assert_eq!(stats(&f.vfs).queued_bytes, 0);
+    until(&f.vfs, |now| now.entries == 0).await;
+    assert_eq!((f.news.log().len(), stats(&f.vfs).pinned_bytes), (0, 0));
+    // Without memory, it moves what the read before it had written.
+    within(reader.read_exact_at(900_000, 1_000)).await.expect("bytes");
+    reader
+        .pin(ByteRange {
+            start: 900_000,
+            end: 901_000,
+        })
+        .await;
+    until(&f.vfs, |now| now.pinned_bytes == ON_DISK && now.entries == 1).await;
+    fs::remove_dir_all(folder.path().join("pinned")).expect("removed");
     let with_memory = VfsConfig {
         memory_bytes: 64 << 20,
         ..on_disk(folder.path(), limit)

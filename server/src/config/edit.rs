@@ -1,0 +1,442 @@
+//! Changes of `config.yaml` that leave its comments where they are.
+//!
+//! The file is changed line by line in the form in which the sample file has it, and read again before anything is written:
+//! where the lines do not come to exactly what was wanted, the whole file is written anew from its values, which costs the
+//! comments. Whatever is written was accepted as a configuration before.
+
+use super::{ConfigError, Settings, Sources, env};
+use serde_json::{Map, Value};
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+/// One key with its new value; `None` takes it out, so that its default counts.
+pub type Change = (Vec<String>, Option<Value>);
+
+/// The configuration file of a running server.
+#[derive(Clone, Debug)]
+pub struct Editor {
+    path: PathBuf,
+    /// The layers above the file.
+    above: Sources,
+    turn: Arc<Mutex<()>>,
+}
+
+/// What was changed.
+#[derive(Debug)]
+pub struct Edited {
+    /// The settings as the next start would have them.
+    pub settings: Settings,
+    /// Whether the comments are still there.
+    pub comments_kept: bool,
+}
+
+fn problem(text: impl Into<String>) -> ConfigError {
+    ConfigError {
+        problems: vec![text.into()],
+    }
+}
+
+fn parse(text: &str) -> Result<Value, ConfigError> {
+    let value: Value = yaml_serde::from_str(text).map_err(|error| problem(error.to_string()))?;
+    Ok(match value {
+        Value::Null => Value::Object(Map::new()),
+        value => value,
+    })
+}
+
+impl Editor {
+    /// For the file at `path`, below these layers.
+    pub fn new(path: PathBuf, above: Sources) -> Self {
+        Self {
+            path,
+            above: Sources { file: None, ..above },
+            turn: Arc::default(),
+        }
+    }
+
+    /// Where the file is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether a key's value comes from the environment or a flag, so that the file does not count.
+    pub fn is_overridden(&self, key: &str) -> bool {
+        let name = format!("ALTMOUNT__{}", key.replace('.', "__").to_ascii_uppercase());
+        let by_env = self
+            .above
+            .env
+            .keys()
+            .any(|variable| variable == &name || name.starts_with(&format!("{variable}__")));
+        by_env || (key == "server.listen" && self.above.listen.is_some())
+    }
+
+    fn text(&self) -> Result<String, ConfigError> {
+        match std::fs::read_to_string(&self.path) {
+            Ok(text) => Ok(text),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
+            Err(error) => Err(problem(format!("cannot read {}: {error}", self.path.display()))),
+        }
+    }
+
+    fn sources(&self, text: String) -> Sources {
+        Sources {
+            file: Some((self.path.display().to_string(), text)),
+            ..self.above.clone()
+        }
+    }
+
+    /// The configuration as it is now, with secrets left out.
+    ///
+    /// # Errors
+    /// Where the file cannot be read or used.
+    pub fn effective(&self) -> Result<Value, ConfigError> {
+        let config = self.sources(self.text()?).load()?;
+        serde_json::to_value(config).map_err(|error| problem(error.to_string()))
+    }
+
+    /// What stands in the file, secrets included. For whoever changes a part of a list.
+    ///
+    /// # Errors
+    /// Where the file cannot be read.
+    pub fn raw(&self) -> Result<Value, ConfigError> {
+        parse(&self.text()?)
+    }
+
+    /// Makes changes, in order, and writes the file where the whole of it can be used then. Blocks.
+    ///
+    /// # Errors
+    /// What is wrong with the values, or why the file cannot be read or written. Nothing has changed then.
+    pub fn apply(&self, changes: &[Change]) -> Result<Edited, ConfigError> {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = self.text()?;
+        let mut wanted = parse(&before)?;
+        let mut after = before.clone();
+        for (path, value) in changes {
+            put(&mut wanted, path, value.clone());
+            after = set(&after, path, value.as_ref());
+        }
+        let comments_kept = parse(&after).is_ok_and(|tree| pruned(tree) == pruned(wanted.clone()));
+        if !comments_kept {
+            after = yaml_serde::to_string(&pruned(wanted)).map_err(|error| problem(error.to_string()))?;
+        }
+        let settings = self.sources(after.clone()).load()?.resolve()?;
+        if after != before {
+            self.write(&after)
+                .map_err(|error| problem(format!("cannot write {}: {error}", self.path.display())))?;
+        }
+        Ok(Edited {
+            settings,
+            comments_kept,
+        })
+    }
+
+    /// Writes the file as it was before.
+    ///
+    /// # Errors
+    /// Where it cannot be written.
+    pub fn put_back(&self, bytes: &[u8]) -> std::io::Result<()> {
+        self.write(&String::from_utf8_lossy(bytes))
+    }
+
+    /// In one step, readable by its owner alone: passwords stand in it.
+    fn write(&self, text: &str) -> std::io::Result<()> {
+        // What a link names is written, and the link stays.
+        let path = std::fs::canonicalize(&self.path).unwrap_or_else(|_| self.path.clone());
+        let folder = path.parent().unwrap_or(Path::new("/"));
+        let mut file = tempfile::NamedTempFile::new_in(folder)?;
+        file.write_all(text.as_bytes())?;
+        file.as_file().sync_all()?;
+        file.persist(&path).map_err(|error| error.error)?;
+        std::fs::File::open(folder)?.sync_all()
+    }
+}
+
+/// The configuration's JSON Schema.
+pub fn schema() -> Value {
+    env::schema()
+}
+
+/// Without sections in which nothing is set: they say the same.
+fn pruned(tree: Value) -> Value {
+    match tree {
+        Value::Object(map) => Value::Object(
+            map.into_iter()
+                .map(|(key, value)| (key, pruned(value)))
+                .filter(|(_, value)| !value.is_null() && value.as_object().is_none_or(|map| !map.is_empty()))
+                .collect(),
+        ),
+        other => other,
+    }
+}
+
+fn put(tree: &mut Value, path: &[String], value: Option<Value>) {
+    let Some((last, above)) = path.split_last() else {
+        return;
+    };
+    let mut at = tree;
+    for part in above {
+        if !at.is_object() {
+            *at = Value::Object(Map::new());
+        }
+        let Value::Object(map) = at else { return };
+        at = map.entry(part.clone()).or_insert(Value::Null);
+    }
+    if !at.is_object() {
+        *at = Value::Object(Map::new());
+    }
+    if let Value::Object(map) = at {
+        match value {
+            Some(value) => drop(map.insert(last.clone(), value)),
+            None => drop(map.remove(last)),
+        }
+    }
+}
+
+fn indent_of(line: &str) -> usize {
+    line.len() - line.trim_start_matches(' ').len()
+}
+
+fn is_blank(line: &str) -> bool {
+    let text = line.trim_start();
+    text.is_empty() || text.starts_with('#')
+}
+
+/// Whether a line is the key `name` at `indent`; `true` in it where it is commented out as the sample has it.
+fn is_key(line: &str, indent: usize, name: &str) -> Option<bool> {
+    if indent_of(line) != indent {
+        return None;
+    }
+    let text = &line[indent..];
+    let (text, commented) = match text.strip_prefix('#') {
+        Some(rest) => (rest, true),
+        None => (text, false),
+    };
+    let rest = text.strip_prefix(name)?.strip_prefix(':')?;
+    (rest.is_empty() || rest.starts_with(' ')).then_some(commented)
+}
+
+/// The lines below the one at `at`: up to the next that is not deeper. Comments before that one belong to it.
+fn block_end(lines: &[String], at: usize, indent: usize) -> usize {
+    let mut end = at + 1;
+    for (index, line) in lines.iter().enumerate().skip(at + 1) {
+        let item = line.trim_start().starts_with("- ") || line.trim() == "-";
+        if is_blank(line) {
+            continue;
+        }
+        // A list may stand at its key's own depth.
+        if indent_of(line) > indent || (item && indent_of(line) == indent) {
+            end = index + 1;
+        } else {
+            break;
+        }
+    }
+    end
+}
+
+/// Where a commented section ends: at the next section, commented or not.
+fn search_end(lines: &[String], at: usize, indent: usize) -> usize {
+    for (index, line) in lines.iter().enumerate().skip(at + 1) {
+        let text = line.trim_start();
+        if text.is_empty() || indent_of(line) > indent {
+            continue;
+        }
+        let key = text.strip_prefix('#').unwrap_or(text);
+        let is_key = key.split_once(':').is_some_and(|(name, rest)| {
+            !name.is_empty()
+                && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
+                && (rest.is_empty() || !text.starts_with('#'))
+        });
+        if is_key || !text.starts_with('#') {
+            return index;
+        }
+    }
+    lines.len()
+}
+
+/// A value in one line; JSON is YAML.
+fn flow(value: &Value) -> String {
+    value.to_string()
+}
+
+fn set(text: &str, path: &[String], value: Option<&Value>) -> String {
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    let (mut from, mut to) = (0, lines.len());
+    let mut above: Vec<(usize, &str)> = Vec::new();
+    for (depth, name) in path.iter().enumerate() {
+        let indent = depth * 2;
+        let found =
+            |commented: bool| (from..to).find(|at| is_key(&lines[*at], indent, name) == Some(commented));
+        let (open, closed) = (found(false), found(true));
+        if depth + 1 < path.len() {
+            let at = match (open, closed) {
+                (Some(at), _) => at,
+                (None, _) if value.is_none() => return text.to_owned(),
+                (None, Some(at)) => {
+                    lines[at] = format!("{:indent$}{name}:", "");
+                    at
+                }
+                (None, None) => {
+                    lines.insert(to, format!("{:indent$}{name}:", ""));
+                    to
+                }
+            };
+            above.push((at, name));
+            from = at + 1;
+            to = search_end(&lines, at, indent).max(block_end(&lines, at, indent));
+            continue;
+        }
+        let new = value.map(|value| match (depth, value) {
+            // A list of sections is written as people write it.
+            (0, Value::Array(items)) if !items.is_empty() => {
+                format!(
+                    "{name}:\n{}",
+                    yaml_serde::to_string(value).unwrap_or_default().trim_end()
+                )
+            }
+            _ => format!("{:indent$}{name}: {}", "", flow(value)),
+        });
+        let new: Vec<String> = new
+            .iter()
+            .flat_map(|text| text.lines())
+            .map(str::to_owned)
+            .collect();
+        match (open, closed) {
+            (Some(at), _) => {
+                let end = block_end(&lines, at, indent);
+                lines.splice(at..end, new);
+            }
+            (None, Some(at)) if depth > 0 => {
+                lines.splice(at..=at, new);
+            }
+            // The sample's own section stays as the example that it is; what is set stands before it.
+            (None, Some(at)) => {
+                lines.splice(at..at, new);
+            }
+            (None, None) => {
+                lines.splice(from..from, new);
+            }
+        }
+    }
+    // A section in which nothing is left is a comment again: alone it would be no section but nothing.
+    for (depth, (at, name)) in above.into_iter().enumerate().rev() {
+        let indent = depth * 2;
+        if value.is_none() && block_end(&lines, at, indent) == at + 1 {
+            lines[at] = format!("{:indent$}#{name}:", "");
+        }
+    }
+    let mut text = lines.join("\n");
+    text.push('\n');
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::sample_yaml;
+    use serde_json::json;
+
+    fn path(key: &str) -> Vec<String> {
+        key.split('.').map(str::to_owned).collect()
+    }
+
+    fn editor(text: &str) -> (tempfile::TempDir, Editor) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("config.yaml");
+        std::fs::write(&file, text).expect("written");
+        (folder, Editor::new(file, Sources::default()))
+    }
+
+    #[test]
+    fn every_plain_key_of_the_sample_is_set_and_taken_out_again_with_all_comments_kept() {
+        let sample = sample_yaml();
+        let comments = |text: &str| {
+            text.lines()
+                .filter(|line| line.trim_start().starts_with("# "))
+                .count()
+        };
+        for (key, value) in [
+            ("log.level", json!("debug,altmount_usenet=trace")),
+            ("server.max_connections", json!(7)),
+            ("import.limits.max_files", json!(3)),
+            ("import.passwords", json!(["a: b", "#c"])),
+            ("webdav.enabled", json!(false)),
+            ("plugins.priority", json!({"nzb": 3})),
+            ("mount.path", json!("/mnt/a b")),
+            (
+                "providers",
+                json!([{"host": "news.example", "username": "u", "password": "p#: '"}]),
+            ),
+        ] {
+            let (_folder, editor) = editor(&sample);
+            let edited = editor.apply(&[(path(key), Some(value.clone()))]).expect(key);
+            assert!(edited.comments_kept, "{key}");
+            let text = editor.text().expect("read");
+            assert_eq!(comments(&text), comments(&sample), "{key}");
+            let pointer = format!("/{}", key.replace('.', "/"));
+            assert_eq!(
+                parse(&text).expect("YAML").pointer(&pointer),
+                Some(&value),
+                "{key}"
+            );
+            editor.apply(&[(path(key), None)]).expect(key);
+            let text = editor.text().expect("read");
+            assert!(pruned(parse(&text).expect("YAML")) == json!({}), "{key}: {text}");
+        }
+    }
+
+    #[test]
+    fn what_a_person_wrote_stays_as_it_is() {
+        let text = "# mine\nlog:\n  # why\n  level: warn # loud\n  format: json\nproviders:\n  - host: a # first\n    username: u\n    password: x\n\
+                    server: {max_connections: 5}\n";
+        let (_folder, editor) = editor(text);
+        editor
+            .apply(&[(path("log.level"), Some(json!("info")))])
+            .expect("set");
+        let now = editor.text().expect("read");
+        assert!(
+            now.contains("# mine\nlog:\n  # why\n  level: \"info\"\n  format: json\n"),
+            "{now}"
+        );
+        assert!(now.contains("host: a # first"), "{now}");
+        // A section in braces cannot be changed line by line: what it says is right all the same.
+        let edited = editor
+            .apply(&[(path("server.max_body_bytes"), Some(json!(9)))])
+            .expect("set");
+        assert!(!edited.comments_kept);
+        let tree = parse(&editor.text().expect("read")).expect("YAML");
+        assert_eq!(tree["server"], json!({"max_connections": 5, "max_body_bytes": 9}));
+        assert_eq!(tree["providers"][0]["password"], "x");
+    }
+
+    #[test]
+    fn nothing_is_written_that_cannot_be_used() {
+        let (_folder, editor) = editor("log: {level: info}\n");
+        for (key, value) in [
+            ("server.max_connections", json!(0)),
+            ("log.level", json!("a=b=c")),
+            ("log.lvel", json!("info")),
+            ("webdav.enabled", json!("maybe")),
+        ] {
+            editor.apply(&[(path(key), Some(value))]).expect_err(key);
+        }
+        assert_eq!(editor.text().expect("read"), "log: {level: info}\n");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn only_its_owner_reads_what_is_written() {
+        use std::os::unix::fs::PermissionsExt;
+        let (_folder, editor) = editor("");
+        editor
+            .apply(&[(path("log.level"), Some(json!("warn")))])
+            .expect("set");
+        let mode = std::fs::metadata(editor.path())
+            .expect("there")
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+}

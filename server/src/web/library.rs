@@ -1,0 +1,539 @@
+//! The library: folders, searches, one file, and the trash.
+
+use super::{Frame, Web, bytes, failed, form::Posted, page, plain, query, see_other, visitor::Visitor, when};
+use crate::files::{Client, OpenFault, Peer, Refusal, serve};
+use altmount_engine::{
+    DeleteOutcome, Entry, FileFacts, OpenError, ReleaseFacts, RestoreOutcome, StoreResult,
+};
+use altmount_model::{FileId, ReleaseId, VPath};
+use askama::Template;
+use axum::{
+    extract::{Path, Query, Request, State},
+    response::{IntoResponse, Response},
+};
+use http::{HeaderValue, StatusCode, header};
+use serde::Deserialize;
+
+/// Entries of one page.
+const PER_PAGE: u32 = 100;
+/// Longest text that is searched for, in bytes.
+const MAX_SEARCH: usize = 255;
+/// Width of the bar of holes.
+const BAR: f64 = 1000.0;
+
+struct Crumb {
+    name: String,
+    link: String,
+}
+
+struct Line {
+    id: i64,
+    name: String,
+    folder: bool,
+    link: String,
+    size: String,
+    changed: String,
+    /// Where it is, for what a search found.
+    within: String,
+}
+
+struct TrashLine {
+    id: i64,
+    path: String,
+    deleted: String,
+}
+
+#[derive(Template)]
+#[template(path = "library.html")]
+struct LibraryPage {
+    frame: Frame,
+    search: String,
+    total: u64,
+    crumbs: Vec<Crumb>,
+    entries: Vec<Line>,
+    before: Option<String>,
+    after: Option<String>,
+    notice: Option<(&'static str, String)>,
+    undo: Option<i64>,
+    trash: Vec<TrashLine>,
+    trash_days: u64,
+}
+
+struct Hole {
+    x: String,
+    width: String,
+}
+
+#[derive(Template)]
+#[template(path = "file.html")]
+struct FilePage {
+    frame: Frame,
+    id: i64,
+    name: String,
+    crumbs: Vec<Crumb>,
+    player: &'static str,
+    source_link: Option<String>,
+    source_name: String,
+    holes: Vec<Hole>,
+    missing: String,
+    facts: Vec<(String, String)>,
+    links: Vec<(&'static str, String)>,
+    notes: Vec<String>,
+}
+
+/// `?path=a/b&offset=0` or `?search=text`, and what was just done.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Asked {
+    path: String,
+    search: String,
+    offset: u64,
+    done: String,
+    /// What was just deleted.
+    id: i64,
+}
+
+fn crumbs(path: &VPath) -> Vec<Crumb> {
+    let mut all = vec![Crumb {
+        name: "Library".to_owned(),
+        link: "/library".to_owned(),
+    }];
+    let mut at = String::new();
+    for name in path.components() {
+        if !at.is_empty() {
+            at.push('/');
+        }
+        at.push_str(name);
+        all.push(Crumb {
+            name: name.to_owned(),
+            link: query("/library", &[("path", &at)]),
+        });
+    }
+    all
+}
+
+fn line(entry: &Entry, path: Option<&VPath>, found: bool) -> Line {
+    let above = path.and_then(VPath::parent).unwrap_or_default();
+    Line {
+        id: entry.id.0,
+        name: entry.name.clone(),
+        folder: entry.is_dir,
+        link: match (entry.is_dir, path) {
+            (true, Some(path)) => query("/library", &[("path", path.as_str())]),
+            _ => format!("/library/files/{}", entry.id),
+        },
+        size: if entry.is_dir {
+            String::new()
+        } else {
+            bytes(entry.size)
+        },
+        changed: when(entry.mtime_ms),
+        within: if found {
+            format!("in /{}", above.as_str())
+        } else {
+            String::new()
+        },
+    }
+}
+
+/// `GET /library`.
+pub(super) async fn library(
+    State(web): State<Web>,
+    visitor: Visitor,
+    Query(asked): Query<Asked>,
+) -> Response {
+    match listing(&web, &visitor, asked).await {
+        Ok(Some(template)) => page(StatusCode::OK, &template),
+        Ok(None) => super::missing(
+            &web,
+            &visitor,
+            "There is no such folder. It may have been moved or deleted.",
+        ),
+        Err(error) => failed(error),
+    }
+}
+
+async fn listing(web: &Web, visitor: &Visitor, asked: Asked) -> StoreResult<Option<LibraryPage>> {
+    let library = web.engine.library();
+    let mut search = asked.search.trim().to_owned();
+    while search.len() > MAX_SEARCH {
+        search.pop();
+    }
+    let path = match asked.path.trim_matches('/') {
+        "" => VPath::root(),
+        text => match VPath::new(text) {
+            Ok(path) => path,
+            Err(_) => return Ok(None),
+        },
+    };
+    let found = if search.is_empty() {
+        let folder = library.lookup(&path).await?.filter(|entry| entry.is_dir);
+        let Some(folder) = folder else { return Ok(None) };
+        library.page(folder.id, asked.offset, PER_PAGE).await?
+    } else {
+        library.search(&search, asked.offset, PER_PAGE).await?
+    };
+    let mut entries = Vec::with_capacity(found.items.len());
+    for entry in &found.items {
+        let at = library.path_of(entry.id).await?;
+        entries.push(line(entry, at.as_ref(), !search.is_empty()));
+    }
+    let at = |offset: u64| {
+        let offset = offset.to_string();
+        let mut pairs = vec![("offset", offset.as_str())];
+        match search.is_empty() {
+            true => pairs.push(("path", path.as_str())),
+            false => pairs.push(("search", &search)),
+        }
+        query("/library", &pairs)
+    };
+    let next = asked.offset.saturating_add(PER_PAGE.into());
+    let trash = match path.is_root() && search.is_empty() {
+        true => library.trashed().await?,
+        false => Vec::new(),
+    };
+    let (notice, undo) = match asked.done.as_str() {
+        "deleted" => (
+            Some(("good", "It is in the trash.")),
+            Some(asked.id).filter(|id| *id > 0),
+        ),
+        "restored" => (Some(("good", "It is back.")), None),
+        "purged" => (Some(("good", "It is gone for good.")), None),
+        "blocked" => (
+            Some((
+                "warn",
+                "Something stands in its place. Move that away, and put it back then.",
+            )),
+            None,
+        ),
+        "gone" => (Some(("warn", "It was not there any more.")), None),
+        _ => (None, None),
+    };
+    Ok(Some(LibraryPage {
+        frame: Frame::new(web, visitor, "Library", "Library"),
+        total: found.total,
+        crumbs: crumbs(&path),
+        entries,
+        before: (asked.offset > 0).then(|| at(asked.offset.saturating_sub(PER_PAGE.into()))),
+        after: (next < found.total).then(|| at(next)),
+        notice: notice.map(|(kind, text)| (kind, text.to_owned())),
+        undo,
+        trash: trash
+            .into_iter()
+            .map(|entry| TrashLine {
+                id: entry.id.0,
+                path: format!("/{}", entry.path.as_str()),
+                deleted: when(entry.deleted_ms),
+            })
+            .collect(),
+        trash_days: web.trash.as_secs() / 86_400,
+        search,
+    }))
+}
+
+/// What shows a file in a browser.
+fn player(name: &str) -> &'static str {
+    let kind = mime_guess::from_path(name).first_raw().unwrap_or_default();
+    match kind.split_once('/') {
+        Some(("video", "mp4" | "webm" | "ogg" | "quicktime" | "x-m4v")) => "video",
+        Some(("audio", _)) => "audio",
+        _ => "",
+    }
+}
+
+fn bar(holes: &[(u64, u64)], size: u64) -> Vec<Hole> {
+    let scale = BAR / size.max(1) as f64;
+    holes
+        .iter()
+        .map(|(first, len)| Hole {
+            x: format!("{:.2}", *first as f64 * scale),
+            // A hole of one article in a long film would not be seen at all.
+            width: format!("{:.2}", (*len as f64 * scale).max(2.0)),
+        })
+        .collect()
+}
+
+fn text(value: &serde_json::Value) -> String {
+    match value {
+        serde_json::Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// `GET /library/files/{id}`.
+pub(super) async fn file(State(web): State<Web>, visitor: Visitor, Path(id): Path<i64>) -> Response {
+    match facts_page(&web, &visitor, FileId(id)).await {
+        Ok(Some(template)) => page(StatusCode::OK, &template),
+        Ok(None) => super::missing(&web, &visitor, "There is no such file. It may have been deleted."),
+        Err(error) => failed(error),
+    }
+}
+
+async fn facts_page(web: &Web, visitor: &Visitor, id: FileId) -> StoreResult<Option<FilePage>> {
+    let library = web.engine.library();
+    let Some(entry) = library.entry(id).await?.filter(|entry| !entry.is_dir) else {
+        return Ok(None);
+    };
+    let Some(known) = library.facts(id).await? else {
+        return Ok(None);
+    };
+    let path = library.path_of(id).await?;
+    let release = match entry.release {
+        Some(release) => library.release(release).await?,
+        None => None,
+    };
+    let above = path.as_ref().and_then(VPath::parent).unwrap_or_default();
+    let mut links = vec![("Stream", web.public.stream(id.0))];
+    if let Some(link) = path.as_ref().and_then(|path| web.public.webdav(path)) {
+        links.push(("WebDAV", link));
+    }
+    if let Some(folder) = &web.mounted
+        && let Some(path) = &path
+    {
+        links.push(("Mount", format!("{}/{}", folder.display(), path.as_str())));
+    }
+    let source_name = release
+        .as_ref()
+        .and_then(|facts| facts.job.as_ref())
+        .map_or_else(|| "the queued file".to_owned(), |job| job.file_name.clone());
+    Ok(Some(FilePage {
+        frame: Frame::new(web, visitor, "Library", "File"),
+        id: id.0,
+        player: player(&entry.name),
+        crumbs: crumbs(&above),
+        source_link: release
+            .as_ref()
+            .map(|facts| format!("/library/releases/{}/source", facts.release.id.0)),
+        source_name,
+        holes: bar(&known.holes, entry.size),
+        missing: bytes(known.fill_bytes),
+        notes: release
+            .as_ref()
+            .map(|facts| facts.release.notes.clone())
+            .unwrap_or_default(),
+        facts: rows(&entry, &known, release.as_ref()),
+        links,
+        name: entry.name,
+    }))
+}
+
+fn rows(entry: &Entry, known: &FileFacts, release: Option<&ReleaseFacts>) -> Vec<(String, String)> {
+    let mut rows = vec![
+        (
+            "Size".to_owned(),
+            format!("{} ({} bytes)", bytes(entry.size), entry.size),
+        ),
+        ("Changed".to_owned(), format!("{} UTC", when(entry.mtime_ms))),
+    ];
+    if let Some(ReleaseFacts { release, job }) = release {
+        if let Some(job) = job {
+            rows.push(("Came from".to_owned(), job.source_path.clone()));
+        }
+        rows.push(("Importer".to_owned(), release.importer.clone()));
+        rows.push(("Imported".to_owned(), format!("{} UTC", when(release.created_ms))));
+    }
+    if known.articles > 0 {
+        rows.push(("Articles".to_owned(), known.articles.to_string()));
+    }
+    let made: Vec<String> = known
+        .nodes
+        .iter()
+        .map(|(kind, count)| format!("{count} × {}", kind.replace('_', " ")))
+        .collect();
+    rows.push(("Made of".to_owned(), made.join(", ")));
+    // What the importer noted: the path in the archive, where the name is from, the role.
+    if let Some(map) = known.attributes.as_object() {
+        for (name, value) in map.iter().filter(|(_, value)| !value.is_null()) {
+            if name.to_ascii_lowercase().contains("password") {
+                continue;
+            }
+            let mut name = name.replace('_', " ");
+            if let Some(first) = name.get_mut(..1) {
+                first.make_ascii_uppercase();
+            }
+            rows.push((name, text(value)));
+        }
+    }
+    rows
+}
+
+/// `GET /library/files/{id}/stream`: the bytes, for the player and for downloads.
+pub(super) async fn stream(
+    State(web): State<Web>,
+    _visitor: Visitor,
+    Path(id): Path<i64>,
+    request: Request,
+) -> Response {
+    let library = web.engine.library();
+    let entry = match library.entry(FileId(id)).await {
+        Ok(Some(entry)) if !entry.is_dir => entry,
+        Ok(_) => return plain(StatusCode::NOT_FOUND, "There is no such file."),
+        Err(error) => return failed(error),
+    };
+    let name = entry.name.clone();
+    let download = request
+        .uri()
+        .query()
+        .is_some_and(|query| query.contains("download"));
+    let peer = request.extensions().get::<Peer>().copied();
+    let client = Client::of("page", peer, request.headers());
+    let answer = serve(
+        library,
+        entry,
+        request.method(),
+        request.headers(),
+        &web.streams,
+        client,
+    )
+    .await;
+    let mut response = match answer {
+        Ok(response) => response.into_response(),
+        Err((_, refusal)) => return refused(refusal),
+    };
+    let headers = response.headers_mut();
+    // What came from outside is shown as what it is, and never as a page of ours.
+    headers.insert(
+        header::CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static("default-src 'none'; sandbox"),
+    );
+    if (download || player(&name).is_empty())
+        && let Ok(value) = HeaderValue::try_from(attachment(&name))
+    {
+        headers.insert(header::CONTENT_DISPOSITION, value);
+    }
+    response
+}
+
+fn refused(refusal: Refusal<OpenFault>) -> Response {
+    match refusal {
+        Refusal::PreconditionFailed => {
+            plain(StatusCode::PRECONDITION_FAILED, "The file is another one by now.")
+        }
+        Refusal::Unsatisfiable { size } => {
+            let mut response = plain(
+                StatusCode::RANGE_NOT_SATISFIABLE,
+                &format!("The file has {size} bytes."),
+            );
+            if let Ok(value) = HeaderValue::try_from(format!("bytes */{size}")) {
+                response.headers_mut().insert(header::CONTENT_RANGE, value);
+            }
+            response
+        }
+        Refusal::Open(OpenFault::Library(OpenError::NotFound(_) | OpenError::Folder(_))) => {
+            plain(StatusCode::NOT_FOUND, "There is no such file.")
+        }
+        Refusal::Open(OpenFault::Library(OpenError::Read(error))) | Refusal::Read(error) => plain(
+            StatusCode::BAD_GATEWAY,
+            &format!("The file cannot be read: {error}."),
+        ),
+        Refusal::Open(_) => plain(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "The file is being replaced. Try again.",
+        ),
+    }
+}
+
+/// `Content-Disposition` with a name of any letters (RFC 6266, RFC 8187).
+fn attachment(name: &str) -> String {
+    let mut value = String::from("attachment; filename*=UTF-8''");
+    for byte in name.bytes() {
+        match byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            true => value.push(char::from(byte)),
+            false => value.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    value
+}
+
+/// `GET /library/releases/{id}/source`: the queued file again, byte for byte.
+pub(super) async fn source(State(web): State<Web>, _visitor: Visitor, Path(id): Path<i64>) -> Response {
+    let (name, bytes) = match source_of(&web, ReleaseId(id)).await {
+        Ok(Some(found)) => found,
+        Ok(None) => return plain(StatusCode::NOT_FOUND, "The queued file is not kept any more."),
+        Err(error) => return failed(error),
+    };
+    let mut response = bytes.into_response();
+    let headers = response.headers_mut();
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/octet-stream"),
+    );
+    if let Ok(value) = HeaderValue::try_from(attachment(&name)) {
+        headers.insert(header::CONTENT_DISPOSITION, value);
+    }
+    response
+}
+
+async fn source_of(web: &Web, id: ReleaseId) -> StoreResult<Option<(String, bytes::Bytes)>> {
+    let library = web.engine.library();
+    let Some(ReleaseFacts { release, job }) = library.release(id).await? else {
+        return Ok(None);
+    };
+    let name = job.map_or_else(|| format!("release-{id}"), |job| job.file_name);
+    let bytes = library.source(&release).await?;
+    Ok(bytes.map(|bytes| (name, bytes)))
+}
+
+fn back(web: &Web, path: &VPath, done: &str, id: i64) -> Response {
+    let id = id.to_string();
+    see_other(&web.at(&query(
+        "/library",
+        &[("path", path.as_str()), ("done", done), ("id", &id)],
+    )))
+}
+
+/// `POST /library/{id}/delete`: into the trash.
+pub(super) async fn delete(State(web): State<Web>, Path(id): Path<i64>, _posted: Posted) -> Response {
+    let library = web.engine.library();
+    let path = match library.path_of(FileId(id)).await {
+        Ok(path) => path.unwrap_or_default(),
+        Err(error) => return failed(error),
+    };
+    let above = path.parent().unwrap_or_default();
+    match library.trash(FileId(id)).await {
+        Ok(DeleteOutcome::Deleted { .. }) => back(&web, &above, "deleted", id),
+        Ok(DeleteOutcome::NotFound | DeleteOutcome::Root) => back(&web, &VPath::root(), "gone", 0),
+        Err(error) => failed(error),
+    }
+}
+
+/// `POST /library/trash/{id}/restore`.
+pub(super) async fn restore(State(web): State<Web>, Path(id): Path<i64>, _posted: Posted) -> Response {
+    match web.engine.library().restore(FileId(id)).await {
+        Ok(RestoreOutcome::Restored(path)) => back(&web, &path.parent().unwrap_or_default(), "restored", 0),
+        Ok(RestoreOutcome::Blocked(_)) => back(&web, &VPath::root(), "blocked", 0),
+        Ok(RestoreOutcome::NotFound) => back(&web, &VPath::root(), "gone", 0),
+        Err(error) => failed(error),
+    }
+}
+
+/// `POST /library/trash/{id}/purge`.
+pub(super) async fn purge(State(web): State<Web>, Path(id): Path<i64>, _posted: Posted) -> Response {
+    match web.engine.library().purge(FileId(id)).await {
+        Ok(0) => back(&web, &VPath::root(), "gone", 0),
+        Ok(_) => back(&web, &VPath::root(), "purged", 0),
+        Err(error) => failed(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hole_is_seen_however_small_it_is() {
+        let bar = bar(&[(0, 1), (500, 500)], 1000);
+        assert_eq!((bar[0].x.as_str(), bar[0].width.as_str()), ("0.00", "2.00"));
+        assert_eq!((bar[1].x.as_str(), bar[1].width.as_str()), ("500.00", "500.00"));
+    }
+
+    #[test]
+    fn only_what_browsers_play_has_a_player() {
+        assert_eq!(player("a.webm"), "video");
+        assert_eq!(player("a.mp4"), "video");
+        assert_eq!(player("a.flac"), "audio");
+        for name in ["a.html", "a.svg", "a.nfo", "a", "a.js"] {
+            assert_eq!(player(name), "", "{name}");
+        }
+    }
+}

@@ -1,0 +1,584 @@
+//! The settings: every key of the configuration, importers, the log, and what helps somebody else to help.
+
+use super::{
+    Frame, Web, failed,
+    fields::{self, Item},
+    form::{Fields, Posted},
+    page, plain, see_other, start,
+    visitor::Visitor,
+};
+use crate::{
+    config::{Editor, Provider, schema},
+    http::{PluginState, PluginView, attempt, checked},
+    logs,
+};
+use askama::Template;
+use axum::{
+    extract::{Path, Query, State},
+    response::{IntoResponse, Response},
+};
+use http::{HeaderValue, StatusCode, header};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+/// The parts of the settings.
+pub(super) const TABS: &[(&str, &str)] = &[
+    ("/settings", "Configuration"),
+    ("/settings/keys", "Keys"),
+    ("/settings/plugins", "Importers"),
+    ("/settings/log", "Log"),
+    ("/account", "Account"),
+];
+/// Sections that are used as soon as they are saved.
+const AT_ONCE: [&str; 3] = ["log", "plugins", "providers"];
+/// What is asked for first of an item of a list.
+const MAIN: [&str; 9] = [
+    "name",
+    "host",
+    "port",
+    "tls",
+    "username",
+    "password",
+    "max_connections",
+    "path",
+    "url",
+];
+
+struct Block {
+    title: String,
+    main: Vec<Item>,
+    more: Vec<Item>,
+    /// Whether it is in the file already.
+    old: bool,
+}
+
+#[derive(Template)]
+#[template(path = "settings.html")]
+struct SettingsPage {
+    frame: Frame,
+    tab: &'static str,
+    fault: Option<String>,
+    done: String,
+    restart: bool,
+    sections: Vec<(String, bool)>,
+    section: String,
+    doc: String,
+    items: Vec<Item>,
+    /// Whether the section has a list of items.
+    list: bool,
+    list_key: String,
+    blocks: Vec<Block>,
+    at_once: bool,
+    file: String,
+}
+
+/// What happened before the page is shown.
+#[derive(Default)]
+struct Told {
+    fault: Option<String>,
+    done: String,
+    restart: bool,
+}
+
+fn no_file() -> Response {
+    plain(
+        StatusCode::CONFLICT,
+        "This server was started without a configuration file, so there is nothing to change.",
+    )
+}
+
+/// The list of items of a section, with its key: the section itself, or the first key in it that is one.
+fn list_of<'a>(section: &str, part: &'a Value) -> Option<(Vec<String>, &'a Value)> {
+    if part["items"].get("properties").is_some() {
+        return Some((vec![section.to_owned()], part));
+    }
+    let properties = part["properties"].as_object()?;
+    let (name, list) = properties
+        .iter()
+        .find(|(_, list)| list["items"].get("properties").is_some())?;
+    Some((vec![section.to_owned(), name.clone()], list))
+}
+
+fn at<'a>(tree: &'a Value, path: &[String]) -> &'a Value {
+    path.iter().fold(tree, |tree, part| &tree[part.as_str()])
+}
+
+fn blocks(editor: &Editor, key: &str, list: &Value, items: &[Value]) -> Vec<Block> {
+    let mut blocks = Vec::new();
+    let plain = Value::Object(
+        list["items"]["properties"]
+            .as_object()
+            .into_iter()
+            .flatten()
+            .map(|(name, part)| (name.clone(), part["default"].clone()))
+            .collect(),
+    );
+    for index in 0..=items.len() {
+        let item = items.get(index);
+        let mut all = Vec::new();
+        fields::items(
+            &list["items"],
+            item.unwrap_or(&plain),
+            &format!("{key}.{index}"),
+            "",
+            &|_| editor.is_overridden(key),
+            &mut all,
+        );
+        let (mut main, more): (Vec<Item>, Vec<Item>) = all.into_iter().partition(|field| {
+            field
+                .key
+                .rsplit('.')
+                .next()
+                .is_some_and(|name| MAIN.contains(&name))
+        });
+        main.sort_by_key(|field| {
+            MAIN.iter()
+                .position(|name| field.key.ends_with(&format!(".{name}")))
+        });
+        let named = |name: &str| {
+            item.and_then(|item| item[name].as_str())
+                .filter(|text| !text.is_empty())
+        };
+        blocks.push(Block {
+            title: match item {
+                Some(_) => named("name")
+                    .or(named("host"))
+                    .or(named("path"))
+                    .unwrap_or("one more")
+                    .to_owned(),
+                None => "A new one".to_owned(),
+            },
+            main,
+            more,
+            old: item.is_some(),
+        });
+    }
+    blocks
+}
+
+fn show(web: &Web, visitor: &Visitor, section: &str, status: StatusCode, told: Told) -> Response {
+    let Some(editor) = web.live.editor() else {
+        return no_file();
+    };
+    let now = match editor.effective() {
+        Ok(now) => now,
+        Err(error) => return failed(error),
+    };
+    let schema = schema();
+    let Some(all) = schema["properties"].as_object() else {
+        return failed("the schema has no sections");
+    };
+    let part = &schema["properties"][section];
+    if !section.is_empty() && part.is_null() {
+        return super::missing(web, visitor, "There is no such section of the configuration.");
+    }
+    let overridden = |key: &str| editor.is_overridden(key);
+    let mut items = Vec::new();
+    fields::items(part, &now[section], section, "", &overridden, &mut items);
+    // A heading stands once, before the first of its keys.
+    let mut last = String::new();
+    for item in &mut items {
+        match item.group == last {
+            true => item.group.clear(),
+            false => last.clone_from(&item.group),
+        }
+    }
+    let list = list_of(section, part);
+    let (list_key, blocks) = match &list {
+        Some((path, list)) => {
+            let key = path.join(".");
+            let there = at(&now, path).as_array().cloned().unwrap_or_default();
+            let blocks = blocks(editor, &key, list, &there);
+            (key, blocks)
+        }
+        None => (String::new(), Vec::new()),
+    };
+    let template = SettingsPage {
+        frame: Frame::new(web, visitor, "Settings", "Settings"),
+        tab: "Configuration",
+        fault: told.fault,
+        done: told.done,
+        restart: told.restart,
+        sections: all.keys().map(|name| (name.clone(), name == section)).collect(),
+        section: section.to_owned(),
+        doc: fields::doc(part),
+        items,
+        list: list.is_some(),
+        list_key,
+        blocks,
+        at_once: AT_ONCE.contains(&section),
+        file: editor.path().display().to_string(),
+    };
+    page(status, &template)
+}
+
+/// `GET /settings`.
+pub(super) async fn index(State(web): State<Web>, visitor: Visitor) -> Response {
+    show(&web, &visitor, "", StatusCode::OK, Told::default())
+}
+
+/// `GET /settings/config/{section}`.
+pub(super) async fn section(State(web): State<Web>, visitor: Visitor, Path(name): Path<String>) -> Response {
+    show(&web, &visitor, &name, StatusCode::OK, Told::default())
+}
+
+fn changes(editor: &Editor, section: &str, form: &Fields) -> Result<Vec<crate::config::Change>, String> {
+    let schema = schema();
+    let part = &schema["properties"][section];
+    let now = editor.effective().map_err(|error| error.to_string())?;
+    let overridden = |key: &str| editor.is_overridden(key);
+    let path = [section.to_owned()];
+    let mut changes = Vec::new();
+    fields::changes(part, &now[section], &path, form, &overridden, &mut changes)?;
+    if let Some((path, list)) = list_of(section, part) {
+        let key = path.join(".");
+        if !overridden(&key) && form.has(&format!("{key}.count")) {
+            let raw = editor.raw().map_err(|error| error.to_string())?;
+            let there = at(&raw, &path).as_array().cloned().unwrap_or_default();
+            let list = fields::list(list, &there, &key, form)?;
+            if list != there {
+                let value = (!list.is_empty()).then_some(Value::Array(list));
+                changes.push((path, value));
+            }
+        }
+    }
+    Ok(changes)
+}
+
+/// `POST /settings/config/{section}`.
+pub(super) async fn save(State(web): State<Web>, Path(name): Path<String>, posted: Posted) -> Response {
+    let Posted { visitor, fields } = posted;
+    let Some(editor) = web.live.editor() else {
+        return no_file();
+    };
+    let refuse = |fault: String| {
+        let told = Told {
+            fault: Some(fault),
+            ..Told::default()
+        };
+        show(&web, &visitor, &name, StatusCode::BAD_REQUEST, told)
+    };
+    let changes = match changes(editor, &name, &fields) {
+        Ok(changes) => changes,
+        Err(fault) => return refuse(format!("Nothing is saved: {fault}.")),
+    };
+    if changes.is_empty() {
+        let told = Told {
+            done: "Nothing was changed.".to_owned(),
+            ..Told::default()
+        };
+        return show(&web, &visitor, &name, StatusCode::OK, told);
+    }
+    match web.live.change(changes).await {
+        Ok(applied) => {
+            tracing::info!(
+                user.name = visitor.user,
+                "the section '{name}' of the configuration was changed"
+            );
+            let mut done = match applied.restart_needed {
+                true => "Saved. It is used after a restart of the server.".to_owned(),
+                false => "Saved, and in use.".to_owned(),
+            };
+            if !applied.comments_kept {
+                done.push_str(" The file's comments could not be kept.");
+            }
+            let told = Told {
+                fault: None,
+                done,
+                restart: applied.restart_needed,
+            };
+            show(&web, &visitor, &name, StatusCode::OK, told)
+        }
+        Err(error) => refuse(format!("Nothing is saved: {error:#}.")),
+    }
+}
+
+/// The provider that a form is about: one of the file's, or the fields of the first steps.
+fn provider_of(web: &Web, fields: &Fields) -> Result<Value, String> {
+    if fields.get("start").is_empty() {
+        let index: usize = fields
+            .get("test")
+            .parse()
+            .map_err(|_| "no news server was named".to_owned())?;
+        let editor = web.live.editor().ok_or("there is no configuration file")?;
+        let raw = editor.raw().map_err(|error| error.to_string())?;
+        let there = raw["providers"].as_array().cloned().unwrap_or_default();
+        let schema = schema();
+        // As the form has it now, whether or not it was saved.
+        let list = fields::list(&schema["properties"]["providers"], &there, "providers", fields)?;
+        return list
+            .get(index)
+            .cloned()
+            .ok_or_else(|| "there is no such news server".to_owned());
+    }
+    let mut provider = json!({"host": fields.get("host").trim(), "tls": !fields.get("tls").is_empty()});
+    for (field, key) in [("port", "port"), ("connections", "max_connections")] {
+        let text = fields.get(field).trim();
+        if !text.is_empty() {
+            let number: u16 = text
+                .parse()
+                .map_err(|_| format!("{field} must be a whole number"))?;
+            provider[key] = json!(number);
+        }
+    }
+    for key in ["username", "password"] {
+        if !fields.get(key).is_empty() {
+            provider[key] = json!(fields.get(key));
+        }
+    }
+    Ok(provider)
+}
+
+/// `POST /settings/providers/test`: tries a news server, and saves it where the first steps say so.
+pub(super) async fn try_provider(State(web): State<Web>, posted: Posted) -> Response {
+    let Posted { visitor, fields } = posted;
+    let first = !fields.get("start").is_empty();
+    let provider = match provider_of(&web, &fields) {
+        Ok(provider) => provider,
+        Err(fault) => return plain(StatusCode::BAD_REQUEST, &fault),
+    };
+    let config = serde_json::from_value::<Provider>(provider.clone())
+        .map_err(|error| error.to_string())
+        .and_then(checked);
+    let (kind, mut text, ok) = match config {
+        Err(fault) => ("bad", fault, false),
+        Ok(config) => {
+            // One at a time: each is a connection to wherever the form says.
+            let _turn = web.trials.lock().await;
+            let tried = attempt(config).await;
+            let kind = if tried.ok { "good" } else { "bad" };
+            (
+                kind,
+                format!("{} ({} ms)", tried.message, tried.duration_ms),
+                tried.ok,
+            )
+        }
+    };
+    if !first {
+        let told = match ok {
+            true => Told {
+                done: format!("It works: {text}. What was changed in the form is not saved yet."),
+                ..Told::default()
+            },
+            false => Told {
+                fault: Some(format!("It does not work: {text}.")),
+                ..Told::default()
+            },
+        };
+        return show(&web, &visitor, "providers", StatusCode::OK, told);
+    }
+    if ok && fields.get("then") == "save" {
+        let Some(editor) = web.live.editor() else {
+            return no_file();
+        };
+        let there = editor
+            .raw()
+            .map(|raw| raw["providers"].as_array().cloned().unwrap_or_default());
+        let mut there = match there {
+            Ok(there) => there,
+            Err(error) => return failed(error),
+        };
+        there.push(provider);
+        let change = (vec!["providers".to_owned()], Some(Value::Array(there)));
+        match web.live.change(vec![change]).await {
+            Ok(_) => return see_other(&web.at("/start?saved=1")),
+            Err(error) => text = format!("{text}, but it cannot be saved: {error:#}"),
+        }
+    }
+    start::show(&web, &visitor, Some((kind, text)), &fields).await
+}
+
+struct PluginLine {
+    id: String,
+    name: String,
+    version: String,
+    state: String,
+    reason: String,
+    at: String,
+    takes: String,
+    count: u64,
+    can_resume: bool,
+}
+
+#[derive(Template)]
+#[template(path = "plugins.html")]
+struct PluginsPage {
+    frame: Frame,
+    tab: &'static str,
+    notice: Option<(&'static str, String)>,
+    plugins: Vec<PluginLine>,
+}
+
+fn plugin_line(view: PluginView) -> PluginLine {
+    let id = view.id.clone().unwrap_or_default();
+    PluginLine {
+        name: view
+            .name
+            .clone()
+            .unwrap_or_else(|| if id.is_empty() { "?".to_owned() } else { id.clone() }),
+        version: view.version.clone().unwrap_or_default(),
+        state: super::word(&view.state),
+        reason: view.reason.clone().unwrap_or_default(),
+        at: view
+            .path
+            .clone()
+            .unwrap_or_else(|| "part of the program".to_owned()),
+        takes: view
+            .extensions
+            .iter()
+            .map(|e| format!(".{e}"))
+            .collect::<Vec<_>>()
+            .join(" "),
+        count: view.counters.imports,
+        can_resume: view.state == PluginState::Quarantined,
+        id,
+    }
+}
+
+fn plugins_page(
+    web: &Web,
+    visitor: &Visitor,
+    status: StatusCode,
+    notice: Option<(&'static str, String)>,
+) -> Response {
+    let template = PluginsPage {
+        frame: Frame::new(web, visitor, "Settings", "Importers"),
+        tab: "Importers",
+        notice,
+        plugins: PluginView::all(&web.engine.registry())
+            .into_iter()
+            .map(plugin_line)
+            .collect(),
+    };
+    page(status, &template)
+}
+
+/// `GET /settings/plugins`.
+pub(super) async fn plugins(State(web): State<Web>, visitor: Visitor) -> Response {
+    plugins_page(&web, &visitor, StatusCode::OK, None)
+}
+
+/// `POST /settings/plugins/reload`.
+pub(super) async fn reload(State(web): State<Web>, posted: Posted) -> Response {
+    let (status, notice) = match web.live.reload_importers().await {
+        Ok(()) => (
+            StatusCode::OK,
+            ("good", "Every importer was loaded anew.".to_owned()),
+        ),
+        Err(error) => (
+            StatusCode::CONFLICT,
+            ("bad", format!("Nothing has changed: {error:#}.")),
+        ),
+    };
+    plugins_page(&web, &posted.visitor, status, Some(notice))
+}
+
+/// `POST /settings/plugins/{id}/resume`.
+pub(super) async fn resume(State(web): State<Web>, Path(id): Path<String>, posted: Posted) -> Response {
+    let used = web.engine.registry().get(&id).is_some_and(|entry| entry.resume());
+    let notice = match used {
+        true => ("good", format!("“{id}” is used again.")),
+        false => ("warn", format!("“{id}” was not in quarantine.")),
+    };
+    plugins_page(&web, &posted.visitor, StatusCode::OK, Some(notice))
+}
+
+struct LogLine {
+    when: String,
+    level: &'static str,
+    target: String,
+    text: String,
+}
+
+#[derive(Template)]
+#[template(path = "log.html")]
+struct LogPage {
+    frame: Frame,
+    tab: &'static str,
+    fault: Option<String>,
+    levels: [&'static str; 5],
+    level: String,
+    text: String,
+    filter: String,
+    lines: Vec<LogLine>,
+}
+
+/// `?level=info&text=`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct LogAsked {
+    level: String,
+    text: String,
+}
+
+fn log_page(web: &Web, visitor: &Visitor, asked: LogAsked, fault: Option<String>) -> Response {
+    let level = if asked.level.is_empty() {
+        "info".to_owned()
+    } else {
+        asked.level
+    };
+    let lines = logs::lines(&level, &asked.text, 500);
+    let status = if fault.is_some() {
+        StatusCode::BAD_REQUEST
+    } else {
+        StatusCode::OK
+    };
+    let template = LogPage {
+        frame: Frame::new(web, visitor, "Settings", "Log"),
+        tab: "Log",
+        fault,
+        levels: ["error", "warn", "info", "debug", "trace"],
+        level,
+        text: asked.text,
+        filter: logs::level().unwrap_or_default(),
+        lines: lines
+            .into_iter()
+            .map(|line| LogLine {
+                when: jiff::Timestamp::from_millisecond(line.at_ms)
+                    .unwrap_or_default()
+                    .strftime("%m-%d %H:%M:%S%.3f")
+                    .to_string(),
+                level: line.level,
+                target: line.target,
+                text: line.text,
+            })
+            .collect(),
+    };
+    page(status, &template)
+}
+
+/// `GET /settings/log`.
+pub(super) async fn log(State(web): State<Web>, visitor: Visitor, Query(asked): Query<LogAsked>) -> Response {
+    log_page(&web, &visitor, asked, None)
+}
+
+/// `POST /settings/log`.
+pub(super) async fn log_level(State(web): State<Web>, posted: Posted) -> Response {
+    match logs::set_level(posted.fields.get("filter").trim()) {
+        Ok(()) => see_other(&web.at("/settings/log")),
+        Err(fault) => log_page(
+            &web,
+            &posted.visitor,
+            LogAsked::default(),
+            Some(format!("Nothing has changed: {fault}.")),
+        ),
+    }
+}
+
+/// `GET /settings/support`.
+pub(super) async fn support(State(web): State<Web>, _visitor: Visitor) -> Response {
+    let bundle = crate::support::bundle(&web.engine, &web.pool, &web.live, web.started).await;
+    let text = match bundle.and_then(|bundle| Ok(serde_json::to_vec_pretty(&bundle)?)) {
+        Ok(text) => text,
+        Err(error) => return failed(error),
+    };
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
+        (
+            header::CONTENT_DISPOSITION,
+            HeaderValue::from_static("attachment; filename=\"altmount-support.json\""),
+        ),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    ];
+    (headers, text).into_response()
+}

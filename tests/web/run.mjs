@@ -1,0 +1,274 @@
+// run.mjs: the page in a real browser. Run by run.sh, which starts a news server and AltMount.
+//
+//   BASE       the server's address          NZB      an NZB whose release holds film.webm
+//   SHOTS      folder for screenshots        CONFIG   the server's config.yaml
+//   NNTP_PORT, NNTP_USER, NNTP_PASSWORD      the news server
+//
+// A line of `ok` or `FAIL` for each check, and at the end 'N passed, N failed'.
+import { chromium } from "playwright-core";
+import { readFileSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+
+const { BASE, NZB, SHOTS, CONFIG, NNTP_PORT, NNTP_USER, NNTP_PASSWORD } = process.env;
+const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+let passed = 0, failed = 0;
+const check = async (name, work) => {
+  try {
+    await work();
+    passed++;
+    console.log(`ok   ${name}`);
+  } catch (error) {
+    failed++;
+    console.log(`FAIL ${name}: ${String(error.message ?? error).split("\n").slice(0, 6).join(" ")}`);
+  }
+};
+const must = (truth, text) => { if (!truth) throw new Error(text); };
+
+const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: ["--no-sandbox"] });
+const context = await browser.newContext({ viewport: { width: 1280, height: 900 } });
+const page = await context.newPage();
+page.setDefaultTimeout(20_000);
+// A refused script, style or connection of the page is a fault of ours.
+const complaints = [];
+page.on("console", (message) => {
+  const text = message.text();
+  if (message.type() === "error" && !/status of (400|401|403|404|409|429)/.test(text)) complaints.push(text);
+});
+page.on("pageerror", (error) => complaints.push(String(error)));
+page.on("dialog", (dialog) => dialog.accept());
+const shot = (name) => page.screenshot({ path: `${SHOTS}/${name}.png`, fullPage: true });
+const go = (path) => page.goto(BASE + path);
+
+await check("first run: the first user is made", async () => {
+  await go("/");
+  must(page.url().endsWith("/setup"), page.url());
+  await shot("setup");
+  await page.fill("[name=name]", "ann");
+  await page.fill("[name=password]", "correct horse");
+  await page.fill("[name=again]", "correct horse");
+  await page.click("button");
+  await page.waitForSelector("h1:has-text('First steps')");
+});
+await check("first run: a news server is tried and saved", async () => {
+  await page.fill("[name=host]", "127.0.0.1");
+  await page.fill("[name=port]", NNTP_PORT);
+  await page.fill("[name=username]", NNTP_USER);
+  await page.fill("[name=password]", "wrong");
+  await page.uncheck("[name=tls]");
+  await page.click("button:has-text('save it')");
+  await page.waitForSelector(".notice.bad");
+  await shot("start-refused");
+  await page.fill("[name=password]", NNTP_PASSWORD);
+  await page.click("button:has-text('save it')");
+  await page.waitForSelector(".notice.good");
+  await page.waitForSelector("text=Articles are read from 127.0.0.1");
+  await shot("start");
+});
+await check("first run: the API key is shown on demand", async () => {
+  await page.click("summary:has-text('Show it')");
+  const key = await page.textContent(".secret");
+  const answer = await page.request.get(`${BASE}/api/queue`, { headers: { "X-Api-Key": key } });
+  must(answer.status() === 200, `status ${answer.status()}`);
+});
+await check("upload: a job appears, runs and is imported without the page being loaded again", async () => {
+  await go("/queue?view=all");
+  await page.evaluate(() => { window.stays = true; });
+  // What the script does with a file that is dropped on the page.
+  const bytes = readFileSync(NZB).toString("base64");
+  const transfer = await page.evaluateHandle((text) => {
+    const data = new DataTransfer();
+    const raw = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+    data.items.add(new File([raw], "Film.2026.nzb"));
+    return data;
+  }, bytes);
+  await page.dispatchEvent("body", "drop", { dataTransfer: transfer });
+  await page.waitForURL(/view=active/);
+  await go("/queue?view=all");
+  await page.evaluate(() => { window.stays = true; });
+  await page.waitForSelector(".state.completed", { timeout: 60_000 });
+  must(await page.evaluate(() => window.stays), "it was loaded again");
+  await shot("queue-done");
+});
+await check("a job's progress and states come live", async () => {
+  await go("/queue?view=all");
+  await page.evaluate(() => { window.stays = true; });
+  const other = await context.newPage();
+  await other.goto(`${BASE}/queue`);
+  await other.setInputFiles("[type=file]", { name: "Again.nzb", mimeType: "application/x-nzb", buffer: readFileSync(NZB) });
+  await other.click("button:has-text('Add to the queue')");
+  await other.close();
+  await page.waitForSelector(".title:has-text('Again.nzb')");
+  await page.waitForSelector("li:has-text('Again.nzb') .state.completed", { timeout: 60_000 });
+  must(await page.evaluate(() => window.stays), "it was loaded again");
+});
+await check("a failed job says why, and what to do", async () => {
+  await go("/queue");
+  await page.setInputFiles("[type=file]", { name: "broken.nzb", mimeType: "application/x-nzb", buffer: Buffer.from("<nzb><file></nzb>") });
+  await page.click("button:has-text('Add to the queue')");
+  await go("/queue?view=failed");
+  await page.waitForSelector("li:has-text('broken.nzb') .reason");
+  const reason = await page.textContent(".reason");
+  must(/nothing usable:/.test(reason) && /import.ignore says/.test(reason), reason);
+  await page.click("summary:has-text('Why this importer')");
+  await shot("queue-failed");
+});
+await check("the library: search, a file, and it plays", async () => {
+  await go("/library");
+  await shot("library");
+  await page.fill("#search", "film.webm");
+  await page.press("#search", "Enter");
+  await page.click("a:has-text('film.webm') >> nth=0");
+  await page.waitForSelector("video");
+  const time = await page.evaluate(async () => {
+    const video = document.querySelector("video");
+    video.muted = true;
+    await video.play();
+    await new Promise((resolve, reject) => {
+      video.ontimeupdate = () => { if (video.currentTime > 0.5) resolve(); };
+      video.onerror = () => reject(new Error(video.error.message));
+    });
+    video.pause();
+    video.currentTime = video.duration - 1;
+    await new Promise((resolve) => { video.onseeked = resolve; });
+    return [video.currentTime, video.duration, video.videoWidth];
+  });
+  must(time[0] > time[1] - 1.5 && time[2] === 320, String(time));
+  await shot("file");
+});
+await check("a file of the library is what was posted", async () => {
+  const link = await page.getAttribute("a:has-text('Download')", "href");
+  const answer = await page.request.get(new URL(link, BASE).href);
+  const body = await answer.body();
+  must(body.equals(readFileSync(process.env.FILM)), `${body.length} bytes`);
+  must(answer.headers()["content-disposition"].startsWith("attachment"), "no attachment");
+  const part = await page.request.get(new URL(link, BASE).href, { headers: { range: "bytes=100-199" } });
+  must(part.status() === 206 && (await part.body()).length === 100, `range: ${part.status()}`);
+});
+await check("deleting is undone", async () => {
+  await page.click("main button:has-text('Delete')");
+  await page.waitForSelector("text=It is in the trash");
+  await shot("library-undo");
+  await page.click("button:has-text('Undo')");
+  await page.waitForSelector("text=It is back");
+  await page.waitForSelector("a:has-text('film.webm')");
+});
+await check("settings: a key is changed, used at once, and the file keeps its comments", async () => {
+  await go("/settings/config/log");
+  await page.fill("[name='log.level']", "info,altmount_engine=debug");
+  await page.click("button:has-text('Save')");
+  await page.waitForSelector("text=Saved, and in use");
+  await shot("settings-log");
+  const text = readFileSync(CONFIG, "utf8");
+  must(text.includes('level: "info,altmount_engine=debug"') && text.includes("# What is logged"), "the file is not as it should be");
+  await page.fill("[name='log.level']", "no=such=level");
+  await page.click("button:has-text('Save')");
+  await page.waitForSelector(".notice.bad");
+});
+await check("settings: what needs a restart says so", async () => {
+  await go("/settings/config/server");
+  await page.fill("[name='server.max_connections']", "500");
+  await page.click("button:has-text('Save')");
+  await page.waitForSelector("text=after a restart");
+  await go("/settings/config/providers");
+  must((await page.content()).includes("127.0.0.1"), "no provider");
+  must(!(await page.content()).includes(NNTP_PASSWORD), "the password is in the page");
+  await page.click("button:has-text('Try it')");
+  await page.waitForSelector(".notice.good");
+  await shot("settings-providers");
+});
+await check("importers are shown with their states", async () => {
+  await go("/settings/plugins");
+  await page.waitForSelector("tr:has-text('.nzb') .state.loaded");
+  await shot("settings-plugins");
+});
+await check("a key opens what it is for, and nothing once it is revoked", async () => {
+  await go("/settings/keys");
+  await page.fill("[name=name]", "a script");
+  await page.selectOption("[name=scope]", "read");
+  await page.click("button:has-text('Make it')");
+  const key = await page.textContent("#secret");
+  await shot("settings-keys");
+  const ask = async () => (await page.request.get(`${BASE}/api/library`, { headers: { "X-Api-Key": key } })).status();
+  must((await ask()) === 200, "the key does not open");
+  await page.click("button:has-text('Revoke')");
+  await page.waitForSelector("text=opens nothing any more");
+  must((await ask()) === 401, "the key still opens");
+});
+await check("the log is shown and filtered", async () => {
+  await go("/settings/log?level=info&text=imported");
+  await page.waitForSelector("#lines, .empty");
+  await go("/settings/log");
+  must((await page.textContent("#lines")).length > 100, "the log is empty");
+  await shot("settings-log-lines");
+});
+await check("the support bundle has no secrets", async () => {
+  const text = await (await page.request.get(`${BASE}/settings/support`)).text();
+  const bundle = JSON.parse(text);
+  must(bundle.providers.length === 1 && bundle.importers.length > 0, "it is not whole");
+  for (const secret of [NNTP_PASSWORD, "correct horse", process.env.API_KEY]) must(!text.includes(secret), "a secret is in it");
+});
+const pages = ["/", "/start", "/queue?view=all", "/queue?view=failed", "/library", "/activity", "/settings", "/settings/config/import",
+  "/settings/config/providers", "/settings/keys", "/settings/plugins", "/settings/log", "/account"];
+for (const scheme of ["light", "dark"]) {
+  await check(`axe finds nothing serious, ${scheme}`, async () => {
+    await page.emulateMedia({ colorScheme: scheme });
+    const found = [];
+    for (const path of pages) {
+      await go(path);
+      await page.evaluate(axe);
+      const result = await page.evaluate(() => window.axe.run(document, { resultTypes: ["violations"] }));
+      for (const rule of result.violations.filter((rule) => ["serious", "critical"].includes(rule.impact))) {
+        found.push(`${path}: ${rule.id} at ${rule.nodes.slice(0, 3).map((node) => node.target).join(", ")}`);
+      }
+      await shot(`${scheme}${path.replace(/[^a-z]+/g, "-")}`);
+    }
+    must(found.length === 0, found.join("; "));
+  });
+}
+await page.emulateMedia({ colorScheme: "light" });
+await check("on a phone nothing is wider than the screen", async () => {
+  await page.setViewportSize({ width: 390, height: 844 });
+  for (const path of pages) {
+    await go(path);
+    const width = await page.evaluate(() => document.documentElement.scrollWidth);
+    await shot(`phone${path.replace(/[^a-z]+/g, "-")}`);
+    must(width <= 390, `${path}: ${width}`);
+  }
+  await page.setViewportSize({ width: 1280, height: 900 });
+});
+await check("the keyboard reaches the content first, and every control is seen", async () => {
+  await go("/library");
+  await page.keyboard.press("Tab");
+  must((await page.evaluate(() => document.activeElement.textContent)) === "To the content", "no skip link");
+  await page.keyboard.press("Enter");
+  must(await page.evaluate(() => document.activeElement.id === "main"), "the skip link leads nowhere");
+});
+await check("without JavaScript it works too", async () => {
+  const plain = await browser.newContext({ javaScriptEnabled: false });
+  const still = await plain.newPage();
+  await still.goto(`${BASE}/library`);
+  await still.fill("[name=name]", "ann");
+  await still.fill("[name=password]", "correct horse");
+  await still.click("button");
+  must(still.url().endsWith("/library"), still.url());
+  await still.goto(`${BASE}/queue`);
+  await still.setInputFiles("[type=file]", { name: "Plain.nzb", mimeType: "application/x-nzb", buffer: Buffer.from("no nzb") });
+  await still.click("button:has-text('Add to the queue')");
+  await still.waitForSelector("text=Added to the queue");
+  await plain.close();
+});
+await check("logging out ends the session", async () => {
+  await go("/");
+  const cookies = await context.cookies();
+  await page.click("button:has-text('Log out')");
+  await page.waitForSelector("h1:has-text('Log in')");
+  await shot("login");
+  await context.addCookies(cookies);
+  await go("/library");
+  must(page.url().includes("/login"), page.url());
+});
+await check("the browser had nothing to complain of", async () => must(complaints.length === 0, complaints.join("; ")));
+await browser.close();
+writeFileSync(`${SHOTS}/result.txt`, `${passed} passed, ${failed} failed\n`);
+console.log(`${passed} passed, ${failed} failed`);
+process.exit(failed ? 1 : 0);
