@@ -17,7 +17,7 @@ mod scenarios;
 
 use clap::Parser;
 use lab::Lab;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Measures the server against what is possible.
@@ -31,7 +31,7 @@ struct Arguments {
     /// Writes all rows with their samples.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Writes the table.
+    /// Writes the table: in the place of the one in the file, where there is one (docs/PERFORMANCE.md).
     #[arg(long, value_name = "FILE")]
     markdown: Option<PathBuf>,
     /// Another `altmount` to measure in place of this build's.
@@ -49,7 +49,15 @@ struct Arguments {
 fn main() -> ExitCode {
     altmount_tests::child::run_if_child();
     reference::run_if_reference();
-    let arguments = Arguments::parse();
+    let mut arguments = Arguments::parse();
+    let paths = [
+        &mut arguments.json,
+        &mut arguments.markdown,
+        &mut arguments.server,
+    ];
+    for path in paths.into_iter().flatten() {
+        *path = from_here(path);
+    }
     if arguments.list {
         for (name, what) in scenarios::ALL {
             println!("{name:<12} {what}");
@@ -65,6 +73,12 @@ fn main() -> ExitCode {
     let viewers = tokio::runtime::Runtime::new().expect("a runtime");
     viewers.block_on(measure(&arguments, &lab));
     ExitCode::SUCCESS
+}
+
+/// The path from where the command was given: Cargo runs a bench in the folder of its package.
+fn from_here(path: &Path) -> PathBuf {
+    let here = std::env::var_os("PWD").map(PathBuf::from).unwrap_or_default();
+    here.join(path)
 }
 
 async fn measure(arguments: &Arguments, lab: &Lab) {
@@ -94,7 +108,9 @@ async fn measure(arguments: &Arguments, lab: &Lab) {
         std::fs::write(path, text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     }
     if let Some(path) = &arguments.markdown {
-        std::fs::write(path, table).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let old = std::fs::read_to_string(path).unwrap_or_default();
+        let text = report::placed(&old, &table);
+        std::fs::write(path, text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     }
 }
 

@@ -179,6 +179,16 @@ impl Row {
     }
 }
 
+/// The text with the table between its two marks, or the table alone where the text has none.
+pub(crate) fn placed(text: &str, table: &str) -> String {
+    const MARKS: [&str; 2] = ["<!-- table -->\n", "<!-- end of the table -->\n"];
+    let between = text.find(MARKS[0]).zip(text.find(MARKS[1]));
+    match between.filter(|(begin, end)| begin < end) {
+        Some((begin, end)) => format!("{}{}{table}{}", &text[..begin], MARKS[0], &text[end..]),
+        None => table.to_owned(),
+    }
+}
+
 /// Three figures that count, without an exponent.
 fn number(value: f64) -> String {
     let digits = match value.abs() {
