@@ -368,7 +368,9 @@ async fn failures_are_told_in_the_history_and_running_jobs_can_be_cancelled() {
         client.remove(id).await.expect("removed");
     }
     gate.open();
-    assert_eq!(finished(&server, &running).await.state, JobState::Cancelled);
+    for id in [&running, &waiting] {
+        assert_eq!(finished(&server, id).await.state, JobState::Cancelled);
+    }
     let poll = client.poll().await.expect("polls");
     assert!(poll.queue.is_empty() && poll.history.is_empty(), "{poll:?}");
     // As a real one: in the queue an unknown id is an error, in the history it is none.

@@ -101,6 +101,10 @@ pub(super) async fn require_key(State(api): State<Api>, request: Request, next: 
         )
         .into_response();
     }
+    if matches!(path, "/api" | "/api/") {
+        // What is answered there is a download client's call, and this is none.
+        return super::no_route(request).await.into_response();
+    }
     next.run(request).await
 }
 

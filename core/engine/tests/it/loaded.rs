@@ -43,7 +43,15 @@ async fn one_that_ignores_its_cancellation_is_put_aside() {
     let registry = bench.engine.registry();
     let importer = registry.get("misbehave").expect("there");
     soon(async {
-        while importer.counters.running.load(Ordering::Relaxed) == 0 {
+        let imports = bench.engine.imports();
+        while imports
+            .job(busy.id)
+            .await
+            .expect("store")
+            .expect("there")
+            .progress_done
+            == 0
+        {
             tokio::task::yield_now().await;
         }
     })

@@ -154,6 +154,8 @@ impl Importer for Misbehaving {
             "hang" => std::future::pending::<()>().await,
             // Not for ever, so that a test process can end; longer than any grace.
             "busy" => {
+                // So that a test knows that it is under way, and cannot be stopped any more.
+                cx.progress(1, 2);
                 let start = std::time::Instant::now();
                 while start.elapsed() < Duration::from_secs(20) {
                     std::hint::spin_loop();
