@@ -38,12 +38,13 @@ async def home_assistant():
             assert client.queue[field] is not None, field
         for total in ("day_size", "week_size", "month_size", "total_size"):
             assert total in client.queue, total
-        assert await client.pause_queue()
+        # These say nothing, and raise where the server refuses.
+        await client.pause_queue()
         assert (await client.get_queue())["paused"] is True
-        assert await client.resume_queue()
+        await client.resume_queue()
         assert (await client.get_queue())["paused"] is False
-        assert await client.set_speed_limit(50)
-        assert await client.set_speed_limit(100)
+        await client.set_speed_limit(50)
+        await client.set_speed_limit(100)
 
 
 async def wrong_key():
