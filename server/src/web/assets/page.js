@@ -69,10 +69,8 @@
       const text = bar.parentElement.querySelector("[data-progress]");
       if (text) text.textContent = `${done} of ${total}`;
     });
-    // After a break something may have been missed.
-    let broken = false;
-    events.onerror = () => { broken = true; };
-    events.onopen = () => { if (broken) { broken = false; refresh("[data-live]"); } };
+    // What changed after the page was made and before this, or during a break, was told to nobody here.
+    events.onopen = () => refresh("[data-live]");
   }
   const every = [...new Set(parts("[data-every]").map((part) => Number(part.dataset.every)))];
   for (const seconds of every) {
