@@ -5,7 +5,7 @@
 //!
 //! A line of `ok` or `FAIL` for each promise; exit status 1 if one failed:
 //! * no read waits longer than ten seconds for data or an error;
-//! * every byte that comes is the posted one;
+//! * every byte that comes is the posted one, but for those of a damaged article, whose answer breaks off before its end;
 //! * after the bad minutes every reader gets data again;
 //! * in the end there is no stream, no request, no queue and no busy connection, and no more open files than in the beginning.
 
@@ -356,7 +356,16 @@ async fn visit(
         let asked = Instant::now();
         let came = tokio::time::timeout(limit, stream.next()).await;
         soak.tally.waited(asked.elapsed(), phase);
-        let n = came.map_err(|_| late())?? as u64;
+        let n = match came.map_err(|_| late())? {
+            Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+                let ends = tokio::time::timeout(limit, stream.breaks_off(ARTICLE)).await;
+                return Err(match ends.map_err(|_| late())? {
+                    true => std::io::Error::other("the answer broke off within a damaged article"),
+                    false => error,
+                });
+            }
+            came => came? as u64,
+        };
         if n == 0 {
             return Ok(());
         }

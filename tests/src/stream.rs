@@ -137,6 +137,22 @@ impl Stream {
         Ok(n)
     }
 
+    /// After other bytes than the posted ones: whether the answer breaks off before it has given `bytes` more. Bytes of an
+    /// article are handed over while it arrives, and one whose checksum is wrong ends the answer before its last bytes.
+    pub async fn breaks_off(&mut self, bytes: u64) -> bool {
+        let mut more = 0;
+        while self.left > 0 && more <= bytes {
+            match self.socket.read(&mut self.buffer).await {
+                Ok(0) | Err(_) => return true,
+                Ok(n) => {
+                    more += n as u64;
+                    self.left = self.left.saturating_sub(n as u64);
+                }
+            }
+        }
+        false
+    }
+
     /// Reads this many bytes more, or to the end. Returns how many.
     pub async fn take(&mut self, bytes: u64) -> Result<u64> {
         let mut taken = 0;

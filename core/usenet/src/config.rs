@@ -217,7 +217,7 @@ impl Default for PoolOptions {
     fn default() -> Self {
         Self {
             request_timeout: Duration::from_secs(120),
-            demand_timeout: Duration::from_secs(9),
+            demand_timeout: Duration::from_secs(7),
             queue_limit: 16_384,
             import_percent: 6,
             health_percent: 3,

@@ -228,7 +228,7 @@ impl Default for News {
     fn default() -> Self {
         Self {
             request_timeout_seconds: 120,
-            demand_timeout_seconds: 9,
+            demand_timeout_seconds: 7,
             import_percent: 6,
             health_percent: 3,
             repair_percent: 2,
