@@ -46,7 +46,7 @@ pub use job::{
     CancelOutcome, Failure, Job, JobFilter, JobState, NewJob, Page, Passwords, RetryOutcome, Submitted,
 };
 pub use output::{Output, OutputKind, ReleaseFile};
-pub use store::{Arrs, HistoryFilter, Key, Outputs, ROOT, Scope, Session, Store, Usage, User};
+pub use store::{Arrs, EndedImports, HistoryFilter, Key, Outputs, ROOT, Scope, Session, Store, Usage, User};
 
 /// The time now, in milliseconds since 1970.
 pub fn now_ms() -> i64 {

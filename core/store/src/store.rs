@@ -4,6 +4,7 @@ mod arr;
 mod backup;
 mod browse;
 mod downloads;
+mod history;
 mod jobs;
 mod keys;
 mod outputs;
@@ -12,6 +13,9 @@ mod tree;
 mod users;
 
 pub use downloads::{HistoryFilter, Usage};
+#[cfg(test)]
+pub(crate) use history::ENDED;
+pub use history::EndedImports;
 pub use keys::{Key, Scope};
 
 pub use arr::Arrs;

@@ -1,7 +1,10 @@
 //! Fetches what `addurl` names: with limits of size and time, and never from this machine or its network.
 
 use super::nzb;
-use crate::config::{CategorySettings, SabnzbdSettings};
+use crate::{
+    categories::Categories,
+    config::{CategorySettings, SabnzbdSettings},
+};
 use altmount_engine::{Fetcher, Job, Passwords, SubmitRequest, SubmitSource};
 use altmount_model::VPath;
 use altmount_sdk::{ErrorKind, ImportError, Retry};
@@ -79,7 +82,7 @@ pub(super) fn literal_allowed(url: &Url, settings: &SabnzbdSettings) -> Result<(
 pub struct UrlFetcher {
     client: reqwest::Client,
     settings: SabnzbdSettings,
-    categories: Arc<[CategorySettings]>,
+    categories: Categories,
     max_file: u64,
 }
 
@@ -99,7 +102,7 @@ impl UrlFetcher {
     /// Where there can be no HTTP client.
     pub fn new(
         settings: SabnzbdSettings,
-        categories: Arc<[CategorySettings]>,
+        categories: Categories,
         max_file: u64,
     ) -> Result<Arc<Self>, reqwest::Error> {
         let client = reqwest::Client::builder()
@@ -184,8 +187,8 @@ impl UrlFetcher {
     }
 
     fn folder(&self, category: Option<&str>) -> VPath {
-        let ours = category.and_then(|name| self.categories.iter().find(|category| category.name == name));
-        ours.map_or_else(VPath::root, |category| category.dir.clone())
+        let ours = category.and_then(|name| self.categories.get(name));
+        ours.map_or_else(VPath::root, |category| category.dir)
     }
 }
 
@@ -238,6 +241,7 @@ impl Fetcher for UrlFetcher {
             let known = |name: String| {
                 let same = |category: &&CategorySettings| category.name.eq_ignore_ascii_case(&name);
                 self.categories
+                    .now()
                     .iter()
                     .find(same)
                     .map(|category| category.name.clone())

@@ -24,6 +24,7 @@ pub use meter::Meter;
 
 use crate::{
     access::Access,
+    categories::Categories,
     config::{CategorySettings, SabnzbdSettings},
     throttle::Limiter,
 };
@@ -128,7 +129,7 @@ pub struct Parts {
     /// The settings.
     pub settings: SabnzbdSettings,
     /// The categories, `*` left out.
-    pub categories: Arc<[CategorySettings]>,
+    pub categories: Categories,
     /// Where releases are.
     pub roots: Roots,
     /// Who removes what was made for a job.
@@ -172,11 +173,8 @@ enum Caller {
 }
 
 impl Sabnzbd {
-    /// The API over these parts. Makes the folders of the categories, which clients look for before there is a job.
+    /// The API over these parts.
     pub async fn start(parts: Parts) -> Self {
-        for category in parts.categories.iter().filter(|category| !category.dir.is_root()) {
-            make_folders(&parts.engine, &category.dir).await;
-        }
         let bounds = Bounds {
             max_file: parts.max_file,
             patience: parts.patience,
@@ -220,12 +218,8 @@ impl Sabnzbd {
     }
 
     /// The category of this name, by the bytes of its name.
-    fn category(&self, name: &str) -> Option<&CategorySettings> {
-        self.0
-            .parts
-            .categories
-            .iter()
-            .find(|category| category.name == name)
+    fn category(&self, name: &str) -> Option<CategorySettings> {
+        self.0.parts.categories.get(name)
     }
 
     /// Who calls.
@@ -349,6 +343,13 @@ async fn serve(State(sab): State<Sabnzbd>, request: Request) -> Response {
             respond(call.get("output"), &value)
         }
         Err(why) => respond(None, &error(why)),
+    }
+}
+
+/// Makes the folders of categories, which clients look for before there is a job.
+pub async fn make_category_folders(engine: &Engine, categories: &[CategorySettings]) {
+    for category in categories.iter().filter(|category| !category.dir.is_root()) {
+        make_folders(engine, &category.dir).await;
     }
 }
 

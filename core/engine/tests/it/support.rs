@@ -518,7 +518,7 @@ pub(crate) async fn until(events: &mut broadcast::Receiver<Event>, last: &str) -
     loop {
         let text = match soon(events.recv()).await.expect("none is missed") {
             Event::Job { id, state, .. } => format!("{id} {state}"),
-            Event::Progress { id, done, total } => format!("{id} {done}/{total}"),
+            Event::Progress { id, progress } => format!("{id} {}/{}", progress.done, progress.total),
             Event::Library { change, path, from } => match (change, from) {
                 (LibraryChange::Added, _) => format!("added {path}"),
                 (LibraryChange::Removed, _) => format!("removed {path}"),
