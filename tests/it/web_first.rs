@@ -7,6 +7,15 @@ use serde_json::{Value, json};
 
 const ARR_KEY: &str = "the-key-of-the-application";
 
+/// The server at an address of its own: an application calls its webhook before it takes it.
+async fn served(server: &Server) -> (String, tokio::task::JoinHandle<()>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let router = server.router();
+    let serving = tokio::spawn(async move { axum::serve(listener, router).await.expect("serves") });
+    (format!("http://{address}"), serving)
+}
+
 fn field<'a>(settings: &'a Value, name: &str) -> &'a Value {
     let fields = settings["fields"].as_array().expect("fields");
     let found = fields.iter().find(|field| field["name"] == name);
@@ -17,6 +26,7 @@ fn field<'a>(settings: &'a Value, name: &str) -> &'a Value {
 async fn an_arr_is_tried_added_with_its_category_registered_and_taken_out_again() {
     let server = Server::with_file("# mine\n").await;
     let sonarr = Rest::start(SONARR, ARR_KEY).expect("starts");
+    let (own, serving) = served(&server).await;
     let mut browser = Browser::known(&server).await;
     let token = browser.token().await;
     let address = sonarr.url();
@@ -36,7 +46,7 @@ async fn an_arr_is_tried_added_with_its_category_registered_and_taken_out_again(
             ("kind", "sonarr"),
             ("arr_url", &address),
             ("arr_key", key),
-            ("own_url", "http://altmount:8080"),
+            ("own_url", &own),
             ("then", then),
         ];
         browser.post("/settings/arr/add", &fields).await.text().to_owned()
@@ -44,7 +54,7 @@ async fn an_arr_is_tried_added_with_its_category_registered_and_taken_out_again(
     let wrong = send(&mut browser, "wrong", "save").await;
     assert!(wrong.contains("it refuses the API key"), "{wrong}");
     assert!(
-        wrong.contains(&address) && wrong.contains("http://altmount:8080"),
+        wrong.contains(&address) && wrong.contains(&own),
         "the form is kept"
     );
     let tried = send(&mut browser, ARR_KEY, "try").await;
@@ -59,7 +69,7 @@ async fn an_arr_is_tried_added_with_its_category_registered_and_taken_out_again(
     let key = {
         let state = sonarr.state();
         let client = &state.clients[0];
-        assert_eq!(field(client, "host"), "altmount");
+        assert_eq!(field(client, "host"), "127.0.0.1");
         assert_eq!(field(client, "tvCategory"), "tv");
         assert_eq!(state.hooks.len(), 1);
         field(client, "apiKey").as_str().expect("a key").to_owned()
@@ -68,7 +78,8 @@ async fn an_arr_is_tried_added_with_its_category_registered_and_taken_out_again(
     let asked = http::Request::get(format!("/sabnzbd/api?mode=get_cats&output=json&apikey={key}"));
     let asked = asked.body(axum::body::Body::empty()).expect("a request");
     let asked = crate::harness::read(server.raw(asked).await).await;
-    assert_eq!(asked.json()["categories"], json!(["*", "tv"]));
+    let asked: Value = serde_json::from_str(asked.text()).expect("JSON");
+    assert_eq!(asked["categories"], json!(["*", "tv"]));
     let config = server.config();
     assert!(
         config.starts_with("# mine\n") && config.contains("own_url"),
@@ -110,14 +121,16 @@ async fn an_arr_is_tried_added_with_its_category_registered_and_taken_out_again(
     assert!(!server.config().contains(ARR_KEY));
     let keys = server.app.engine().keys().list();
     assert!(keys.iter().all(|key| key.revoked_ms.is_some()), "{keys:?}");
+    serving.abort();
 }
 
 #[tokio::test]
 async fn the_api_adds_changes_and_removes_an_arr_as_the_page_does() {
     let server = Server::with_file("").await;
     let radarr = Rest::start(RADARR, ARR_KEY).expect("starts");
+    let (own, serving) = served(&server).await;
     let new =
-        json!({"kind": "radarr", "url": radarr.url(), "api_key": ARR_KEY, "own_url": "http://altmount:8080"});
+        json!({"kind": "radarr", "url": radarr.url(), "api_key": ARR_KEY, "own_url": own});
     let tried = server.api("POST", "/api/arr/test", Some(new.clone())).await;
     assert!(tried.json()["data"]["version"].is_string(), "{}", tried.text());
     assert_eq!(server.get("/api/arr").await.json()["meta"]["total"], 0);
@@ -184,6 +197,7 @@ async fn the_api_adds_changes_and_removes_an_arr_as_the_page_does() {
     server.api("DELETE", "/api/arr/films", None).await.failure(404);
     assert_eq!(server.get("/api/arr").await.json()["meta"]["total"], 0);
     assert!(!server.config().contains(KEY));
+    serving.abort();
 }
 
 #[tokio::test]

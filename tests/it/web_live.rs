@@ -47,12 +47,8 @@ async fn a_running_import_tells_its_stage_and_its_articles() {
     gate.open();
     server.wait(job).await;
     let done = server.get(&format!("/api/queue/{job}")).await.json();
-    let progress = &done["data"]["progress"];
-    assert_eq!(
-        (&progress["stage"], &progress["articles"]),
-        (&json!(null), &json!(null))
-    );
-    assert!(progress["total"].as_u64() > Some(0), "{progress}");
+    assert_eq!(done["data"]["state"], "completed");
+    assert!(done["data"]["progress"]["stage"].is_null(), "{done}");
 }
 
 #[tokio::test]
@@ -184,6 +180,13 @@ async fn the_events_begin_with_the_number_that_a_page_of_that_time_has() {
         .await;
     let second = hello(&browser).await;
     assert!(!second.contains(&before), "{second} {before}");
-    let after = changes(browser.get("/queue").await.text());
-    assert!(hello(&browser).await.contains(&format!("\"{after}\"")));
+    // What follows an import, such as its publication, may still be going on.
+    for _ in 0..500 {
+        let after = changes(browser.get("/queue").await.text());
+        if hello(&browser).await.contains(&format!("\"{after}\"")) {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    panic!("a page of now has another number than the events");
 }
