@@ -198,7 +198,9 @@ async fn mount(engine: &Arc<Engine>, settings: &MountSettings, streams: &Streams
     match settings.path.clone() {
         Some(path) => {
             let streams = streams.clone();
-            Ok(Some(crate::fuse::Mount::start(engine, path, settings, streams).await?))
+            Ok(Some(
+                crate::fuse::Mount::start(engine, path, settings, streams).await?,
+            ))
         }
         None => Ok(None),
     }

@@ -9,7 +9,9 @@ const ARR_KEY: &str = "the-key-of-the-application";
 
 /// The server at an address of its own: an application calls its webhook before it takes it.
 async fn served(server: &Server) -> (String, tokio::task::JoinHandle<()>) {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a port");
     let address = listener.local_addr().expect("an address");
     let router = server.router();
     let serving = tokio::spawn(async move { axum::serve(listener, router).await.expect("serves") });
@@ -129,8 +131,7 @@ async fn the_api_adds_changes_and_removes_an_arr_as_the_page_does() {
     let server = Server::with_file("").await;
     let radarr = Rest::start(RADARR, ARR_KEY).expect("starts");
     let (own, serving) = served(&server).await;
-    let new =
-        json!({"kind": "radarr", "url": radarr.url(), "api_key": ARR_KEY, "own_url": own});
+    let new = json!({"kind": "radarr", "url": radarr.url(), "api_key": ARR_KEY, "own_url": own});
     let tried = server.api("POST", "/api/arr/test", Some(new.clone())).await;
     assert!(tried.json()["data"]["version"].is_string(), "{}", tried.text());
     assert_eq!(server.get("/api/arr").await.json()["meta"]["total"], 0);
