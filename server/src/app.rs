@@ -3,7 +3,7 @@
 use crate::{
     access::Access,
     arr::Arrs,
-    config::{MountSettings, OutputWay, ServerSettings, Settings},
+    config::{Categories, MountSettings, OutputWay, ServerSettings, Settings},
     data::DataDir,
     files::Streams,
     http::{Api, Limits, Public, service},
@@ -43,6 +43,8 @@ use tower::{Layer, util::MapRequestLayer};
 pub struct Core {
     /// The engine.
     pub engine: Arc<Engine>,
+    /// The categories of the download client.
+    categories: Categories,
     limiter: Arc<Limiter>,
     meter: Arc<Meter>,
     metering: (CancellationToken, tokio::task::JoinHandle<()>),
@@ -75,8 +77,9 @@ impl Core {
             sabnzbd.is_some_and(|sabnzbd| sabnzbd.limit_streams),
         );
         let mut engine = settings.engine.clone();
+        let categories = Categories::new(Arc::clone(&settings.categories));
         if let Some(sabnzbd) = sabnzbd {
-            let categories = Arc::clone(&settings.categories);
+            let categories = categories.clone();
             engine.fetcher = Some(UrlFetcher::new(
                 sabnzbd.clone(),
                 categories,
@@ -92,6 +95,7 @@ impl Core {
         let metering = tokio::spawn(Arc::clone(&meter).run(Arc::clone(&engine), stop.clone()));
         Ok(Self {
             engine,
+            categories,
             limiter,
             meter,
             metering: (stop, metering),
@@ -104,6 +108,7 @@ impl Core {
     pub async fn shutdown(self, deadline: Duration) {
         let Self {
             engine,
+            categories: _,
             limiter: _,
             meter: _,
             metering: (stop, metering),
@@ -250,7 +255,14 @@ impl App {
         core.engine.publish_with(Arc::clone(&outputs) as _);
         let stopping = CancellationToken::new();
         let started = Instant::now();
-        let live = Live::new(&core.engine, core.pool.clone(), reread, data.path(), &settings);
+        let live = Live::new(
+            &core.engine,
+            core.pool.clone(),
+            core.categories.clone(),
+            reread,
+            data.path(),
+            &settings,
+        );
         let samples = Samples::start(core.pool.clone(), stopping.clone());
         crate::live::keep_trash_short(Arc::clone(&core.engine), settings.trash, stopping.clone());
         let arrs = match Arrs::new(&core.engine, settings.arr.clone(), settings.outputs.clone()) {
@@ -320,7 +332,8 @@ impl App {
                 engine: Arc::clone(&core.engine),
                 access: api.access.clone(),
                 settings: sabnzbd,
-                categories: Arc::clone(&settings.categories),
+                categories: core.categories.clone(),
+                live: live.clone(),
                 roots: Roots::new(
                     move |category| outputs.root(category).to_string_lossy().into_owned(),
                     move |path| paths.theirs(Path::new(path)),

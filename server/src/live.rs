@@ -1,7 +1,7 @@
 //! The configuration while the server runs: what of a change is used at once, and what needs a restart.
 
 use crate::{
-    config::{Change, Edited, Settings},
+    config::{Categories, Change, Edited, Settings},
     logs,
     plugins::Reread,
     pools::Pools,
@@ -30,6 +30,7 @@ struct Inner {
     reread: Reread,
     data_dir: PathBuf,
     pool: Pools,
+    categories: Categories,
     /// The providers that are asked. Held while something is changed: loading importers anew maps new copies for good.
     turn: Mutex<[u8; 32]>,
     /// What the server runs with, as far as it needs a restart.
@@ -65,10 +66,11 @@ impl fmt::Display for Applied {
     }
 }
 
-/// What only a restart changes: everything but providers, importers and the log's level.
+/// What only a restart changes: everything but providers, importers, categories and the log's level.
 fn fixed(settings: &Settings) -> String {
     let mut rest = settings.clone();
     rest.providers.clear();
+    rest.categories = Vec::new().into();
     rest.plugin_config.clear();
     rest.plugin_priority.clear();
     rest.plugin_files.clear();
@@ -111,6 +113,7 @@ impl Live {
     pub fn new(
         engine: &Arc<Engine>,
         pool: Pools,
+        categories: Categories,
         reread: Reread,
         data_dir: &Path,
         settings: &Settings,
@@ -120,6 +123,7 @@ impl Live {
             reread,
             data_dir: data_dir.to_owned(),
             pool,
+            categories,
             turn: Mutex::new(providers(settings)),
             started_with: fixed(settings),
             log_level: settings.log_level.clone(),
@@ -187,7 +191,9 @@ impl Live {
         }
         let wanted = providers(&settings);
         let configs = settings.providers.clone();
+        let categories = Arc::clone(&settings.categories);
         self.importers(settings).await?;
+        self.0.categories.set(categories);
         if wanted != *asked {
             self.0.pool.replace(configs)?;
             *asked = wanted;

@@ -4,6 +4,7 @@ mod arr;
 mod backup;
 mod browse;
 mod downloads;
+mod health;
 mod jobs;
 mod keys;
 mod outputs;
@@ -15,6 +16,7 @@ pub use downloads::{HistoryFilter, Usage};
 pub use keys::{Key, Scope};
 
 pub use arr::Arrs;
+pub use health::HealthRecords;
 pub use outputs::Outputs;
 
 use crate::{BlobId, Result, StoreError, StoreErrorKind, blobs::Blobs, library, open, queue, writer::Writer};

@@ -16,7 +16,7 @@ pub use edit::{Change, Edited, Editor, schema};
 pub use outputs::{CopySettings, OutputSettings};
 pub use reference::{reference_markdown, sample_yaml};
 pub use resolve::{
-    CategorySettings, MountSettings, SabnzbdSettings, ServerSettings, Settings, WebdavSettings,
+    Categories, CategorySettings, MountSettings, SabnzbdSettings, ServerSettings, Settings, WebdavSettings,
 };
 pub use types::*;
 

@@ -132,6 +132,8 @@ pub struct SabnzbdSettings {
     pub fetch_timeout: Duration,
     /// Redirects that are followed then.
     pub fetch_redirects: u8,
+    /// Whether the indexer's other NZB is fetched where one failed.
+    pub new_nzb_on_failure: bool,
 }
 
 /// A category of the download client.
@@ -143,6 +145,32 @@ pub struct CategorySettings {
     pub dir: VPath,
     /// The priority of its jobs.
     pub priority: i32,
+}
+
+/// The categories as they are now: a changed configuration exchanges them as a whole. Clones share them.
+#[derive(Clone, Debug)]
+pub struct Categories(Arc<std::sync::RwLock<Arc<[CategorySettings]>>>);
+
+impl Categories {
+    /// These categories, `*` left out.
+    pub fn new(categories: Arc<[CategorySettings]>) -> Self {
+        Self(Arc::new(std::sync::RwLock::new(categories)))
+    }
+
+    /// All of them.
+    pub fn all(&self) -> Arc<[CategorySettings]> {
+        Arc::clone(&self.0.read().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+
+    /// The one of this name, by the bytes of it.
+    pub fn named(&self, name: &str) -> Option<CategorySettings> {
+        self.all().iter().find(|category| category.name == name).cloned()
+    }
+
+    /// Uses others from now on.
+    pub fn set(&self, categories: Arc<[CategorySettings]>) {
+        *self.0.write().unwrap_or_else(std::sync::PoisonError::into_inner) = categories;
+    }
 }
 
 fn seconds(n: u32) -> Duration {
@@ -181,6 +209,7 @@ impl Config {
             webdav,
             mount,
             library,
+            health,
             outputs,
             arr,
             plugins,
@@ -215,6 +244,12 @@ impl Config {
             tables_bytes,
         } = cache;
         engine.table_cache_bytes = tables_bytes;
+        let Health {
+            confirm_after_seconds,
+            check_again_seconds,
+        } = health;
+        engine.confirm_after = seconds(confirm_after_seconds);
+        engine.check_again = seconds(faults.at_least_one("health.check_again_seconds", check_again_seconds));
         let HttpSources {
             allow_private,
             max_redirects,
@@ -377,6 +412,7 @@ fn resolve_sabnzbd(sabnzbd: Sabnzbd, faults: &mut Faults) -> Option<SabnzbdSetti
         fetch_allow,
         fetch_timeout_seconds,
         fetch_max_redirects,
+        new_nzb_on_failure,
     } = sabnzbd;
     let base = url_base.trim_matches('/');
     let unreserved = |c: char| c.is_ascii_alphanumeric() || "-._~/".contains(c);
@@ -408,6 +444,7 @@ fn resolve_sabnzbd(sabnzbd: Sabnzbd, faults: &mut Faults) -> Option<SabnzbdSetti
         fetch_allow,
         fetch_timeout: seconds(faults.at_least_one("sabnzbd.fetch_timeout_seconds", fetch_timeout_seconds)),
         fetch_redirects: fetch_max_redirects,
+        new_nzb_on_failure,
     };
     enabled.then_some(settings)
 }

@@ -3,6 +3,7 @@
 use super::{
     Api,
     envelope::{ApiError, ApiId, ErrorBody, Single, time},
+    file_health::FileHealth,
     library::EntryView,
 };
 use altmount_engine::{DeleteOutcome, ReleaseFacts};
@@ -33,6 +34,8 @@ pub(super) struct FileView {
     articles: u64,
     /// Bytes of declared fill in it: what stands for bytes that nobody has.
     fill_bytes: u64,
+    /// What is known of articles that it lacks; `null` where it is not known to lack any.
+    health: Option<FileHealth>,
     /// The release that it is of.
     release: Option<ReleaseView>,
 }
@@ -133,7 +136,9 @@ pub(super) async fn file(State(api): State<Api>, ApiId(id): ApiId) -> Result<Sin
         Some(id) => library.release(id).await.map_err(ApiError::internal)?,
         None => None,
     };
+    let health = FileHealth::of(&api, entry.id).await?;
     Ok(Single::of(FileView {
+        health,
         entry: EntryView::of(&api, entry, path.as_ref()),
         attributes: facts.attributes,
         content: facts.nodes,

@@ -1,7 +1,7 @@
 //! Fetches what `addurl` names: with limits of size and time, and never from this machine or its network.
 
 use super::nzb;
-use crate::config::{CategorySettings, SabnzbdSettings};
+use crate::config::{Categories, CategorySettings, SabnzbdSettings};
 use altmount_engine::{Fetcher, Job, Passwords, SubmitRequest, SubmitSource};
 use altmount_model::VPath;
 use altmount_sdk::{ErrorKind, ImportError, Retry};
@@ -19,6 +19,9 @@ use std::{
     sync::Arc,
 };
 use url::Host;
+
+/// Files in a row that are fetched because the one before failed.
+const MOST_SUBSTITUTES: u32 = 5;
 
 /// None of a name's addresses may be connected to.
 #[derive(Debug, thiserror::Error)]
@@ -79,7 +82,7 @@ pub(super) fn literal_allowed(url: &Url, settings: &SabnzbdSettings) -> Result<(
 pub struct UrlFetcher {
     client: reqwest::Client,
     settings: SabnzbdSettings,
-    categories: Arc<[CategorySettings]>,
+    categories: Categories,
     max_file: u64,
 }
 
@@ -99,7 +102,7 @@ impl UrlFetcher {
     /// Where there can be no HTTP client.
     pub fn new(
         settings: SabnzbdSettings,
-        categories: Arc<[CategorySettings]>,
+        categories: Categories,
         max_file: u64,
     ) -> Result<Arc<Self>, reqwest::Error> {
         let client = reqwest::Client::builder()
@@ -183,9 +186,26 @@ impl UrlFetcher {
         ))
     }
 
+    /// Whether an address that an answer names leads back to who answered, or to a host that the configuration names: no
+    /// indexer makes this server ask anybody else.
+    fn is_of_the_same(&self, asked: &Url, to: &str) -> bool {
+        Url::parse(to).is_ok_and(|to| {
+            let host = to.host_str().unwrap_or_default();
+            let listed = self
+                .settings
+                .fetch_allow
+                .iter()
+                .any(|allowed| allowed.eq_ignore_ascii_case(host));
+            matches!(to.scheme(), "http" | "https")
+                && to.as_str().len() <= super::add::MAX_URL
+                && (to.host() == asked.host() || listed)
+                && literal_allowed(&to, &self.settings).is_ok()
+        })
+    }
+
     fn folder(&self, category: Option<&str>) -> VPath {
-        let ours = category.and_then(|name| self.categories.iter().find(|category| category.name == name));
-        ours.map_or_else(VPath::root, |category| category.dir.clone())
+        let ours = category.and_then(|name| self.categories.named(name));
+        ours.map_or_else(VPath::root, |category| category.dir)
     }
 }
 
@@ -233,14 +253,13 @@ impl Fetcher for UrlFetcher {
         let found = found.map_err(|why| failed(why, Retry::Never))?;
         let said = text(&headers, "x-dnzb-category");
         let password = text(&headers, "x-dnzb-password");
+        let failure_url = text(&headers, "x-dnzb-failure").filter(|to| self.is_of_the_same(&url, to));
         let requests = found.into_iter().map(|one| {
             // What the client asked for goes before what the indexer says, and that before what the NZB says.
             let known = |name: String| {
                 let same = |category: &&CategorySettings| category.name.eq_ignore_ascii_case(&name);
-                self.categories
-                    .iter()
-                    .find(same)
-                    .map(|category| category.name.clone())
+                let categories = self.categories.all();
+                categories.iter().find(same).map(|category| category.name.clone())
             };
             let category = job.category.clone();
             let category = category
@@ -258,9 +277,25 @@ impl Fetcher for UrlFetcher {
             request.priority = job.priority;
             request.name = Some(one.name);
             request.bytes = one.size;
+            request.origin.posted_ms = one.posted_ms;
+            request.origin.failure_url.clone_from(&failure_url);
+            request.origin.substitutes = job.origin.substitutes;
             request
         });
         Ok(requests.collect())
+    }
+
+    fn substitute(&self, job: &Job) -> Option<SubmitRequest> {
+        let url = job.origin.failure_url.clone()?;
+        if !self.settings.new_nzb_on_failure || job.origin.substitutes >= MOST_SUBSTITUTES {
+            return None;
+        }
+        let mut request = SubmitRequest::url(url);
+        request.category.clone_from(&job.category);
+        request.folder = self.folder(job.category.as_deref());
+        request.priority = job.priority;
+        request.origin.substitutes = job.origin.substitutes + 1;
+        Some(request)
     }
 }
 

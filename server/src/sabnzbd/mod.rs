@@ -24,7 +24,8 @@ pub use meter::Meter;
 
 use crate::{
     access::Access,
-    config::{CategorySettings, SabnzbdSettings},
+    config::{Categories, CategorySettings, SabnzbdSettings},
+    live::Live,
     throttle::Limiter,
 };
 use altmount_engine::{Engine, Job, Scope};
@@ -128,7 +129,9 @@ pub struct Parts {
     /// The settings.
     pub settings: SabnzbdSettings,
     /// The categories, `*` left out.
-    pub categories: Arc<[CategorySettings]>,
+    pub categories: Categories,
+    /// Where categories can be changed.
+    pub live: Live,
     /// Where releases are.
     pub roots: Roots,
     /// Who removes what was made for a job.
@@ -154,6 +157,8 @@ struct Inner {
     parts: Parts,
     bounds: Bounds,
     started: Instant,
+    /// What a person should know of.
+    warnings: Mutex<status::Warnings>,
     /// Counts changes of the history, for clients that ask whether there was one.
     changes: AtomicU64,
     /// SHA-256 of name and password -> when it was right.
@@ -174,7 +179,8 @@ enum Caller {
 impl Sabnzbd {
     /// The API over these parts. Makes the folders of the categories, which clients look for before there is a job.
     pub async fn start(parts: Parts) -> Self {
-        for category in parts.categories.iter().filter(|category| !category.dir.is_root()) {
+        let categories = parts.categories.all();
+        for category in categories.iter().filter(|category| !category.dir.is_root()) {
             make_folders(&parts.engine, &category.dir).await;
         }
         let bounds = Bounds {
@@ -193,6 +199,7 @@ impl Sabnzbd {
             parts,
             bounds,
             started: Instant::now(),
+            warnings: Mutex::default(),
             changes: AtomicU64::new(1),
             logins: Mutex::default(),
         }))
@@ -220,12 +227,8 @@ impl Sabnzbd {
     }
 
     /// The category of this name, by the bytes of its name.
-    fn category(&self, name: &str) -> Option<&CategorySettings> {
-        self.0
-            .parts
-            .categories
-            .iter()
-            .find(|category| category.name == name)
+    fn category(&self, name: &str) -> Option<CategorySettings> {
+        self.0.parts.categories.named(name)
     }
 
     /// Who calls.
