@@ -2,8 +2,9 @@
 
 use crate::{
     access::Access,
-    arr::Arrs,
-    config::{Categories, MountSettings, OutputWay, ServerSettings, Settings},
+    arr::CurrentArrs,
+    categories::Categories,
+    config::{CategorySettings, MountSettings, OutputWay, ServerSettings, Settings},
     data::DataDir,
     files::Streams,
     http::{Api, Limits, Public, service},
@@ -43,13 +44,12 @@ use tower::{Layer, util::MapRequestLayer};
 pub struct Core {
     /// The engine.
     pub engine: Arc<Engine>,
-    /// The categories of the download client.
-    categories: Categories,
     limiter: Arc<Limiter>,
     meter: Arc<Meter>,
     metering: (CancellationToken, tokio::task::JoinHandle<()>),
     store: Store,
     pool: Pools,
+    categories: Categories,
 }
 
 impl Core {
@@ -79,10 +79,9 @@ impl Core {
         let mut engine = settings.engine.clone();
         let categories = Categories::new(Arc::clone(&settings.categories));
         if let Some(sabnzbd) = sabnzbd {
-            let categories = categories.clone();
             engine.fetcher = Some(UrlFetcher::new(
                 sabnzbd.clone(),
-                categories,
+                categories.clone(),
                 engine.max_source_bytes,
             )?);
         }
@@ -95,12 +94,12 @@ impl Core {
         let metering = tokio::spawn(Arc::clone(&meter).run(Arc::clone(&engine), stop.clone()));
         Ok(Self {
             engine,
-            categories,
             limiter,
             meter,
             metering: (stop, metering),
             store,
             pool,
+            categories,
         })
     }
 
@@ -108,12 +107,12 @@ impl Core {
     pub async fn shutdown(self, deadline: Duration) {
         let Self {
             engine,
-            categories: _,
             limiter: _,
             meter: _,
             metering: (stop, metering),
             store,
             pool,
+            categories: _,
         } = self;
         engine.shutdown(deadline).await;
         stop.cancel();
@@ -137,14 +136,14 @@ pub fn install_crypto() {
 #[derive(Debug)]
 struct Leftovers {
     outputs: Arc<Outputs>,
-    arrs: Arc<Arrs>,
+    arrs: CurrentArrs,
 }
 
 #[async_trait]
 impl Discard for Leftovers {
     async fn discard(&self, job: &Job) {
         // Where nobody can say, somebody has it.
-        let held = self.arrs.holds(job).await.unwrap_or(true);
+        let held = self.arrs.now().holds(job).await.unwrap_or(true);
         if let Err(error) = self.outputs.discard(job, held).await {
             tracing::warn!(
                 job.id = job.id.0,
@@ -154,14 +153,17 @@ impl Discard for Leftovers {
     }
 }
 
-/// Makes the folders that releases of a category are put in beside the library: an *arr looks for them before there is a job.
-async fn make_category_folders(settings: &Settings, outputs: &Outputs) {
-    for category in settings.categories.iter() {
-        let way = settings.outputs.ways(Some(&category.name)).first().copied();
+/// Makes the folders that releases of categories are put in, in the library and beside it: an *arr looks for them before there is
+/// a job.
+async fn make_category_folders(engine: &Engine, outputs: &Outputs, categories: &[CategorySettings]) {
+    sabnzbd::make_category_folders(engine, categories).await;
+    for category in categories {
+        let settings = outputs.settings();
+        let way = settings.ways(Some(&category.name)).first().copied();
         let Some(way) = way.filter(|way| *way != OutputWay::Mount) else {
             continue;
         };
-        let Some(mut folder) = settings.outputs.root(way).map(Path::to_owned) else {
+        let Some(mut folder) = settings.root(way).map(Path::to_owned) else {
             continue;
         };
         folder.extend(category.dir.components());
@@ -192,15 +194,20 @@ type Mounted = Option<crate::fuse::Mount>;
 type Mounted = Option<std::convert::Infallible>;
 
 #[cfg(all(target_os = "linux", feature = "fuse"))]
-async fn mount(engine: &Arc<Engine>, settings: &MountSettings) -> Result<Mounted> {
+async fn mount(engine: &Arc<Engine>, settings: &MountSettings, streams: &Streams) -> Result<Mounted> {
     match settings.path.clone() {
-        Some(path) => Ok(Some(crate::fuse::Mount::start(engine, path, settings).await?)),
+        Some(path) => {
+            let streams = streams.clone();
+            Ok(Some(
+                crate::fuse::Mount::start(engine, path, settings, streams).await?,
+            ))
+        }
         None => Ok(None),
     }
 }
 
 #[cfg(not(all(target_os = "linux", feature = "fuse")))]
-async fn mount(_engine: &Arc<Engine>, settings: &MountSettings) -> Result<Mounted> {
+async fn mount(_engine: &Arc<Engine>, settings: &MountSettings, _streams: &Streams) -> Result<Mounted> {
     match &settings.path {
         Some(path) => bail!(
             "this build cannot mount {}: it was made without the feature 'fuse', or not for Linux",
@@ -244,7 +251,8 @@ impl App {
         };
         let links = LinkKey::new(data.make_link_key()?);
         let core = Core::start(&settings, data.path()).await?;
-        let mount = match mount(&core.engine, &settings.mount).await {
+        let streams = Streams::default();
+        let mount = match mount(&core.engine, &settings.mount, &streams).await {
             Ok(mount) => mount,
             Err(error) => {
                 core.shutdown(settings.server.shutdown).await;
@@ -255,17 +263,17 @@ impl App {
         core.engine.publish_with(Arc::clone(&outputs) as _);
         let stopping = CancellationToken::new();
         let started = Instant::now();
-        let live = Live::new(
-            &core.engine,
-            core.pool.clone(),
-            core.categories.clone(),
-            reread,
-            data.path(),
-            &settings,
-        );
         let samples = Samples::start(core.pool.clone(), stopping.clone());
         crate::live::keep_trash_short(Arc::clone(&core.engine), settings.trash, stopping.clone());
-        let arrs = match Arrs::new(&core.engine, settings.arr.clone(), settings.outputs.clone()) {
+        let tasks = TaskTracker::new();
+        let arrs = CurrentArrs::start(
+            &core.engine,
+            settings.arr.clone(),
+            settings.outputs.clone(),
+            tasks.clone(),
+            stopping.clone(),
+        );
+        let arrs = match arrs {
             Ok(arrs) => arrs,
             Err(error) => {
                 unmount(mount).await;
@@ -273,14 +281,21 @@ impl App {
                 return Err(error);
             }
         };
-        let tasks = TaskTracker::new();
-        arrs.run(&core.engine, &tasks, &stopping);
         tasks.close();
-        let streams = Streams::default();
+        let live = Live::new(
+            &core.engine,
+            core.pool.clone(),
+            arrs.clone(),
+            core.categories.clone(),
+            reread,
+            data.path(),
+            &settings,
+        );
         let api = Api {
             engine: Arc::clone(&core.engine),
             access: Access::new(secret.clone(), core.engine.keys()),
             pool: core.pool.clone(),
+            samples: samples.clone(),
             streams: streams.clone(),
             outputs,
             arrs,
@@ -318,6 +333,8 @@ impl App {
             samples,
             live: live.clone(),
             trials: Arc::clone(&api.trials),
+            outputs: Arc::clone(&api.outputs),
+            arrs: api.arrs.clone(),
             uploads: api.uploads.clone(),
         });
         let mut others = page.router();
@@ -325,9 +342,18 @@ impl App {
             let (outputs, paths) = (Arc::clone(&api.outputs), settings.outputs.clone());
             let leftovers = Leftovers {
                 outputs: Arc::clone(&outputs),
-                arrs: Arc::clone(&api.arrs),
+                arrs: api.arrs.clone(),
             };
-            make_category_folders(&settings, &api.outputs).await;
+            let (engine, places) = (Arc::clone(&core.engine), Arc::clone(&api.outputs));
+            make_category_folders(&engine, &places, &core.categories.now()).await;
+            let mut exchanged = core.categories.subscribe();
+            let again = async move {
+                while exchanged.changed().await.is_ok() {
+                    let now = Arc::clone(&exchanged.borrow_and_update());
+                    make_category_folders(&engine, &places, &now).await;
+                }
+            };
+            tasks.spawn(stopping.clone().run_until_cancelled_owned(again));
             let sabnzbd = Sabnzbd::start(sabnzbd::Parts {
                 engine: Arc::clone(&core.engine),
                 access: api.access.clone(),

@@ -11,13 +11,16 @@ pub mod advice;
 pub mod app;
 pub mod arr;
 pub mod backup;
+pub mod categories;
 pub mod cli;
 pub mod config;
 pub mod data;
 pub mod files;
 #[cfg(all(target_os = "linux", feature = "fuse"))]
 pub mod fuse;
+mod history;
 pub mod http;
+mod instances;
 pub mod links;
 pub mod live;
 pub mod logs;

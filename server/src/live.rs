@@ -1,7 +1,9 @@
 //! The configuration while the server runs: what of a change is used at once, and what needs a restart.
 
 use crate::{
-    config::{Categories, Change, Edited, Settings},
+    arr::CurrentArrs,
+    categories::Categories,
+    config::{ArrSettings, Change, Edited, Settings},
     logs,
     plugins::Reread,
     pools::Pools,
@@ -30,12 +32,19 @@ struct Inner {
     reread: Reread,
     data_dir: PathBuf,
     pool: Pools,
+    arrs: CurrentArrs,
     categories: Categories,
-    /// The providers that are asked. Held while something is changed: loading importers anew maps new copies for good.
-    turn: Mutex<[u8; 32]>,
+    /// Held while something is changed: loading importers anew maps new copies for good.
+    turn: Mutex<InUse>,
     /// What the server runs with, as far as it needs a restart.
     started_with: String,
     log_level: String,
+}
+
+/// What is used now of that which can be exchanged, so that what is not changed is left alone.
+struct InUse {
+    providers: [u8; 32],
+    arrs: [u8; 32],
 }
 
 impl fmt::Debug for Live {
@@ -66,11 +75,12 @@ impl fmt::Display for Applied {
     }
 }
 
-/// What only a restart changes: everything but providers, importers, categories and the log's level.
+/// What only a restart changes: everything but providers, importers, *arr applications, categories and the log's level.
 fn fixed(settings: &Settings) -> String {
     let mut rest = settings.clone();
     rest.providers.clear();
-    rest.categories = Vec::new().into();
+    rest.arr = ArrSettings::default();
+    rest.categories = Arc::default();
     rest.plugin_config.clear();
     rest.plugin_priority.clear();
     rest.plugin_files.clear();
@@ -108,11 +118,25 @@ fn providers(settings: &Settings) -> [u8; 32] {
     digest.finalize().into()
 }
 
+/// The same of the *arr applications.
+fn arrs(settings: &ArrSettings) -> [u8; 32] {
+    use secrecy::ExposeSecret;
+    use sha2::{Digest, Sha256};
+    let mut digest = Sha256::new();
+    digest.update(format!("{settings:?}"));
+    for instance in &settings.instances {
+        digest.update([0]);
+        digest.update(instance.api_key.expose_secret());
+    }
+    digest.finalize().into()
+}
+
 impl Live {
     /// For a server that runs with these settings.
     pub fn new(
         engine: &Arc<Engine>,
         pool: Pools,
+        current: CurrentArrs,
         categories: Categories,
         reread: Reread,
         data_dir: &Path,
@@ -123,8 +147,12 @@ impl Live {
             reread,
             data_dir: data_dir.to_owned(),
             pool,
+            arrs: current,
             categories,
-            turn: Mutex::new(providers(settings)),
+            turn: Mutex::new(InUse {
+                providers: providers(settings),
+                arrs: arrs(&settings.arr),
+            }),
             started_with: fixed(settings),
             log_level: settings.log_level.clone(),
         }))
@@ -177,12 +205,7 @@ impl Live {
         self.use_now(&mut turn, settings, true).await
     }
 
-    async fn use_now(
-        &self,
-        asked: &mut [u8; 32],
-        settings: Settings,
-        comments_kept: bool,
-    ) -> Result<Applied> {
+    async fn use_now(&self, used: &mut InUse, settings: Settings, comments_kept: bool) -> Result<Applied> {
         let restart_needed = fixed(&settings) != self.0.started_with;
         if settings.log_level != self.0.log_level
             || logs::level().is_some_and(|level| level != settings.log_level)
@@ -191,12 +214,18 @@ impl Live {
         }
         let wanted = providers(&settings);
         let configs = settings.providers.clone();
+        let (instances, wanted_arrs) = (settings.arr.clone(), arrs(&settings.arr));
         let categories = Arc::clone(&settings.categories);
         self.importers(settings).await?;
-        self.0.categories.set(categories);
-        if wanted != *asked {
+        if wanted != used.providers {
             self.0.pool.replace(configs)?;
-            *asked = wanted;
+            used.providers = wanted;
+        }
+        // Before an *arr can ask for them.
+        self.0.categories.replace(categories);
+        if wanted_arrs != used.arrs {
+            self.0.arrs.replace(instances)?;
+            used.arrs = wanted_arrs;
         }
         Ok(Applied {
             restart_needed,

@@ -57,6 +57,7 @@ pub use inspect::{InspectedFile, Inspection};
 pub use keys::{Keys, create_key};
 pub use library::{Library, OpenError, OpenFile};
 pub use password::split_password;
+pub use progress::{ArticleCounts, ImportProgress, Stage};
 pub use publish::{Publication, Publisher};
 pub use registered::{Counters, LibraryFile, Registered};
 pub use registry::{Choice, ChoiceRecord, HEAD_BYTES, LoadedFile, Refused, Registry, RunnerUp};
@@ -67,10 +68,10 @@ pub use worker::WorkerStatus;
 
 // What the engine's methods take and answer, so that adapters need not name the crates below.
 pub use altmount_store::{
-    ArrFile, ArrWork, Arrs, CancelOutcome, DeleteOutcome, Entry, Failure, HealthRecord, HealthState,
-    HistoryFilter, Job, JobFilter, JobState, Key, MakeDirOutcome, MissingArticle, Origin, Output, OutputKind,
-    Outputs, Page, Passwords, ROOT, Release, ReleaseFile, RenameOutcome, ReplaceLimits, ReplaceVerdict,
-    RestoreOutcome, Result as StoreResult, RetryOutcome, Scope, Session, StoreError, StoreErrorKind, Trashed,
-    Usage, User,
+    ArrFile, ArrWork, Arrs, CancelOutcome, DeleteOutcome, EndedImports, Entry, Failure, HealthRecord,
+    HealthState, HistoryFilter, Job, JobFilter, JobState, Key, MakeDirOutcome, MissingArticle, Origin,
+    Output, OutputKind, Outputs, Page, Passwords, ROOT, Release, ReleaseFile, RenameOutcome, ReplaceLimits,
+    ReplaceVerdict, RestoreOutcome, Result as StoreResult, RetryOutcome, Scope, Session, StoreError,
+    StoreErrorKind, Trashed, Usage, User,
 };
 pub use altmount_vfs::{Class, DiskStats, ReadError, ReadErrorKind, Reader, VfsStats};

@@ -49,7 +49,9 @@ pub use job::{
     Submitted,
 };
 pub use output::{Output, OutputKind, ReleaseFile};
-pub use store::{Arrs, HealthRecords, HistoryFilter, Key, Outputs, ROOT, Scope, Session, Store, Usage, User};
+pub use store::{
+    Arrs, EndedImports, HealthRecords, HistoryFilter, Key, Outputs, ROOT, Scope, Session, Store, Usage, User,
+};
 
 /// The time now, in milliseconds since 1970.
 pub fn now_ms() -> i64 {

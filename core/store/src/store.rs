@@ -5,6 +5,7 @@ mod backup;
 mod browse;
 mod downloads;
 mod health;
+mod history;
 mod jobs;
 mod keys;
 mod outputs;
@@ -13,6 +14,9 @@ mod tree;
 mod users;
 
 pub use downloads::{HistoryFilter, Usage};
+#[cfg(test)]
+pub(crate) use history::ENDED;
+pub use history::EndedImports;
 pub use keys::{Key, Scope};
 
 pub use arr::Arrs;

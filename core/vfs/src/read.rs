@@ -5,7 +5,7 @@
 
 use crate::{
     Class, Early, FetchError, Misses, ReadError, ReadErrorKind,
-    ahead::{Budget, Habits},
+    ahead::{Budget, Gauge, Habits},
     cipher::BLOCK,
     local::Roots,
     plan::{Piece, Plan, PlanNode, UnitRef},
@@ -44,6 +44,8 @@ pub(crate) struct Core {
     pub(crate) habits: Habits,
     pub(crate) early: Early,
     pub(crate) misses: Option<Arc<dyn Misses>>,
+    /// Bytes that its windows hold ahead.
+    pub(crate) ahead: Gauge,
 }
 
 /// How a read takes what it needs, and what it took on trust.

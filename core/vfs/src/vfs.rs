@@ -1,7 +1,7 @@
 use crate::{
     Article, ArticleSource, Class, Early, FetchError, HttpProbe, Misses, ReadError, Reader, Stat,
     TableSource, VfsConfig,
-    ahead::{Budget, Habits},
+    ahead::{Budget, Gauge, Habits},
     disk::{Disk, DiskStats},
     http::Http,
     local::Roots,
@@ -123,6 +123,7 @@ impl Vfs {
             habits: self.habits,
             early: self.early,
             misses,
+            ahead: Gauge::default(),
         }))
     }
 

@@ -79,6 +79,11 @@ const BOOKS: Names = Names {
     ..MUSIC
 };
 
+/// The category that an application of a kind sends where nothing else is configured.
+pub fn usual_category(kind: ArrKind) -> &'static str {
+    names(kind).usual_category
+}
+
 /// Whisparr 2 is a fork of Sonarr, Whisparr 3 one of Radarr; both kept the names.
 pub(super) fn names(kind: ArrKind) -> &'static Names {
     const WHISPARR: &str = "Whisparr";

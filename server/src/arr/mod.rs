@@ -1,12 +1,13 @@
 //! The way back to the *arr applications (Sonarr, Radarr, Lidarr, Readarr, Whisparr) that use this server as a download client.
 //!
 //! They are told when a release can be imported ([`work`]), they tell what they did with it ([`webhook`]), they are asked to
-//! replace what is no good ([`replace`]), also without anybody's asking ([`missing`]), and what is stuck in their queues is cleared away by rules ([`clean`]).
-//! [`register`] makes this server known to one. What is to be done at an *arr is stored until it is done; that one does not
-//! answer is no reason for anything else.
+//! replace what is no good ([`replace`]), also without anybody's asking ([`missing`]), and what is stuck in their queues is
+//! cleared away by rules ([`clean`]). [`register`] makes this server known to one. What is to be done at an *arr is stored until
+//! it is done; that one does not answer is no reason for anything else.
 
 mod clean;
 mod client;
+mod current;
 mod kind;
 mod missing;
 mod register;
@@ -15,6 +16,8 @@ mod webhook;
 mod work;
 
 pub use client::ArrError;
+pub use current::{CurrentArrs, probe};
+pub use kind::usual_category;
 pub use register::{RegisterError, Registered};
 pub use replace::{Accepted, ReplaceError};
 pub use webhook::Heard;
@@ -252,6 +255,20 @@ impl Arrs {
     pub async fn register(&self, name: &str) -> Option<Result<Registered, RegisterError>> {
         let instance = self.instance(name)?;
         Some(register::register(instance, self.settings.own_url.as_ref(), &self.keys).await)
+    }
+
+    /// Makes the key of an instance open nothing any more, whether or not there still is such an instance.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn revoke(&self, name: &str) -> Result<(), StoreError> {
+        let name = register::key_name(name);
+        for key in self.keys.list() {
+            if key.name == name && key.revoked_ms.is_none() {
+                self.keys.revoke(key.id).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Whether a secret is the key of an instance; `false` where there is no such instance.

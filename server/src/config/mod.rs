@@ -16,7 +16,7 @@ pub use edit::{Change, Edited, Editor, schema};
 pub use outputs::{CopySettings, OutputSettings};
 pub use reference::{reference_markdown, sample_yaml};
 pub use resolve::{
-    Categories, CategorySettings, MountSettings, SabnzbdSettings, ServerSettings, Settings, WebdavSettings,
+    CategorySettings, MountSettings, SabnzbdSettings, ServerSettings, Settings, WebdavSettings,
 };
 pub use types::*;
 
@@ -61,6 +61,14 @@ impl fmt::Display for ConfigError {
 }
 
 impl std::error::Error for ConfigError {}
+
+/// Whether a key of this name holds what must not be shown. For configuration whose types are not ours.
+pub fn is_secret(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    ["password", "secret", "token", "api_key", "apikey"]
+        .iter()
+        .any(|word| name.contains(word))
+}
 
 /// Where the layers come from.
 #[derive(Clone, Debug, Default)]

@@ -147,32 +147,6 @@ pub struct CategorySettings {
     pub priority: i32,
 }
 
-/// The categories as they are now: a changed configuration exchanges them as a whole. Clones share them.
-#[derive(Clone, Debug)]
-pub struct Categories(Arc<std::sync::RwLock<Arc<[CategorySettings]>>>);
-
-impl Categories {
-    /// These categories, `*` left out.
-    pub fn new(categories: Arc<[CategorySettings]>) -> Self {
-        Self(Arc::new(std::sync::RwLock::new(categories)))
-    }
-
-    /// All of them.
-    pub fn all(&self) -> Arc<[CategorySettings]> {
-        Arc::clone(&self.0.read().unwrap_or_else(std::sync::PoisonError::into_inner))
-    }
-
-    /// The one of this name, by the bytes of it.
-    pub fn named(&self, name: &str) -> Option<CategorySettings> {
-        self.all().iter().find(|category| category.name == name).cloned()
-    }
-
-    /// Uses others from now on.
-    pub fn set(&self, categories: Arc<[CategorySettings]>) {
-        *self.0.write().unwrap_or_else(std::sync::PoisonError::into_inner) = categories;
-    }
-}
-
 fn seconds(n: u32) -> Duration {
     Duration::from_secs(n.into())
 }

@@ -36,8 +36,20 @@ pub(super) struct FileView {
     fill_bytes: u64,
     /// What is known of articles that it lacks; `null` where it is not known to lack any.
     health: Option<FileHealth>,
+    /// What was made of it outside of the library.
+    outputs: Vec<OutputView>,
     /// The release that it is of.
     release: Option<ReleaseView>,
+}
+
+/// A file outside of the library that was made for one in it.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct OutputView {
+    /// `symlink`, `strm` or `copy`.
+    #[schema(example = "symlink")]
+    kind: &'static str,
+    /// Where it is, as the server's machine sees it.
+    path: String,
 }
 
 /// A release and where it came from.
@@ -137,6 +149,14 @@ pub(super) async fn file(State(api): State<Api>, ApiId(id): ApiId) -> Result<Sin
         None => None,
     };
     let health = FileHealth::of(&api, entry.id).await?;
+    let outputs = api.engine.outputs().of_file(entry.id).await;
+    let outputs = outputs
+        .map_err(ApiError::internal)?
+        .into_iter()
+        .map(|output| OutputView {
+            kind: output.kind.as_str(),
+            path: output.path,
+        });
     Ok(Single::of(FileView {
         health,
         entry: EntryView::of(&api, entry, path.as_ref()),
@@ -144,6 +164,7 @@ pub(super) async fn file(State(api): State<Api>, ApiId(id): ApiId) -> Result<Sin
         content: facts.nodes,
         articles: facts.articles,
         fill_bytes: facts.fill_bytes,
+        outputs: outputs.collect(),
         release: release.map(|facts| ReleaseView::of(&api, facts)),
     }))
 }

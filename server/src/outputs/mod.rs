@@ -7,11 +7,13 @@
 //!
 //! What somebody has moved away is his: it is neither made again nor removed.
 
+mod check;
 mod copy;
 mod disk;
 mod plan;
 mod rebuild;
 
+pub use check::{check, has_fuse};
 pub use rebuild::{Change, Rebuilt};
 
 use crate::{

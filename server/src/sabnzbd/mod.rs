@@ -24,7 +24,8 @@ pub use meter::Meter;
 
 use crate::{
     access::Access,
-    config::{Categories, CategorySettings, SabnzbdSettings},
+    categories::Categories,
+    config::{CategorySettings, SabnzbdSettings},
     live::Live,
     throttle::Limiter,
 };
@@ -177,12 +178,8 @@ enum Caller {
 }
 
 impl Sabnzbd {
-    /// The API over these parts. Makes the folders of the categories, which clients look for before there is a job.
+    /// The API over these parts.
     pub async fn start(parts: Parts) -> Self {
-        let categories = parts.categories.all();
-        for category in categories.iter().filter(|category| !category.dir.is_root()) {
-            make_folders(&parts.engine, &category.dir).await;
-        }
         let bounds = Bounds {
             max_file: parts.max_file,
             patience: parts.patience,
@@ -228,7 +225,7 @@ impl Sabnzbd {
 
     /// The category of this name, by the bytes of its name.
     fn category(&self, name: &str) -> Option<CategorySettings> {
-        self.0.parts.categories.named(name)
+        self.0.parts.categories.get(name)
     }
 
     /// Who calls.
@@ -352,6 +349,13 @@ async fn serve(State(sab): State<Sabnzbd>, request: Request) -> Response {
             respond(call.get("output"), &value)
         }
         Err(why) => respond(None, &error(why)),
+    }
+}
+
+/// Makes the folders of categories, which clients look for before there is a job.
+pub async fn make_category_folders(engine: &Engine, categories: &[CategorySettings]) {
+    for category in categories.iter().filter(|category| !category.dir.is_root()) {
+        make_folders(engine, &category.dir).await;
     }
 }
 
