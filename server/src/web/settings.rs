@@ -289,9 +289,12 @@ pub(super) async fn save(State(web): State<Web>, Path(name): Path<String>, poste
                 user.name = visitor.user,
                 "the section '{name}' of the configuration was changed"
             );
-            let mut done = match applied.restart_needed {
-                true => "Saved. It is used after a restart of the server.".to_owned(),
-                false => "Saved, and in use.".to_owned(),
+            let mut done = match (applied.change_waits, applied.restart_needed) {
+                (true, _) => "Saved. It is used after a restart of the server.".to_owned(),
+                (false, true) => {
+                    "Saved, and in use. An earlier change waits for a restart of the server.".to_owned()
+                }
+                (false, false) => "Saved, and in use.".to_owned(),
             };
             if !applied.comments_kept {
                 done.push_str(" The file's comments could not be kept.");
@@ -299,7 +302,7 @@ pub(super) async fn save(State(web): State<Web>, Path(name): Path<String>, poste
             let told = Told {
                 fault: None,
                 done,
-                restart: applied.restart_needed,
+                restart: applied.change_waits,
             };
             show(&web, &visitor, &name, StatusCode::OK, told)
         }
