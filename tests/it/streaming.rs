@@ -213,7 +213,11 @@ impl Socket {
     async fn new(server: &Server) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
-        let (router, settings, stop) = (server.router(), server.settings().clone(), CancellationToken::new());
+        let (router, settings, stop) = (
+            server.router(),
+            server.settings().clone(),
+            CancellationToken::new(),
+        );
         let until = stop.clone();
         tokio::spawn(async move { altmount::net::serve(listener, router, &settings.server, &until).await });
         Self { address, stop }
@@ -238,13 +242,21 @@ impl Socket {
                 break head.split_off(end + 4);
             }
         };
-        assert!(head.starts_with(b"HTTP/1.1 206"), "{}", String::from_utf8_lossy(&head));
+        assert!(
+            head.starts_with(b"HTTP/1.1 206"),
+            "{}",
+            String::from_utf8_lossy(&head)
+        );
         assert!(rest == right.range(at, rest.len()));
         let mut got = rest.len() as u64;
         while got < bytes {
             let n = socket.read(&mut buffer).await.expect("reads");
             assert!(n > 0, "the answer ended");
-            assert!(buffer[..n] == right.range(at + got, n), "other bytes at {}", at + got);
+            assert!(
+                buffer[..n] == right.range(at + got, n),
+                "other bytes at {}",
+                at + got
+            );
             got += n as u64;
         }
         got
@@ -281,7 +293,12 @@ async fn large(server: &Server, name: &str, volumes: bool, password: Option<&str
                 None,
             )
             .expect("takes the film");
-        for (number, volume) in builder.build_volumes(None).expect("writes").into_iter().enumerate() {
+        for (number, volume) in builder
+            .build_volumes(None)
+            .expect("writes")
+            .into_iter()
+            .enumerate()
+        {
             release = release.file(format!("film.part{:03}.rar", number + 1), Content::bytes(volume));
         }
     } else {
@@ -346,13 +363,20 @@ async fn what_is_older_than_a_provider_keeps_is_never_asked_of_it() {
         let nzb = nzb.replace("date=\"1767225600\"", &format!("date=\"{date}\""));
         server.import(&server.write(&format!("{name}.nzb"), nzb)).await;
         let (first, second) = (bodies(&server.newsd.counts()), bodies(&all.counts()));
-        let uri = format!("/api/stream/{}", server.file_id(&format!("{name}/film.mkv")).await);
+        let uri = format!(
+            "/api/stream/{}",
+            server.file_id(&format!("{name}/film.mkv")).await
+        );
         let read = server.get_with(&uri, &[]).await;
         assert!(read.status == 200 && read.body == content.range(0, LEN as usize));
         let first = bodies(&server.newsd.counts()) - first;
         let second = bodies(&all.counts()) - second;
         // Some were read by the import already.
-        let (asked, not) = if from_first { (first, second) } else { (second, first) };
+        let (asked, not) = if from_first {
+            (first, second)
+        } else {
+            (second, first)
+        };
         assert!(asked > ARTICLES - 10 && not == 0, "{name}: {first} and {second}");
     }
 }

@@ -404,9 +404,7 @@ async fn visit(
         let came = tokio::time::timeout(limit, stream.next()).await;
         soak.tally.waited(asked.elapsed(), phase);
         let n = match came.map_err(|_| late())? {
-            Err(error)
-                if error.kind() == std::io::ErrorKind::InvalidData && !soak.side(number).strict =>
-            {
+            Err(error) if error.kind() == std::io::ErrorKind::InvalidData && !soak.side(number).strict => {
                 let ends = tokio::time::timeout(limit, stream.breaks_off(ARTICLE)).await;
                 return Err(match ends.map_err(|_| late())? {
                     true => std::io::Error::other("the answer broke off within a damaged article"),

@@ -303,7 +303,10 @@ mod tests {
         dated.set_posted(Some(1_700_000_000));
         let json = serde_json::to_string(&dated).expect("serialises");
         assert!(json.ends_with(r#","posted":1700000000}"#), "{json}");
-        assert_eq!(serde_json::from_str::<ArticleTable>(&json).expect("parses"), dated);
+        assert_eq!(
+            serde_json::from_str::<ArticleTable>(&json).expect("parses"),
+            dated
+        );
         assert!(
             serde_json::from_str::<ArticleTable>(r#"{"ids":["a@b"],"sizes":[[10,4000000000]]}"#).is_err()
         );

@@ -300,11 +300,12 @@ mod tests {
     #[test]
     fn what_an_older_version_packed_is_read_and_has_the_same_digest() {
         // Format 1, two articles of 10 bytes: 'a@x' and 'b@x'.
-        let raw = [
-            1, 2, 0, 2, b'@', b'x', 1, 10, 2, 1, 1, 2, b'a', b'b',
-        ];
+        let raw = [1, 2, 0, 2, b'@', b'x', 1, 10, 2, 1, 1, 2, b'a', b'b'];
         let mut read = read_table(&raw).expect("reads");
-        assert_eq!((read.id(0), read.id(1), read.posted()), (Some("a@x"), Some("b@x"), None));
+        assert_eq!(
+            (read.id(0), read.id(1), read.posted()),
+            (Some("a@x"), Some("b@x"), None)
+        );
         let digest = <[u8; 32]>::from(Sha256::digest(raw));
         assert_eq!(table(&read).expect("packs").digest, digest);
         read.set_posted(Some(1_700_000_000));

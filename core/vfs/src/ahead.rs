@@ -494,7 +494,10 @@ impl Window {
             (0, least)
         } else if read < RUN && self.began.elapsed() < PLAYING {
             // Towards its end less and less: what is there is about to be enough.
-            (upto.saturating_sub(read), if upto == SEEK { SLACK } else { least })
+            (
+                upto.saturating_sub(read),
+                if upto == SEEK { SLACK } else { least },
+            )
         } else {
             (u64::MAX, least)
         };

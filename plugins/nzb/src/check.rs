@@ -1,8 +1,8 @@
 //! Whether the articles of the listed files exist: some of them, or all.
 
-use crate::{Check, DamagePolicy};
 use crate::fetch::{Laid, STAT_BATCH, Source, UNLISTED};
 use crate::nzb::NzbFile;
+use crate::{Check, DamagePolicy};
 use altmount_sdk::Result;
 use altmount_sdk::usenet::{self, Presence};
 

@@ -362,10 +362,13 @@ impl Filesystem for Kernel {
 
     fn readlink(&self, _req: &Request, ino: INodeNo, reply: ReplyData) {
         let tree = Arc::clone(&self.tree);
-        self.answer(async move { tree.target(ino.0).await }, move |target| match target {
-            Ok(target) => reply.data(target.as_os_str().as_encoded_bytes()),
-            Err(error) => reply.error(error),
-        });
+        self.answer(
+            async move { tree.target(ino.0).await },
+            move |target| match target {
+                Ok(target) => reply.data(target.as_os_str().as_encoded_bytes()),
+                Err(error) => reply.error(error),
+            },
+        );
     }
 
     fn setattr(

@@ -69,7 +69,11 @@ impl Demand {
                 Instant::now()
             }
         };
-        let hungry_since = || arrival.and_then(|arrival| arrival.hungry_since()).unwrap_or(began);
+        let hungry_since = || {
+            arrival
+                .and_then(|arrival| arrival.hungry_since())
+                .unwrap_or(began)
+        };
         let pause = PAUSE.min(limit / 4);
         loop {
             let since = hungry_since();

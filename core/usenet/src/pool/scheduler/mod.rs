@@ -15,10 +15,10 @@ use super::provider::{Peer, Provider};
 use super::queue::{self, CLASSES, Queue};
 use super::quota;
 use super::verdict;
+use crate::PoolOptions;
 use crate::nntp::Kind;
 use crate::nntp::session::{Answer, Flight, Request, Said, Stage};
 use crate::yenc::Buffers;
-use crate::PoolOptions;
 use altmount_vfs::{Arrival, Class};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -114,7 +114,11 @@ impl Drop for Nudge<'_> {
 }
 
 impl Scheduler {
-    pub(in crate::pool) fn new(providers: Vec<Provider>, options: PoolOptions, buffers: Arc<Buffers>) -> Arc<Self> {
+    pub(in crate::pool) fn new(
+        providers: Vec<Provider>,
+        options: PoolOptions,
+        buffers: Arc<Buffers>,
+    ) -> Arc<Self> {
         let peers = providers.iter().map(|_| Peer::new()).collect();
         Arc::new(Self {
             providers,
