@@ -13,6 +13,13 @@ pub trait Fetcher: std::fmt::Debug + Send + Sync {
     /// # Errors
     /// Why there is nothing; the error says whether trying again can help.
     async fn fetch(&self, job: &Job) -> Result<Vec<SubmitRequest>, ImportError>;
+
+    /// What is to be queued in the place of a job that has failed for good, such as another file of whoever gave this one
+    /// ([`altmount_store::Origin::failure_url`]); `None` where that is nothing.
+    fn substitute(&self, job: &Job) -> Option<SubmitRequest> {
+        let _ = job;
+        None
+    }
 }
 
 /// What a file that was fetched and is refused means for its job.

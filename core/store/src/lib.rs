@@ -22,6 +22,7 @@ mod destination;
 mod downloads;
 mod entry;
 mod error;
+mod health;
 mod job;
 mod library;
 mod open;
@@ -42,11 +43,15 @@ pub use entry::{
     RestoreOutcome, Trashed,
 };
 pub use error::{Result, StoreError, StoreErrorKind};
+pub use health::{Asked, HealthRecord, HealthState, HealthTimes, MissingArticle};
 pub use job::{
-    CancelOutcome, Failure, Job, JobFilter, JobState, NewJob, Page, Passwords, RetryOutcome, Submitted,
+    CancelOutcome, Failure, Job, JobFilter, JobState, NewJob, Origin, Page, Passwords, RetryOutcome,
+    Submitted,
 };
 pub use output::{Output, OutputKind, ReleaseFile};
-pub use store::{Arrs, EndedImports, HistoryFilter, Key, Outputs, ROOT, Scope, Session, Store, Usage, User};
+pub use store::{
+    Arrs, EndedImports, HealthRecords, HistoryFilter, Key, Outputs, ROOT, Scope, Session, Store, Usage, User,
+};
 
 /// The time now, in milliseconds since 1970.
 pub fn now_ms() -> i64 {
