@@ -3,14 +3,16 @@
 use crate::{
     access::Access,
     arr::Arrs,
-    config::{MountSettings, OutputWay, ServerSettings, Settings},
+    backup::Scheduled,
+    config::{Categories, MountSettings, OutputWay, ServerSettings, Settings},
     data::DataDir,
     files::Streams,
     http::{Api, Limits, Public, service},
     links::LinkKey,
-    live::Live,
-    metrics::Metrics,
+    live::{self, Live},
+    metrics::{self, Metrics},
     net,
+    notify::{self, Notifier},
     outputs::Outputs,
     plugins::Reread,
     pools::Pools,
@@ -18,6 +20,7 @@ use crate::{
     samples::Samples,
     throttle::{Limiter, Throttled},
     upload::Uploads,
+    watch::Watches,
     web::{self, Web},
     webdav::{self, WebDav},
 };
@@ -30,6 +33,7 @@ use anyhow::{Context, Result};
 use async_trait::async_trait;
 use axum::{Router, extract::Request};
 use std::{
+    net::SocketAddr,
     path::Path,
     sync::Arc,
     time::{Duration, Instant},
@@ -43,6 +47,7 @@ use tower::{Layer, util::MapRequestLayer};
 pub struct Core {
     /// The engine.
     pub engine: Arc<Engine>,
+    categories: Categories,
     limiter: Arc<Limiter>,
     meter: Arc<Meter>,
     metering: (CancellationToken, tokio::task::JoinHandle<()>),
@@ -57,6 +62,7 @@ impl Core {
     /// Where the store cannot be opened, a provider cannot be used, or the configuration names an importer that there is
     /// none of, or one refuses what is configured for it.
     pub async fn start(settings: &Settings, data_dir: &Path) -> Result<Self> {
+        let categories = Categories::new(Arc::clone(&settings.categories));
         install_crypto();
         let (wanted, folder) = (settings.clone(), data_dir.to_owned());
         let loading = move || crate::plugins::registry(&wanted, Some(&folder));
@@ -76,10 +82,9 @@ impl Core {
         );
         let mut engine = settings.engine.clone();
         if let Some(sabnzbd) = sabnzbd {
-            let categories = Arc::clone(&settings.categories);
             engine.fetcher = Some(UrlFetcher::new(
                 sabnzbd.clone(),
-                categories,
+                categories.clone(),
                 engine.max_source_bytes,
             )?);
         }
@@ -92,6 +97,7 @@ impl Core {
         let metering = tokio::spawn(Arc::clone(&meter).run(Arc::clone(&engine), stop.clone()));
         Ok(Self {
             engine,
+            categories,
             limiter,
             meter,
             metering: (stop, metering),
@@ -104,6 +110,7 @@ impl Core {
     pub async fn shutdown(self, deadline: Duration) {
         let Self {
             engine,
+            categories: _,
             limiter: _,
             meter: _,
             metering: (stop, metering),
@@ -166,12 +173,33 @@ async fn make_category_folders(settings: &Settings, outputs: &Outputs) {
     }
 }
 
+/// Makes the folders of categories that are new, in the library and beside it.
+fn folders(core: &Core, outputs: &Arc<Outputs>) -> live::Folders {
+    let (engine, outputs) = (Arc::downgrade(&core.engine), Arc::downgrade(outputs));
+    let categories = core.categories.clone();
+    live::Folders::new(move |settings: Settings| {
+        let (engine, outputs) = (engine.upgrade(), outputs.upgrade());
+        let categories = categories.clone();
+        async move {
+            let (Some(engine), Some(outputs)) = (engine, outputs) else {
+                return;
+            };
+            if settings.sabnzbd.is_some() {
+                sabnzbd::make_folders(&engine, &categories).await;
+                make_category_folders(&settings, &outputs).await;
+            }
+        }
+    })
+}
+
 /// A server that is ready to serve.
 #[derive(Debug)]
 pub struct App {
     core: Core,
     api: Api,
     mount: Mounted,
+    /// The listener for the figures alone, where there is one.
+    figures: Option<(TcpListener, Router)>,
     router: Router,
     server: ServerSettings,
     stopping: CancellationToken,
@@ -238,6 +266,11 @@ impl App {
             Some(None) => Some(data.make_webdav_password()?),
         };
         let links = LinkKey::new(data.make_link_key()?);
+        // Before anything is started that would have to be ended again.
+        let figures = match settings.metrics {
+            Some(listen) => Some(bind(listen, "'metrics.listen' in the configuration").await?),
+            None => None,
+        };
         let core = Core::start(&settings, data.path()).await?;
         let mount = match mount(&core.engine, &settings.mount).await {
             Ok(mount) => mount,
@@ -250,21 +283,66 @@ impl App {
         core.engine.publish_with(Arc::clone(&outputs) as _);
         let stopping = CancellationToken::new();
         let started = Instant::now();
-        let live = Live::new(&core.engine, core.pool.clone(), reread, data.path(), &settings);
+        let tasks = TaskTracker::new();
+        let notifier = Notifier::start(settings.notify.clone(), &tasks, &stopping);
+        notify::watch_imports(&core.engine, notifier.clone(), &tasks, &stopping);
+        notify::watch_providers(core.pool.clone(), notifier.clone(), &tasks, &stopping);
+        let watches = Watches::start(
+            &core.engine,
+            &core.store,
+            settings.watch.clone(),
+            &tasks,
+            &stopping,
+        );
+        let backups = Arc::default();
+        let scheduled = Scheduled::new(settings.backup.clone());
+        scheduled.start(
+            core.store.clone(),
+            data.clone(),
+            Arc::clone(&backups),
+            notifier.clone(),
+            &tasks,
+            &stopping,
+        );
+        let live = Live::new(
+            live::Parts {
+                engine: Arc::downgrade(&core.engine),
+                pool: core.pool.clone(),
+                reread,
+                data_dir: data.path().to_owned(),
+                notifier: notifier.clone(),
+                watches,
+                categories: core.categories.clone(),
+                folders: folders(&core, &outputs),
+            },
+            &settings,
+        );
         let samples = Samples::start(core.pool.clone(), stopping.clone());
         crate::live::keep_trash_short(Arc::clone(&core.engine), settings.trash, stopping.clone());
         let arrs = match Arrs::new(&core.engine, settings.arr.clone(), settings.outputs.clone()) {
             Ok(arrs) => arrs,
             Err(error) => {
                 unmount(mount).await;
+                stopping.cancel();
+                tasks.close();
+                tasks.wait().await;
                 core.shutdown(settings.server.shutdown).await;
                 return Err(error);
             }
         };
-        let tasks = TaskTracker::new();
         arrs.run(&core.engine, &tasks, &stopping);
         tasks.close();
         let streams = Streams::default();
+        let metrics = Metrics::new(metrics::Parts {
+            engine: Arc::downgrade(&core.engine),
+            pool: core.pool.clone(),
+            streams: streams.clone(),
+            notifier: notifier.clone(),
+            scheduled: scheduled.clone(),
+            started,
+            cache_bytes: settings.vfs.memory_bytes,
+            read_ahead_bytes: settings.vfs.read_ahead_total_bytes,
+        });
         let api = Api {
             engine: Arc::clone(&core.engine),
             access: Access::new(secret.clone(), core.engine.keys()),
@@ -274,9 +352,12 @@ impl App {
             arrs,
             public: Public::new(&base, settings.webdav.as_ref().map(|_| webdav::PREFIX)),
             trials: Arc::default(),
+            once: Arc::default(),
             store: core.store.clone(),
-            backups: Arc::default(),
-            metrics: Metrics::new(&core.engine, core.pool.clone(), streams.clone(), started),
+            backups,
+            scheduled,
+            notifier,
+            metrics,
             uploads: Uploads::new(settings.engine.max_source_bytes),
             live: live.clone(),
             started,
@@ -320,7 +401,7 @@ impl App {
                 engine: Arc::clone(&core.engine),
                 access: api.access.clone(),
                 settings: sabnzbd,
-                categories: Arc::clone(&settings.categories),
+                categories: core.categories.clone(),
                 roots: Roots::new(
                     move |category| outputs.root(category).to_string_lossy().into_owned(),
                     move |path| paths.theirs(Path::new(path)),
@@ -347,8 +428,10 @@ impl App {
             );
             others = others.merge(webdav.router());
         }
+        let figures = figures.map(|listener| (listener, metrics::router(api.metrics.clone())));
         Ok(Self {
             core,
+            figures,
             router: below(&base, service(api.clone(), others)),
             api,
             mount,
@@ -384,9 +467,13 @@ impl App {
     /// # Errors
     /// Where the address cannot be had.
     pub async fn listen(&self) -> Result<TcpListener> {
-        let listen = self.server.listen;
-        let listener = TcpListener::bind(listen).await;
-        listener.with_context(|| format!("cannot listen on {listen}; choose another address with --listen"))
+        bind(self.server.listen, "--listen").await
+    }
+
+    /// Where the figures have a listener of their own.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        let (listener, _) = self.figures.as_ref()?;
+        listener.local_addr().ok()
     }
 
     /// Serves until `stop`, then ends everything within the settings' time.
@@ -395,6 +482,7 @@ impl App {
             core,
             api,
             mount,
+            figures,
             router,
             server,
             stopping,
@@ -411,7 +499,12 @@ impl App {
             // Not behind the streams: whoever has the mount open waits for nothing.
             unmount(mount).await;
         };
-        tokio::join!(serving, told);
+        let figures = async {
+            if let Some((listener, router)) = figures {
+                net::serve(listener, router, &server, &stop).await;
+            }
+        };
+        tokio::join!(serving, figures, told);
         tasks.wait().await;
         core.shutdown(server.shutdown).await;
     }
@@ -423,6 +516,11 @@ impl App {
         self.tasks.wait().await;
         self.core.shutdown(self.server.shutdown).await;
     }
+}
+
+async fn bind(listen: SocketAddr, key: &str) -> Result<TcpListener> {
+    let listener = TcpListener::bind(listen).await;
+    listener.with_context(|| format!("cannot listen on {listen}; choose another address with {key}"))
 }
 
 /// Takes the base path off what is asked for, where a proxy has not. What comes without it is the proxy's doing, or asks on

@@ -14,6 +14,7 @@ pub mod backup;
 pub mod cli;
 pub mod config;
 pub mod data;
+pub mod doctor;
 pub mod files;
 #[cfg(all(target_os = "linux", feature = "fuse"))]
 pub mod fuse;
@@ -23,6 +24,8 @@ pub mod live;
 pub mod logs;
 pub mod metrics;
 pub mod net;
+pub mod notify;
+pub mod orphans;
 pub mod outputs;
 pub mod plugins;
 pub mod pools;
@@ -30,8 +33,10 @@ pub mod proxy;
 pub mod sabnzbd;
 pub mod samples;
 pub mod support;
+pub mod telemetry;
 pub mod throttle;
 pub mod upload;
+pub mod watch;
 pub mod web;
 pub mod webdav;
 

@@ -1,13 +1,16 @@
 //! The configuration while the server runs: what of a change is used at once, and what needs a restart.
 
 use crate::{
-    config::{Change, Edited, Settings},
+    config::{Categories, Change, Edited, Settings},
     logs,
+    notify::Notifier,
     plugins::Reread,
     pools::Pools,
+    watch::Watches,
 };
 use altmount_engine::Engine;
 use anyhow::{Context, Result, bail};
+use futures::{FutureExt, future::BoxFuture};
 use serde::Serialize;
 use std::{
     fmt,
@@ -25,11 +28,50 @@ const TRASH_EVERY: Duration = Duration::from_secs(3600);
 #[derive(Clone)]
 pub struct Live(Arc<Inner>);
 
+/// What can be told of a changed configuration.
+#[derive(Debug)]
+pub struct Parts {
+    /// The engine, for its importers.
+    pub engine: Weak<Engine>,
+    /// The news servers.
+    pub pool: Pools,
+    /// The way to the configuration.
+    pub reread: Reread,
+    /// The data directory.
+    pub data_dir: PathBuf,
+    /// Who is told what happened.
+    pub notifier: Notifier,
+    /// The watch folders.
+    pub watches: Watches,
+    /// The categories.
+    pub categories: Categories,
+    /// Who makes their folders.
+    pub folders: Folders,
+}
+
+type Making = dyn Fn(Settings) -> BoxFuture<'static, ()> + Send + Sync;
+
+/// Makes the folders of the categories that some settings have. Clones share one way.
+#[derive(Clone)]
+pub struct Folders(Arc<Making>);
+
+impl Folders {
+    /// This way.
+    pub fn new<F: Future<Output = ()> + Send + 'static>(
+        make: impl Fn(Settings) -> F + Send + Sync + 'static,
+    ) -> Self {
+        Self(Arc::new(move |settings| make(settings).boxed()))
+    }
+}
+
+impl fmt::Debug for Folders {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Folders")
+    }
+}
+
 struct Inner {
-    engine: Weak<Engine>,
-    reread: Reread,
-    data_dir: PathBuf,
-    pool: Pools,
+    parts: Parts,
     /// The providers that are asked. Held while something is changed: loading importers anew maps new copies for good.
     turn: Mutex<[u8; 32]>,
     /// What the server runs with, as far as it needs a restart.
@@ -65,7 +107,8 @@ impl fmt::Display for Applied {
     }
 }
 
-/// What only a restart changes: everything but providers, importers and the log's level.
+/// What only a restart changes: everything but providers, importers, categories, watch folders, notifications and the log's
+/// level.
 fn fixed(settings: &Settings) -> String {
     let mut rest = settings.clone();
     rest.providers.clear();
@@ -74,6 +117,9 @@ fn fixed(settings: &Settings) -> String {
     rest.plugin_files.clear();
     rest.plugins_unverified = false;
     rest.log_level.clear();
+    rest.watch.clear();
+    rest.categories = Arc::new([]);
+    rest.notify = crate::config::NotifySettings::default();
     format!("{rest:?}{:?}", secrets(settings))
 }
 
@@ -108,18 +154,9 @@ fn providers(settings: &Settings) -> [u8; 32] {
 
 impl Live {
     /// For a server that runs with these settings.
-    pub fn new(
-        engine: &Arc<Engine>,
-        pool: Pools,
-        reread: Reread,
-        data_dir: &Path,
-        settings: &Settings,
-    ) -> Self {
+    pub fn new(parts: Parts, settings: &Settings) -> Self {
         Self(Arc::new(Inner {
-            engine: Arc::downgrade(engine),
-            reread,
-            data_dir: data_dir.to_owned(),
-            pool,
+            parts,
             turn: Mutex::new(providers(settings)),
             started_with: fixed(settings),
             log_level: settings.log_level.clone(),
@@ -128,20 +165,20 @@ impl Live {
 
     /// The file, where it can be changed.
     pub fn editor(&self) -> Option<&crate::config::Editor> {
-        self.0.reread.editor()
+        self.0.parts.reread.editor()
     }
 
     /// The data directory.
     pub fn data_dir(&self) -> &Path {
-        &self.0.data_dir
+        &self.0.parts.data_dir
     }
 
     fn engine(&self) -> Result<Arc<Engine>> {
-        self.0.engine.upgrade().context("the server is shutting down")
+        self.0.parts.engine.upgrade().context("the server is shutting down")
     }
 
     async fn importers(&self, settings: Settings) -> Result<()> {
-        let folder = self.0.data_dir.clone();
+        let folder = self.0.parts.data_dir.clone();
         let work = move || crate::plugins::registry(&settings, Some(&folder));
         let registry = tokio::task::spawn_blocking(work).await??;
         self.engine()?.set_registry(registry);
@@ -149,7 +186,7 @@ impl Live {
     }
 
     async fn settings(&self) -> Result<Settings> {
-        let reread = self.0.reread.clone();
+        let reread = self.0.parts.reread.clone();
         tokio::task::spawn_blocking(move || reread.settings()).await?
     }
 
@@ -187,11 +224,18 @@ impl Live {
         }
         let wanted = providers(&settings);
         let configs = settings.providers.clone();
+        let (notify, watch) = (settings.notify.clone(), settings.watch.clone());
+        let categories = settings.clone();
         self.importers(settings).await?;
         if wanted != *asked {
-            self.0.pool.replace(configs)?;
+            self.0.parts.pool.replace(configs)?;
             *asked = wanted;
         }
+        self.0.parts.notifier.replace(notify);
+        if self.0.parts.categories.replace(Arc::clone(&categories.categories)) {
+            (self.0.parts.folders.0)(categories).await;
+        }
+        self.0.parts.watches.replace(watch);
         Ok(Applied {
             restart_needed,
             comments_kept,

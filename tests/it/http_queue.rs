@@ -314,6 +314,7 @@ async fn the_description_is_complete() {
         "post /api/files/{id}/replace",
         "post /api/files/{id}/trash",
         "post /api/import/file",
+        "post /api/import/stream",
         "post /api/import/upload",
         "post /api/import/url",
         "post /api/keys",

@@ -21,8 +21,11 @@ mod plugins;
 #[cfg(target_os = "linux")]
 mod reads;
 mod sabnzbd;
+mod operations;
 mod shutdown;
+mod stream_import;
 mod streaming;
+mod watch;
 mod web_login;
 mod web_pages;
 mod webdav;

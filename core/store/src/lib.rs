@@ -33,6 +33,8 @@ mod queue;
 mod rename;
 mod replace;
 mod store;
+#[cfg(test)]
+mod upgrades;
 mod writer;
 
 pub use arr::{ArrFile, ArrWork, ReplaceLimits, ReplaceVerdict};
@@ -45,8 +47,9 @@ pub use error::{Result, StoreError, StoreErrorKind};
 pub use job::{
     CancelOutcome, Failure, Job, JobFilter, JobState, NewJob, Page, Passwords, RetryOutcome, Submitted,
 };
+pub use open::{newest_schema, schema};
 pub use output::{Output, OutputKind, ReleaseFile};
-pub use store::{Arrs, HistoryFilter, Key, Outputs, ROOT, Scope, Session, Store, Usage, User};
+pub use store::{Arrs, HistoryFilter, Key, Orphans, Outputs, ROOT, Scope, Session, Store, Usage, User, Watched};
 
 /// The time now, in milliseconds since 1970.
 pub fn now_ms() -> i64 {

@@ -4,15 +4,19 @@
 //! [`resolve`] takes every struct apart by name, so a key that it forgets does not compile.
 
 mod arr;
+mod categories;
 mod edit;
 mod env;
+mod operations;
 mod outputs;
 mod reference;
 mod resolve;
 mod types;
 
 pub use arr::{ArrInstanceSettings, ArrSettings, QueueRuleSettings};
+pub use categories::Categories;
 pub use edit::{Change, Edited, Editor, schema};
+pub use operations::{BackupSettings, NotifySettings, TargetSettings, WatchSettings};
 pub use outputs::{CopySettings, OutputSettings};
 pub use reference::{reference_markdown, sample_yaml};
 pub use resolve::{

@@ -1,8 +1,9 @@
 //! Who reads what now. An answer is in the list from its first byte until it ends or its client goes; connections are
 //! bounded, and so is the list.
 
+use altmount_engine::Timings;
 use axum::body::Body;
-use futures::StreamExt;
+use futures::{StreamExt, stream};
 use http::{HeaderMap, Response, header};
 use std::{
     collections::BTreeMap,
@@ -11,6 +12,8 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    task::Poll,
+    time::{Duration, Instant},
 };
 
 /// Longest name of a program that is kept, in characters.
@@ -75,6 +78,7 @@ struct Entry {
 struct Inner {
     next: AtomicU64,
     active: Mutex<BTreeMap<u64, Entry>>,
+    gaps: Mutex<Timings>,
 }
 
 /// All answers that are being read. Clones share one list.
@@ -114,10 +118,16 @@ impl Streams {
         entries.values().map(now).collect()
     }
 
+    /// How long answers waited for their next piece, over all of them that there were.
+    pub fn gaps(&self) -> Timings {
+        self.0.gaps.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Puts an answer into the list until its body ends or is dropped.
     pub(super) fn watch(&self, mut stream: Stream, response: Response<Body>) -> Response<Body> {
         let id = self.0.next.fetch_add(1, Ordering::Relaxed) + 1;
         stream.id = id;
+        let (file, via) = (stream.file, stream.client.via);
         let sent = Arc::new(AtomicU64::new(0));
         let counter = Arc::clone(&sent);
         self.lock().insert(id, Entry { stream, sent });
@@ -125,12 +135,27 @@ impl Streams {
             streams: self.clone(),
             id,
         };
+        let inner = Arc::clone(&self.0);
+        let span = tracing::trace_span!(target: "altmount::trace", "read", file.id = file, via, bytes = tracing::field::Empty);
         response.map(|body| {
-            Body::from_stream(body.into_data_stream().inspect(move |piece| {
+            let mut pieces = body.into_data_stream();
+            let mut waiting: Option<Instant> = None;
+            Body::from_stream(stream::poll_fn(move |cx| {
                 let _held = &guard;
-                if let Ok(bytes) = piece {
+                let _within = span.enter();
+                // Only while the connection has room is more asked for, so what it waits here is for the bytes.
+                let Poll::Ready(piece) = pieces.poll_next_unpin(cx) else {
+                    waiting.get_or_insert_with(Instant::now);
+                    return Poll::Pending;
+                };
+                let waited = waiting.take().map_or(Duration::ZERO, |since| since.elapsed());
+                if let Some(Ok(bytes)) = &piece {
                     counter.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+                    inner.gaps.lock().unwrap_or_else(PoisonError::into_inner).add(waited);
+                } else {
+                    span.record("bytes", counter.load(Ordering::Relaxed));
                 }
+                Poll::Ready(piece)
             }))
         })
     }
@@ -166,6 +191,7 @@ mod tests {
         body.frame().await.expect("a piece").expect("whole");
         assert_eq!(streams.list()[0].sent, 5);
         assert!(body.frame().await.is_none());
+        assert_eq!(streams.gaps().total(), 1);
         drop(body);
         assert!(streams.list().is_empty());
     }

@@ -64,10 +64,15 @@ impl Sabnzbd {
         };
         let wanted = call.text("priority").and_then(priority_of).unwrap_or(DEFAULT);
         Ok(Wish {
-            priority: self.priority(wanted, category.map(|category| category.name.as_str())),
+            priority: self.priority(
+                wanted,
+                category.as_ref().map(|category| category.name.as_str()),
+            ),
             paused: wanted == PAUSED,
-            folder: category.map_or_else(VPath::root, |category| category.dir.clone()),
-            category: category.map(|category| category.name.clone()),
+            folder: category
+                .as_ref()
+                .map_or_else(VPath::root, |category| category.dir.clone()),
+            category: category.map(|category| category.name),
             passwords: call.text("password").map(str::to_owned).into_iter().collect(),
             name: call.text("nzbname").map(str::to_owned),
         })

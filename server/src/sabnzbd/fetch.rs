@@ -1,8 +1,8 @@
 //! Fetches what `addurl` names: with limits of size and time, and never from this machine or its network.
 
 use super::nzb;
-use crate::config::{CategorySettings, SabnzbdSettings};
-use altmount_engine::{Fetcher, Job, Passwords, SubmitRequest, SubmitSource};
+use crate::config::{Categories, CategorySettings, SabnzbdSettings};
+use altmount_engine::{FetchWish, Fetcher, Passwords, SubmitRequest, SubmitSource};
 use altmount_model::VPath;
 use altmount_sdk::{ErrorKind, ImportError, Retry};
 use async_trait::async_trait;
@@ -79,7 +79,7 @@ pub(super) fn literal_allowed(url: &Url, settings: &SabnzbdSettings) -> Result<(
 pub struct UrlFetcher {
     client: reqwest::Client,
     settings: SabnzbdSettings,
-    categories: Arc<[CategorySettings]>,
+    categories: Categories,
     max_file: u64,
 }
 
@@ -99,7 +99,7 @@ impl UrlFetcher {
     /// Where there can be no HTTP client.
     pub fn new(
         settings: SabnzbdSettings,
-        categories: Arc<[CategorySettings]>,
+        categories: Categories,
         max_file: u64,
     ) -> Result<Arc<Self>, reqwest::Error> {
         let client = reqwest::Client::builder()
@@ -184,8 +184,8 @@ impl UrlFetcher {
     }
 
     fn folder(&self, category: Option<&str>) -> VPath {
-        let ours = category.and_then(|name| self.categories.iter().find(|category| category.name == name));
-        ours.map_or_else(VPath::root, |category| category.dir.clone())
+        let ours = category.and_then(|name| self.categories.get(name));
+        ours.map_or_else(VPath::root, |category| category.dir)
     }
 }
 
@@ -210,9 +210,8 @@ fn disposition(headers: &HeaderMap) -> Option<String> {
 
 #[async_trait]
 impl Fetcher for UrlFetcher {
-    async fn fetch(&self, job: &Job) -> Result<Vec<SubmitRequest>, ImportError> {
-        let address = job.url.as_deref().unwrap_or_default();
-        let url = Url::parse(address)
+    async fn fetch(&self, job: &FetchWish) -> Result<Vec<SubmitRequest>, ImportError> {
+        let url = Url::parse(&job.url)
             .map_err(|error| failed(format!("the address is none: {error}"), Retry::Never))?;
         let (headers, bytes) = self.get(&url).await?;
         let last = url
@@ -237,7 +236,8 @@ impl Fetcher for UrlFetcher {
             // What the client asked for goes before what the indexer says, and that before what the NZB says.
             let known = |name: String| {
                 let same = |category: &&CategorySettings| category.name.eq_ignore_ascii_case(&name);
-                self.categories
+                let categories = self.categories.now();
+                categories
                     .iter()
                     .find(same)
                     .map(|category| category.name.clone())
@@ -248,7 +248,7 @@ impl Fetcher for UrlFetcher {
                 .or_else(|| one.category.clone().and_then(known));
             let mut request = SubmitRequest::upload(one.file_name, one.bytes);
             if let SubmitSource::Upload { url, .. } = &mut request.source {
-                url.clone_from(&job.url);
+                *url = Some(job.url.clone());
             }
             let given = job.passwords.as_slice().iter().cloned();
             let passwords: Vec<String> = given.chain(password.clone()).chain(one.password).collect();

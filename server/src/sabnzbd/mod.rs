@@ -24,7 +24,7 @@ pub use meter::Meter;
 
 use crate::{
     access::Access,
-    config::{CategorySettings, SabnzbdSettings},
+    config::{Categories, CategorySettings, SabnzbdSettings},
     throttle::Limiter,
 };
 use altmount_engine::{Engine, Job, Scope};
@@ -128,7 +128,7 @@ pub struct Parts {
     /// The settings.
     pub settings: SabnzbdSettings,
     /// The categories, `*` left out.
-    pub categories: Arc<[CategorySettings]>,
+    pub categories: Categories,
     /// Where releases are.
     pub roots: Roots,
     /// Who removes what was made for a job.
@@ -174,9 +174,7 @@ enum Caller {
 impl Sabnzbd {
     /// The API over these parts. Makes the folders of the categories, which clients look for before there is a job.
     pub async fn start(parts: Parts) -> Self {
-        for category in parts.categories.iter().filter(|category| !category.dir.is_root()) {
-            make_folders(&parts.engine, &category.dir).await;
-        }
+        make_folders(&parts.engine, &parts.categories).await;
         let bounds = Bounds {
             max_file: parts.max_file,
             patience: parts.patience,
@@ -220,12 +218,8 @@ impl Sabnzbd {
     }
 
     /// The category of this name, by the bytes of its name.
-    fn category(&self, name: &str) -> Option<&CategorySettings> {
-        self.0
-            .parts
-            .categories
-            .iter()
-            .find(|category| category.name == name)
+    fn category(&self, name: &str) -> Option<CategorySettings> {
+        self.0.parts.categories.get(name)
     }
 
     /// Who calls.
@@ -353,7 +347,14 @@ async fn serve(State(sab): State<Sabnzbd>, request: Request) -> Response {
 }
 
 /// Makes a folder of the library and those above it, where they are not there.
-async fn make_folders(engine: &Engine, folder: &VPath) {
+/// Makes the folders of the categories in the library, which clients look for before there is a job.
+pub async fn make_folders(engine: &Engine, categories: &Categories) {
+    for category in categories.now().iter() {
+        make_folder(engine, &category.dir).await;
+    }
+}
+
+async fn make_folder(engine: &Engine, folder: &VPath) {
     let mut path = VPath::root();
     for name in folder.components() {
         let Ok(next) = VPath::new(name).and_then(|name| path.join(&name)) else {
