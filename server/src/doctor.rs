@@ -3,20 +3,11 @@
 //! Most of it is looked at by the process that asks, whether a server runs or not. What only one process may look at, the database
 //! and the queued files, a running server looks at for it.
 
-use crate::{
-    backup::Scheduled,
-    config::Settings,
-    data::DataDir,
-    http::attempt,
-};
+use crate::{backup::Scheduled, config::Settings, data::DataDir, http::attempt};
 use altmount_store::Store;
 use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 use serde::{Deserialize, Serialize};
-use std::{
-    fs,
-    path::Path,
-    time::Duration,
-};
+use std::{fs, path::Path, time::Duration};
 use utoipa::ToSchema;
 
 /// Room that is little for a database.
@@ -139,7 +130,10 @@ fn writable(what: &str, key: &str, folder: &Path, found: &mut Findings) -> bool 
         Ok(_) => true,
         // A folder that the server makes at its start.
         Err(_) if fs::metadata(folder).is_err() => {
-            let above = folder.ancestors().skip(1).find(|above| fs::metadata(above).is_ok());
+            let above = folder
+                .ancestors()
+                .skip(1)
+                .find(|above| fs::metadata(above).is_ok());
             if above.is_some_and(|above| tempfile::NamedTempFile::new_in(above).is_ok()) {
                 return false;
             }
@@ -173,7 +167,10 @@ fn permissions(data: &DataDir, found: &mut Findings) {
         } else {
             found.fail(
                 "permissions",
-                format!("the data directory {} cannot be looked at: {error}", path.display()),
+                format!(
+                    "the data directory {} cannot be looked at: {error}",
+                    path.display()
+                ),
                 "run this as the server's user",
             );
         }
@@ -228,7 +225,10 @@ fn space(_what: &str, _folder: &Path, _found: &mut Findings) {}
 fn outputs(settings: &Settings, found: &mut Findings) {
     let outputs = &settings.outputs;
     let folders = [
-        ("outputs.symlinks.path", outputs.symlinks.as_ref().map(|(path, _)| path)),
+        (
+            "outputs.symlinks.path",
+            outputs.symlinks.as_ref().map(|(path, _)| path),
+        ),
         ("outputs.strm.path", outputs.strm.as_ref().map(|(path, _)| path)),
         ("outputs.copy.path", outputs.copy.as_ref().map(|copy| &copy.path)),
     ];
@@ -255,8 +255,9 @@ fn mount(settings: &Settings, found: &mut Findings) {
     }
     #[cfg(unix)]
     if !rustix::process::geteuid().is_root() {
-        let helper = std::env::var_os("PATH")
-            .is_some_and(|all| std::env::split_paths(&all).any(|dir| fs::metadata(dir.join("fusermount3")).is_ok()));
+        let helper = std::env::var_os("PATH").is_some_and(|all| {
+            std::env::split_paths(&all).any(|dir| fs::metadata(dir.join("fusermount3")).is_ok())
+        });
         if !helper {
             found.fail(
                 "mount",
@@ -296,7 +297,10 @@ fn watch(settings: &Settings, found: &mut Findings) {
         match fs::read_dir(&folder.path) {
             Err(error) => found.fail(
                 "watch",
-                format!("the watch folder {} cannot be read: {error}", folder.path.display()),
+                format!(
+                    "the watch folder {} cannot be read: {error}",
+                    folder.path.display()
+                ),
                 "make it, mount it, or give it to the server's user",
             ),
             Ok(_) => {
@@ -328,7 +332,11 @@ fn backup(settings: &Settings, found: &mut Findings) {
             let text = format!("the newest backup is {} hours old", age / 3600);
             let late = i64::try_from(backup.every.as_secs()).unwrap_or(i64::MAX);
             match age > late.saturating_mul(2) {
-                true => found.warn("backup", text, "look into the server's log for why there is no newer one"),
+                true => found.warn(
+                    "backup",
+                    text,
+                    "look into the server's log for why there is no newer one",
+                ),
                 false => found.good("backup", text),
             }
         }
@@ -407,7 +415,10 @@ pub async fn network(settings: &Settings, found: &mut Findings) {
             );
             continue;
         }
-        let text = format!("'{}': {} ({} ms)", provider.name, tried.message, tried.duration_ms);
+        let text = format!(
+            "'{}': {} ({} ms)",
+            provider.name, tried.message, tried.duration_ms
+        );
         found.good("provider", text);
         if let Ok(date) = altmount_usenet::nntp::date(provider).await
             && let Some(time) = time_of_date(&date)
@@ -445,7 +456,11 @@ async fn http_date(url: &str) -> Option<Timestamp> {
 fn clock(others: &[(String, i64)], found: &mut Findings) {
     const TODO: &str = "set it, and have it kept (systemd-timesyncd, chrony)";
     if Timestamp::now().as_second() < WRITTEN {
-        return found.fail("clock", "the clock is years behind: no certificate is valid yet", TODO);
+        return found.fail(
+            "clock",
+            "the clock is years behind: no certificate is valid yet",
+            TODO,
+        );
     }
     // One that is off itself says nothing; the one that is nearest is believed.
     let Some((name, off)) = others.iter().min_by_key(|(_, off)| off.unsigned_abs()) else {
@@ -477,8 +492,17 @@ mod tests {
         let at = |off| ("a".to_owned(), off);
         assert_eq!(verdict(&[]).0, Verdict::Ok);
         assert_eq!(verdict(&[at(0), at(99_999)]).0, Verdict::Ok);
-        assert_eq!(verdict(&[at(-61)]), (Verdict::Warn, "the clock is 61 s behind that of 'a'".to_owned()));
-        assert_eq!(verdict(&[at(7200), at(3601)]), (Verdict::Fail, "the clock is 3601 s ahead of that of 'a'".to_owned()));
+        assert_eq!(
+            verdict(&[at(-61)]),
+            (Verdict::Warn, "the clock is 61 s behind that of 'a'".to_owned())
+        );
+        assert_eq!(
+            verdict(&[at(7200), at(3601)]),
+            (
+                Verdict::Fail,
+                "the clock is 3601 s ahead of that of 'a'".to_owned()
+            )
+        );
     }
 
     #[test]

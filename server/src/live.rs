@@ -174,7 +174,11 @@ impl Live {
     }
 
     fn engine(&self) -> Result<Arc<Engine>> {
-        self.0.parts.engine.upgrade().context("the server is shutting down")
+        self.0
+            .parts
+            .engine
+            .upgrade()
+            .context("the server is shutting down")
     }
 
     async fn importers(&self, settings: Settings) -> Result<()> {
@@ -232,7 +236,12 @@ impl Live {
             *asked = wanted;
         }
         self.0.parts.notifier.replace(notify);
-        if self.0.parts.categories.replace(Arc::clone(&categories.categories)) {
+        if self
+            .0
+            .parts
+            .categories
+            .replace(Arc::clone(&categories.categories))
+        {
             (self.0.parts.folders.0)(categories).await;
         }
         self.0.parts.watches.replace(watch);

@@ -125,7 +125,11 @@ impl Metrics {
         self.providers(&mut text);
         reader(&engine, &mut text);
         for (name, help, bytes) in [
-            ("cache_limit_bytes", "Bytes that the memory cache may take.", self.parts.cache_bytes),
+            (
+                "cache_limit_bytes",
+                "Bytes that the memory cache may take.",
+                self.parts.cache_bytes,
+            ),
             (
                 "read_ahead_limit_bytes",
                 "Bytes that all readers together may hold ahead.",
@@ -154,7 +158,11 @@ impl Metrics {
 
     fn operations(&self, text: &mut Text) {
         let (sent, failed, lost) = self.parts.notifier.counts();
-        text.head("notifications_total", "counter", "Messages by what became of them.");
+        text.head(
+            "notifications_total",
+            "counter",
+            "Messages by what became of them.",
+        );
         for (outcome, count) in [("sent", sent), ("failed", failed), ("left_out", lost)] {
             text.value("notifications_total", &[("outcome", outcome)], count);
         }
@@ -289,7 +297,11 @@ async fn jobs(engine: &Engine, text: &mut Text) -> StoreResult<()> {
         let found = engine.imports().jobs(filter).await?;
         text.value("jobs", &[("state", state.as_str())], found.total);
     }
-    text.head("jobs_failed", "gauge", "Failed jobs by the kind of their failure.");
+    text.head(
+        "jobs_failed",
+        "gauge",
+        "Failed jobs by the kind of their failure.",
+    );
     for (kind, count) in engine.imports().failures_by_kind().await? {
         text.value("jobs_failed", &[("kind", &kind)], count);
     }

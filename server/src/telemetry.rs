@@ -78,9 +78,7 @@ mod otlp {
                 .with_timeout(PATIENCE)
                 .build()
                 .context("traces cannot be sent to 'telemetry.otlp_endpoint'")?;
-            let resource = Resource::builder()
-                .with_service_name("altmount")
-                .build();
+            let resource = Resource::builder().with_service_name("altmount").build();
             let provider = SdkTracerProvider::builder()
                 .with_batch_exporter(exporter)
                 .with_resource(resource)

@@ -189,11 +189,7 @@ fn listen(path: &Path, wake: mpsc::Sender<()>) -> notify::Result<RecommendedWatc
 }
 
 impl Folder {
-    async fn run(
-        mut self,
-        mut events: tokio::sync::broadcast::Receiver<Event>,
-        stop: CancellationToken,
-    ) {
+    async fn run(mut self, mut events: tokio::sync::broadcast::Receiver<Event>, stop: CancellationToken) {
         let path = self.settings.path.clone();
         let (wake, mut woken) = mpsc::channel(1);
         let mut watcher = None;
@@ -379,7 +375,9 @@ impl Folder {
 
     /// Every job is looked at.
     async fn look_after(&mut self) {
-        let Some(engine) = self.engine.upgrade() else { return };
+        let Some(engine) = self.engine.upgrade() else {
+            return;
+        };
         for id in self.jobs.keys().copied().collect::<Vec<_>>() {
             match engine.imports().job(id).await {
                 Ok(Some(job)) if job.state.is_final() => self.ended(id, job.state).await,
@@ -416,7 +414,10 @@ impl Folder {
         });
         let moved = moved.await.unwrap_or_else(|error| Err(io::Error::other(error)));
         if let Err(error) = moved {
-            tracing::warn!("'{}' cannot be moved out of the watch folder: {error}", path.display());
+            tracing::warn!(
+                "'{}' cannot be moved out of the watch folder: {error}",
+                path.display()
+            );
             return;
         }
         // One of the same name may come again.
@@ -435,7 +436,14 @@ mod tests {
     #[test]
     fn a_look_finds_files_and_leaves_out_what_is_done_with() {
         let folder = tempfile::tempdir().expect("a folder");
-        for name in ["a.nzb", "tv/b.nzb", "done/c.nzb", "failed/d.nzb", ".hidden/e.nzb", "tv/done/f.nzb"] {
+        for name in [
+            "a.nzb",
+            "tv/b.nzb",
+            "done/c.nzb",
+            "failed/d.nzb",
+            ".hidden/e.nzb",
+            "tv/done/f.nzb",
+        ] {
             let path = folder.path().join(name);
             fs::create_dir_all(path.parent().expect("a parent")).expect("made");
             fs::write(&path, name).expect("written");
@@ -444,7 +452,12 @@ mod tests {
         let mut found: Vec<String> = look(folder.path())
             .expect("read")
             .into_iter()
-            .map(|(path, _)| path.strip_prefix(folder.path()).expect("below").display().to_string())
+            .map(|(path, _)| {
+                path.strip_prefix(folder.path())
+                    .expect("below")
+                    .display()
+                    .to_string()
+            })
             .collect();
         found.sort();
         assert_eq!(found, ["a.nzb", "tv/b.nzb", "tv/done/f.nzb"]);

@@ -15,13 +15,13 @@ mod http_stream;
 mod kills;
 #[cfg(target_os = "linux")]
 mod mount;
+mod operations;
 #[cfg(unix)]
 mod outputs;
 mod plugins;
 #[cfg(target_os = "linux")]
 mod reads;
 mod sabnzbd;
-mod operations;
 mod shutdown;
 mod stream_import;
 mod streaming;

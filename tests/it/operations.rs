@@ -51,7 +51,9 @@ impl Receiver {
             heard.push((uri.path().to_owned(), headers, body));
             StatusCode::OK
         };
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("a port");
         let at = listener.local_addr().expect("an address").to_string();
         let router = Router::new().fallback(post(hear)).with_state(receiver.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
@@ -112,13 +114,22 @@ async fn what_happens_is_told_to_whom_it_concerns() {
             .filter(|body| body["text"].as_str().is_some_and(|text| text.starts_with(word)));
         of.map(|body| body["n"].as_u64().expect("a number")).sum::<u64>()
     };
-    until("all of it told", async || told("imported: ") == 3 && told("failed: ") == 1).await;
+    until("all of it told", async || {
+        told("imported: ") == 3 && told("failed: ") == 1
+    })
+    .await;
     until("the other told", async || !receiver.at("/").is_empty()).await;
     let failed: Vec<Value> = receiver.at("/");
     assert_eq!(failed.len(), 1, "only what it wants to hear: {failed:?}");
-    assert_eq!((&failed[0]["topic"], &failed[0]["priority"]), (&json!("alerts"), &json!(4)));
+    assert_eq!(
+        (&failed[0]["topic"], &failed[0]["priority"]),
+        (&json!("alerts"), &json!(4))
+    );
     assert!(
-        failed[0]["message"].as_str().expect("a text").starts_with("broken \"one\": "),
+        failed[0]["message"]
+            .as_str()
+            .expect("a text")
+            .starts_with("broken \"one\": "),
         "{failed:?}"
     );
     let (_, headers, _) = receiver
@@ -141,24 +152,40 @@ async fn what_happens_is_told_to_whom_it_concerns() {
     assert_eq!(receiver.heard().len(), messages + 1);
     // By hand, to one and to all.
     let tested = server
-        .api("POST", "/api/notifications/test", Some(json!({"target": "gotify"})))
+        .api(
+            "POST",
+            "/api/notifications/test",
+            Some(json!({"target": "gotify"})),
+        )
         .await
         .json();
-    assert_eq!(tested["data"], json!([{"target": "gotify", "ok": true, "error": null}]));
+    assert_eq!(
+        tested["data"],
+        json!([{"target": "gotify", "ok": true, "error": null}])
+    );
     assert_eq!(receiver.at("/message").len(), 1);
-    let all = server.api("POST", "/api/notifications/test", Some(json!({}))).await.json();
+    let all = server
+        .api("POST", "/api/notifications/test", Some(json!({})))
+        .await
+        .json();
     assert_eq!(all["data"].as_array().expect("a list").len(), 3);
     server
         .api("POST", "/api/notifications/test", Some(json!({"target": "none"})))
         .await
         .failure(404);
     let figures = server.get("/metrics").await;
-    assert!(figures.text().contains("altmount_notifications_total{outcome=\"failed\"} 0"));
+    assert!(
+        figures
+            .text()
+            .contains("altmount_notifications_total{outcome=\"failed\"} 0")
+    );
 }
 
 #[tokio::test]
 async fn a_target_that_is_gone_holds_up_nothing_and_is_not_shown() {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a port");
     let at = listener.local_addr().expect("an address");
     drop(listener);
     let server = Server::with(|config| {
@@ -172,10 +199,14 @@ async fn a_target_that_is_gone_holds_up_nothing_and_is_not_shown() {
         .await;
     until("it given up", async || {
         let figures = server.get("/metrics").await;
-        figures.text().contains("altmount_notifications_total{outcome=\"failed\"} 1")
+        figures
+            .text()
+            .contains("altmount_notifications_total{outcome=\"failed\"} 1")
     })
     .await;
-    let tested = server.api("POST", "/api/notifications/test", Some(json!({}))).await;
+    let tested = server
+        .api("POST", "/api/notifications/test", Some(json!({})))
+        .await;
     let body = tested.json();
     assert_eq!(body["data"][0]["ok"], false, "{body}");
     assert!(!tested.text().contains("canary"), "{}", tested.text());
@@ -202,7 +233,10 @@ async fn backups_are_made_by_themselves_read_back_and_not_made_twice() {
     let manifest = backup::read(&first[0], None).expect("whole");
     assert!(manifest.files.contains_key("links.key"), "{manifest:?}");
     let status = server.get("/api/backup").await.json()["data"].clone();
-    assert_eq!((&status["kept"], &status["error"], &status["every_hours"]), (&json!(1), &Value::Null, &json!(24)));
+    assert_eq!(
+        (&status["kept"], &status["error"], &status["every_hours"]),
+        (&json!(1), &Value::Null, &json!(24))
+    );
     // What was made before the restart counts.
     let server = server.restarted().await;
     until("the look at what is there", async || {
@@ -211,7 +245,11 @@ async fn backups_are_made_by_themselves_read_back_and_not_made_twice() {
     .await;
     assert_eq!(made(&folder), first);
     let figures = server.get("/metrics").await;
-    assert!(figures.text().contains("altmount_backup_failing 0"), "{}", figures.text());
+    assert!(
+        figures.text().contains("altmount_backup_failing 0"),
+        "{}",
+        figures.text()
+    );
 }
 
 #[tokio::test]
@@ -228,7 +266,10 @@ async fn a_backup_that_fails_is_told_and_shown() {
     assert_eq!(receiver.at("/")[0]["title"], "AltMount: A backup failed");
     let status = server.get("/api/backup").await.json();
     assert!(
-        status["data"]["error"].as_str().expect("an error").contains("no folder"),
+        status["data"]["error"]
+            .as_str()
+            .expect("an error")
+            .contains("no folder"),
         "{status}"
     );
 }
@@ -243,16 +284,25 @@ async fn the_figures_have_a_listener_of_their_own_and_no_names_in_them() {
     server.import(&path).await;
     let id = server.file_id("Secret.Release").await;
     let listed = server.get(&format!("/api/library?id={id}")).await.json();
-    let link = listed["data"][0]["links"]["stream"].as_str().expect("a link").to_owned();
+    let link = listed["data"][0]["links"]["stream"]
+        .as_str()
+        .expect("a link")
+        .to_owned();
     assert_eq!(server.get(&link).await.body.len(), 300_000);
     let broken = server.write("broken.nzb", "no nzb");
     server.wait(server.submit(&broken).await).await;
     let at = server.app.metrics_address().expect("a listener");
-    let Server { app, newsd, folder, .. } = server;
+    let Server {
+        app, newsd, folder, ..
+    } = server;
     let stop = CancellationToken::new();
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a port");
     let serving = tokio::spawn(app.serve(listener, stop.clone()));
-    let answer = reqwest::get(format!("http://{at}/metrics")).await.expect("an answer");
+    let answer = reqwest::get(format!("http://{at}/metrics"))
+        .await
+        .expect("an answer");
     assert_eq!(answer.status(), 200);
     let text = answer.text().await.expect("a text");
     for line in [
@@ -269,14 +319,24 @@ async fn the_figures_have_a_listener_of_their_own_and_no_names_in_them() {
     }
     let count = |name: &str| -> u64 {
         let line = text.lines().find(|line| line.starts_with(name)).expect(name);
-        line.rsplit(' ').next().expect("a value").parse().expect("a number")
+        line.rsplit(' ')
+            .next()
+            .expect("a value")
+            .parse()
+            .expect("a number")
     };
     let bodies = newsd.counts().get(altmount_newsd::Command::Body);
-    assert_eq!(count("altmount_provider_first_byte_seconds_count"), bodies, "one for each body");
+    assert_eq!(
+        count("altmount_provider_first_byte_seconds_count"),
+        bodies,
+        "one for each body"
+    );
     assert!(count("altmount_read_gap_seconds_count") > 0);
     assert!(!text.contains("Secret") && !text.contains("broken"), "{text}");
     for path in ["/", "/api/queue", "/api/metrics"] {
-        let answer = reqwest::get(format!("http://{at}{path}")).await.expect("an answer");
+        let answer = reqwest::get(format!("http://{at}{path}"))
+            .await
+            .expect("an answer");
         assert_eq!(answer.status(), 404, "nothing else is there: {path}");
     }
     stop.cancel();
@@ -306,14 +366,22 @@ async fn there_is_one_trash_for_all() {
     );
     // It comes back with its bytes, and with the folder, which went after it.
     assert_eq!(server.dav("DELETE", "/Film", &[], "").await.status, 204);
-    assert_eq!(server.dav("PROPFIND", "/Film", &[("Depth", "0")], "").await.status, 404);
+    assert_eq!(
+        server
+            .dav("PROPFIND", "/Film", &[("Depth", "0")], "")
+            .await
+            .status,
+        404
+    );
     let b = all["data"][0]["id"].as_i64().expect("an id");
     let back = server.api("POST", &format!("/api/trash/{b}/restore"), None).await;
     assert_eq!(back.status, 200, "{}", back.text());
     let bytes = server.dav("GET", "/Film/b.mkv", &[], "").await;
     assert!(bytes.status == 200 && bytes.body == vec![2u8; 30_000]);
     let before = trash().await["meta"]["total"].clone();
-    let gone = server.api("DELETE", &format!("/api/files/{b}?forever=true"), None).await;
+    let gone = server
+        .api("DELETE", &format!("/api/files/{b}?forever=true"), None)
+        .await;
     assert_eq!(gone.status, 200, "{}", gone.text());
     assert_eq!(trash().await["meta"]["total"], before, "for good is for good");
     server
@@ -350,7 +418,11 @@ async fn what_is_left_over_is_told_first_and_removed_when_it_is_to_be() {
         answer.json()["data"].clone()
     };
     let found = check(false).await;
-    assert_eq!((&found["found"], &found["removed"]), (&json!(1), &Value::Null), "{found}");
+    assert_eq!(
+        (&found["found"], &found["removed"]),
+        (&json!(1), &Value::Null),
+        "{found}"
+    );
     assert_eq!(found["outputs"], json!([stray.to_str().expect("UTF-8")]));
     assert!(std::fs::metadata(&stray).is_ok(), "told, and nothing else");
     assert_eq!(check(true).await["removed"], 1);
@@ -380,7 +452,10 @@ async fn settings_that_need_no_restart_are_used_at_once() {
     let read = {
         let file = file.clone();
         move || -> Result<altmount::config::Settings, altmount::config::ConfigError> {
-            altmount::config::Sources::default().with_file(&file, true)?.load()?.resolve()
+            altmount::config::Sources::default()
+                .with_file(&file, true)?
+                .load()?
+                .resolve()
         }
     };
     let settings = read().expect("valid");
@@ -400,10 +475,27 @@ async fn settings_that_need_no_restart_are_used_at_once() {
         !receiver.at("/").is_empty()
     })
     .await;
-    assert!(receiver.at("/")[0]["message"].as_str().expect("a text").starts_with("broken: "));
-    until("it moved", async || std::fs::metadata(watched.join("failed/broken.nzb")).is_ok()).await;
-    let job = app.engine().imports().job(altmount_model::JobId(1)).await.expect("reads").expect("there");
-    assert_eq!((job.category.as_deref(), job.destination.as_str()), (Some("tv"), "shows/broken"));
+    assert!(
+        receiver.at("/")[0]["message"]
+            .as_str()
+            .expect("a text")
+            .starts_with("broken: ")
+    );
+    until("it moved", async || {
+        std::fs::metadata(watched.join("failed/broken.nzb")).is_ok()
+    })
+    .await;
+    let job = app
+        .engine()
+        .imports()
+        .job(altmount_model::JobId(1))
+        .await
+        .expect("reads")
+        .expect("there");
+    assert_eq!(
+        (job.category.as_deref(), job.destination.as_str()),
+        (Some("tv"), "shows/broken")
+    );
     let categories = crate::harness::read(
         tower::ServiceExt::oneshot(
             app.router(),
@@ -415,6 +507,6 @@ async fn settings_that_need_no_restart_are_used_at_once() {
         .expect("infallible"),
     )
     .await;
-    assert_eq!(categories.json()["categories"], json!(["*", "tv"]));
+    assert_eq!(categories.text(), "{\"categories\":[\"*\",\"tv\"]}");
     app.shutdown().await;
 }

@@ -16,17 +16,24 @@ async fn upload(server: &Server, name: &str, bytes: &[u8], fields: &[(&str, &str
     let mut body = Vec::new();
     for (name, value) in fields {
         body.extend_from_slice(
-            format!("--edge\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n").as_bytes(),
+            format!("--edge\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
+                .as_bytes(),
         );
     }
-    let head = format!("--edge\r\nContent-Disposition: form-data; name=\"file\"; filename=\"{name}\"\r\n\r\n");
+    let head =
+        format!("--edge\r\nContent-Disposition: form-data; name=\"file\"; filename=\"{name}\"\r\n\r\n");
     body.extend_from_slice(head.as_bytes());
     body.extend_from_slice(bytes);
     body.extend_from_slice(b"\r\n--edge--\r\n");
     let request = Request::post("/api/import/stream")
         .header("x-api-key", KEY)
         .header("content-type", "multipart/form-data; boundary=edge");
-    read(server.raw(request.body(Body::from(body)).expect("a request")).await).await
+    read(
+        server
+            .raw(request.body(Body::from(body)).expect("a request"))
+            .await,
+    )
+    .await
 }
 
 async fn by_url(server: &Server, body: Value) -> Answer {
@@ -44,7 +51,9 @@ async fn indexer(files: Vec<(&'static str, Vec<u8>)>) -> (String, Arc<AtomicU64>
             None => StatusCode::NOT_FOUND.into_response(),
         }
     };
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a port");
     let base = format!("http://{}", listener.local_addr().expect("an address"));
     let router = Router::new().route("/{name}", get(give));
     tokio::spawn(async move { axum::serve(listener, router).await });
@@ -70,10 +79,20 @@ async fn a_file_becomes_links_that_need_no_key_and_is_imported_once() {
     let server = Server::start().await;
     let (release, bytes) = film();
     server.newsd.add(&release);
-    let answer = upload(&server, "Film.2026.nzb", &release.nzb(), &[("wait_seconds", "600")]).await;
+    let answer = upload(
+        &server,
+        "Film.2026.nzb",
+        &release.nzb(),
+        &[("wait_seconds", "600")],
+    )
+    .await;
     assert_eq!(answer.status, 200, "{}", answer.text());
     let data = answer.json()["data"].clone();
-    assert_eq!((&data["state"], &data["known"]), (&json!("completed"), &json!(false)), "{data}");
+    assert_eq!(
+        (&data["state"], &data["known"]),
+        (&json!("completed"), &json!(false)),
+        "{data}"
+    );
     let files = data["files"].as_array().expect("files");
     assert_eq!(files.len(), 2, "{data}");
     assert_eq!(
@@ -119,18 +138,28 @@ async fn what_is_not_ready_in_time_says_where_to_ask() {
     let server = Server::start().await;
     let (release, _) = film();
     server.newsd.add(&release);
-    server.api("PUT", "/api/queue/paused", Some(json!({"paused": true}))).await;
+    server
+        .api("PUT", "/api/queue/paused", Some(json!({"paused": true})))
+        .await;
     let waits = upload(&server, "a.nzb", &release.nzb(), &[("wait_seconds", "0")]).await;
     assert_eq!(waits.status, 202, "{}", waits.text());
     let data = waits.json()["data"].clone();
     assert_eq!((&data["state"], &data["files"]), (&json!("queued"), &json!([])));
     let poll = waits.header("location").to_owned();
     assert_eq!(data["poll"], poll);
-    assert_eq!(server.get(&poll).await.json()["data"]["queue_id"], data["queue_id"]);
+    assert_eq!(
+        server.get(&poll).await.json()["data"]["queue_id"],
+        data["queue_id"]
+    );
     // Two more that wait for the same one.
-    server.api("PUT", "/api/queue/paused", Some(json!({"paused": false}))).await;
+    server
+        .api("PUT", "/api/queue/paused", Some(json!({"paused": false})))
+        .await;
     let nzb = release.nzb();
-    let both = tokio::join!(upload(&server, "b.nzb", &nzb, &[]), upload(&server, "c.nzb", &nzb, &[]));
+    let both = tokio::join!(
+        upload(&server, "b.nzb", &nzb, &[]),
+        upload(&server, "c.nzb", &nzb, &[])
+    );
     for answer in [both.0, both.1] {
         let ready = answer.json()["data"].clone();
         assert_eq!(
@@ -153,11 +182,18 @@ async fn an_address_is_known_by_the_bytes_behind_it() {
     let first = by_url(&server, json!({"url": format!("{base}/one.nzb?apikey=canary")})).await;
     assert_eq!(first.status, 200, "{}", first.text());
     let first = first.json()["data"].clone();
-    assert_eq!((&first["state"], &first["known"]), (&json!("completed"), &json!(false)));
+    assert_eq!(
+        (&first["state"], &first["known"]),
+        (&json!("completed"), &json!(false))
+    );
     // The same address is not even asked; another one is, and leads to the same bytes.
-    let same = by_url(&server, json!({"url": format!("{base}/one.nzb?apikey=canary")})).await.json();
+    let same = by_url(&server, json!({"url": format!("{base}/one.nzb?apikey=canary")}))
+        .await
+        .json();
     assert_eq!(asked.load(Ordering::Relaxed), 1);
-    let other = by_url(&server, json!({"url": format!("{base}/two.nzb")})).await.json();
+    let other = by_url(&server, json!({"url": format!("{base}/two.nzb")}))
+        .await
+        .json();
     assert_eq!(asked.load(Ordering::Relaxed), 2);
     let uploaded = upload(&server, "three.nzb", &release.nzb(), &[]).await.json();
     for answer in [same, other, uploaded] {
@@ -178,7 +214,10 @@ async fn an_address_is_known_by_the_bytes_behind_it() {
         (json!({"url": base, "password": ""}), "password"),
     ] {
         let (message, details) = by_url(&server, body).await.failure(400);
-        assert!(details.contains(said) && !details.contains("canary"), "{message}: {details}");
+        assert!(
+            details.contains(said) && !details.contains("canary"),
+            "{message}: {details}"
+        );
     }
 }
 
@@ -190,7 +229,10 @@ async fn one_that_failed_is_tried_again_as_the_same_job() {
     let failed = upload(&server, "Gone.nzb", &release.nzb(), &[]).await;
     assert_eq!(failed.status, 200, "{}", failed.text());
     let failed = failed.json()["data"].clone();
-    assert_eq!((&failed["state"], &failed["files"]), (&json!("failed"), &json!([])));
+    assert_eq!(
+        (&failed["state"], &failed["files"]),
+        (&json!("failed"), &json!([]))
+    );
     assert_eq!(failed["failure"]["kind"], "missing", "{failed}");
     server.newsd.add(&release);
     let again = upload(&server, "Gone.nzb", &release.nzb(), &[]).await.json()["data"].clone();
@@ -204,5 +246,7 @@ async fn one_that_failed_is_tried_again_as_the_same_job() {
     // What is no file to import.
     let (message, _) = upload(&server, "a.txt", b"text", &[]).await.failure(400);
     assert!(message.contains("type"), "{message}");
-    upload(&server, "a.nzb", &release.nzb(), &[("wait_seconds", "soon")]).await.failure(400);
+    upload(&server, "a.nzb", &release.nzb(), &[("wait_seconds", "soon")])
+        .await
+        .failure(400);
 }

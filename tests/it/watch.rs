@@ -47,12 +47,64 @@ async fn files_are_imported_with_their_folders_and_moved_away() {
     std::fs::write(watched.join("broken.nzb"), "no nzb").expect("written");
     std::fs::write(watched.join("notes.txt"), "not taken").expect("written");
     until("the good one", async || exists(&watched.join("done/tv/show.nzb"))).await;
-    until("the broken one", async || exists(&watched.join("failed/broken.nzb"))).await;
+    until("the broken one", async || {
+        exists(&watched.join("failed/broken.nzb"))
+    })
+    .await;
     assert!(exists(&watched.join("notes.txt")) && !exists(&watched.join("tv/show.nzb")));
     let listed = server.get("/api/library?path=/tv/show").await.json();
     assert_eq!(listed["meta"]["total"], 1, "{listed}");
     let jobs = server.get("/api/queue").await.json();
     assert_eq!(jobs["meta"]["total"], 2, "{jobs}");
+}
+
+#[tokio::test]
+async fn no_restart_takes_a_file_twice_and_a_category_has_its_folder() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let watched = folder.path().to_owned();
+    let server = Server::with(|config| {
+        config.categories = vec![altmount::config::Category {
+            name: "tv".to_owned(),
+            dir: Some("shows".to_owned()),
+            priority: 1,
+            ..altmount::config::Category::default()
+        }];
+        config.watch.folders = vec![WatchFolder {
+            path: watched.clone(),
+            after: AfterImport::Keep,
+            category: Some("tv".to_owned()),
+            settle_seconds: 0,
+            poll_seconds: 1,
+        }];
+    })
+    .await;
+    let release = Release::single("show", 1, 30_000);
+    server.newsd.add(&release);
+    std::fs::write(watched.join("show.nzb"), release.nzb()).expect("written");
+    let jobs = async |server: &Server| {
+        let all = server.get("/api/queue").await.json();
+        let states = all["data"].as_array().expect("jobs").iter();
+        states
+            .map(|job| job["state"].as_str().expect("a state").to_owned())
+            .collect::<Vec<_>>()
+    };
+    until("the import", async || jobs(&server).await == ["completed"]).await;
+    let listed = server.get("/api/library?path=/shows/show").await.json();
+    assert_eq!(listed["meta"]["total"], 1, "{listed}");
+    // Restarted, with the file as it was; another one shows that it was looked through.
+    let server = server.restarted().await;
+    std::fs::write(watched.join("broken.nzb"), "no nzb").expect("written");
+    until("the other", async || {
+        jobs(&server).await.contains(&"failed".to_owned())
+    })
+    .await;
+    let server = server.restarted().await;
+    std::fs::write(watched.join("broken too.nzb"), "no nzb").expect("written");
+    until("one more", async || jobs(&server).await.len() >= 3).await;
+    until("its end", async || {
+        jobs(&server).await == ["failed", "failed", "completed"]
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -78,6 +130,10 @@ async fn a_file_that_is_kept_is_taken_once() {
     server.newsd.add(&second);
     std::fs::write(&path, second.nzb()).expect("written");
     until("the new one", async || total("completed").await == 2).await;
-    let jobs = server.app.engine().imports().jobs(altmount_engine::JobFilter { states: vec![JobState::Completed], limit: 10, offset: 0 });
+    let jobs = server.app.engine().imports().jobs(altmount_engine::JobFilter {
+        states: vec![JobState::Completed],
+        limit: 10,
+        offset: 0,
+    });
     assert_eq!(jobs.await.expect("reads").total, 2);
 }

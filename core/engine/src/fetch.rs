@@ -52,7 +52,9 @@ impl FetchWish {
 /// The last part of an address, without what may be secret in it.
 pub(crate) fn file_name(url: &str) -> &str {
     let path = url.split(['?', '#']).next().unwrap_or_default();
-    path.rsplit('/').find(|part| !part.is_empty()).unwrap_or("download")
+    path.rsplit('/')
+        .find(|part| !part.is_empty())
+        .unwrap_or("download")
 }
 
 /// Fetches what a job's address leads to. Given to the engine with [`crate::EngineConfig::fetcher`].

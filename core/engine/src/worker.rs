@@ -65,7 +65,10 @@ impl Worker {
                     self.shared.wake.notify_one();
                     let aside = Arc::new(Notify::new());
                     let span = tracing::trace_span!(target: "altmount::trace", "import", job.id = job.id.0);
-                    let work = self.clone().work(job, control, Arc::clone(&aside)).instrument(span);
+                    let work = self
+                        .clone()
+                        .work(job, control, Arc::clone(&aside))
+                        .instrument(span);
                     // A job that waits for the turn of its importer keeps no worker from the others.
                     tokio::select! {
                         _ended = self.tasks.spawn(work) => {}

@@ -49,7 +49,9 @@ pub use job::{
 };
 pub use open::{newest_schema, schema};
 pub use output::{Output, OutputKind, ReleaseFile};
-pub use store::{Arrs, HistoryFilter, Key, Orphans, Outputs, ROOT, Scope, Session, Store, Usage, User, Watched};
+pub use store::{
+    Arrs, HistoryFilter, Key, Orphans, Outputs, ROOT, Scope, Session, Store, Usage, User, Watched,
+};
 
 /// The time now, in milliseconds since 1970.
 pub fn now_ms() -> i64 {

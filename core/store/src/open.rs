@@ -35,7 +35,11 @@ pub(crate) fn migrations() -> Vec<Migration> {
         ),
         (8, "trash", include_str!("../migrations/0008_trash.sql")),
         (7, "arr", include_str!("../migrations/0007_arr.sql")),
-        (10, "operations", include_str!("../migrations/0010_operations.sql")),
+        (
+            10,
+            "operations",
+            include_str!("../migrations/0010_operations.sql"),
+        ),
     ];
     numbered
         .into_iter()

@@ -101,12 +101,14 @@ async fn fill(conn: &mut SqliteConnection, blob: &BlobId) {
         .execute(&mut *conn)
         .await
         .expect("a file");
-        sqlx::query("INSERT INTO contents (file_id, content, attributes) VALUES (?1, ?2, '{\"role\":\"video\"}')")
-            .bind(id)
-            .bind(pack::content(&content()).expect("packs"))
-            .execute(&mut *conn)
-            .await
-            .expect("a content");
+        sqlx::query(
+            "INSERT INTO contents (file_id, content, attributes) VALUES (?1, ?2, '{\"role\":\"video\"}')",
+        )
+        .bind(id)
+        .bind(pack::content(&content()).expect("packs"))
+        .execute(&mut *conn)
+        .await
+        .expect("a content");
     }
     sqlx::query("INSERT INTO settings (key, value) VALUES ('a', 'b')")
         .execute(&mut *conn)
@@ -116,7 +118,11 @@ async fn fill(conn: &mut SqliteConnection, blob: &BlobId) {
 
 /// Everything that was filled in is there, and the queue goes on.
 async fn look_over(store: &Store, blob: &BlobId, from: i64) {
-    assert_eq!(store.check().await.expect("reads"), Vec::<String>::new(), "{from}");
+    assert_eq!(
+        store.check().await.expect("reads"),
+        Vec::<String>::new(),
+        "{from}"
+    );
     assert_eq!(store.setting("a").await.expect("reads").as_deref(), Some("b"));
     let jobs = store
         .jobs(JobFilter {
@@ -140,23 +146,36 @@ async fn look_over(store: &Store, blob: &BlobId, from: i64) {
     let mut names: Vec<&str> = jobs.items.iter().map(|job| job.nzo_id.as_str()).collect();
     names.sort_unstable();
     names.dedup();
-    assert_eq!(names.len(), 5, "each job has a name of its own for download clients: {from}");
+    assert_eq!(
+        names.len(),
+        5,
+        "each job has a name of its own for download clients: {from}"
+    );
     for job in &jobs.items {
-        assert_eq!((job.passwords.as_slice(), job.category.as_deref()), (["secret".to_owned()].as_slice(), Some("tv")));
+        assert_eq!(
+            (job.passwords.as_slice(), job.category.as_deref()),
+            (["secret".to_owned()].as_slice(), Some("tv"))
+        );
         assert_eq!(job.blob, *blob);
     }
     let done = &jobs.items[2];
     assert_eq!((done.name.as_str(), done.release), ("film", Some(ReleaseId(1))));
     let failure = jobs.items[1].failure.as_ref().expect("a failure");
     assert_eq!(failure.kind, "missing");
-    assert_eq!(store.get_blob(blob).await.expect("reads"), Bytes::from_static(NZB));
+    assert_eq!(
+        store.get_blob(blob).await.expect("reads"),
+        Bytes::from_static(NZB)
+    );
 
     let film = store
         .lookup(&VPath::new("film/film.mkv").expect("a path"))
         .await
         .expect("reads")
         .expect("the file is there");
-    assert_eq!((film.id, film.size, film.release), (FileId(3), 3000, Some(ReleaseId(1))));
+    assert_eq!(
+        (film.id, film.size, film.release),
+        (FileId(3), 3000, Some(ReleaseId(1)))
+    );
     assert_eq!(film.etag, "00112233445566778899aabbccddeeff");
     assert_eq!(
         store.content(film.id).await.expect("reads"),
@@ -193,7 +212,9 @@ async fn whatever_the_first_release_kept_is_there_after_an_upgrade_from_any_vers
         }
         // Filled by the first version, and brought to the one in question by those between.
         let mut conn = raw(dir.path()).await;
-        open::migrate_to(&mut conn, dir.path(), 1).await.expect("version 1");
+        open::migrate_to(&mut conn, dir.path(), 1)
+            .await
+            .expect("version 1");
         fill(&mut conn, &blob).await;
         for step in versions().into_iter().filter(|step| *step <= from) {
             open::migrate_to(&mut conn, dir.path(), step)
@@ -218,7 +239,9 @@ async fn an_older_program_refuses_a_newer_database_and_changes_nothing() {
     Store::open(dir.path()).await.expect("opens").close().await;
     let mut conn = raw(dir.path()).await;
     let before: Vec<u8> = std::fs::read(dir.path().join("altmount.db")).expect("read");
-    let error = open::migrate_to(&mut conn, dir.path(), 8).await.expect_err("refused");
+    let error = open::migrate_to(&mut conn, dir.path(), 8)
+        .await
+        .expect_err("refused");
     assert_eq!(error.kind(), StoreErrorKind::NewerSchema);
     let text = error.to_string();
     assert!(
@@ -228,5 +251,8 @@ async fn an_older_program_refuses_a_newer_database_and_changes_nothing() {
     conn.close().await.expect("closes");
     let after = std::fs::read(dir.path().join("altmount.db")).expect("read");
     assert!(before == after);
-    assert_eq!(open::schema(dir.path()).await.expect("reads"), Some(open::newest_schema()));
+    assert_eq!(
+        open::schema(dir.path()).await.expect("reads"),
+        Some(open::newest_schema())
+    );
 }

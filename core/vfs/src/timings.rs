@@ -59,7 +59,10 @@ mod tests {
         for us in [0, 10_000, 10_001, 100_000, 100_001] {
             timings.add(Duration::from_micros(us));
         }
-        assert_eq!((timings.counts.as_slice(), timings.sum_us), ([2, 2, 1].as_slice(), 220_002));
+        assert_eq!(
+            (timings.counts.as_slice(), timings.sum_us),
+            ([2, 2, 1].as_slice(), 220_002)
+        );
         assert_eq!(timings.total(), 5);
     }
 }

@@ -109,7 +109,10 @@ mod tests {
         let found = json!({"blobs": [{"id": "ab", "bytes": 3}], "releases": [7], "entries": [], "outputs": ["/l/a"],
             "found": 3, "removed": null});
         let text = told(&found);
-        assert!(text.contains("queued file  ab (3 bytes)\nrelease      7\noutput       /l/a\n"), "{text}");
+        assert!(
+            text.contains("queued file  ab (3 bytes)\nrelease      7\noutput       /l/a\n"),
+            "{text}"
+        );
         assert!(text.ends_with("3 are left over; nothing was changed, --delete removes them\n"));
         assert_eq!(told(&json!({"found": 0})), "nothing is left over\n");
     }

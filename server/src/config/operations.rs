@@ -7,11 +7,7 @@ use super::{
 };
 use crate::notify::{Address, Template};
 use secrecy::ExposeSecret;
-use std::{
-    collections::HashSet,
-    path::PathBuf,
-    time::Duration,
-};
+use std::{collections::HashSet, path::PathBuf, time::Duration};
 
 /// A watch folder's settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,11 +81,17 @@ pub(super) fn watch(
         } = folder;
         let key = |name: &str| format!("watch.folders[{at}].{name}");
         if !path.is_absolute() {
-            faults.add(format!("'{}' must be where the folder lies, from '/' on", key("path")));
+            faults.add(format!(
+                "'{}' must be where the folder lies, from '/' on",
+                key("path")
+            ));
         }
         let twice = |other: &WatchSettings| path.starts_with(&other.path) || other.path.starts_with(&path);
         if resolved.iter().any(twice) {
-            faults.add(format!("'{}' lies in another watch folder, or holds one", key("path")));
+            faults.add(format!(
+                "'{}' lies in another watch folder, or holds one",
+                key("path")
+            ));
         }
         if !roots.is_empty() && !roots.iter().any(|root| path.starts_with(root)) {
             faults.add(format!(
@@ -124,7 +126,11 @@ pub(super) fn backup(backup: Backup, faults: &mut Faults) -> Option<BackupSettin
         every_hours,
         keep,
     } = backup;
-    let every = seconds(faults.at_least_one("backup.every_hours", every_hours).saturating_mul(3600));
+    let every = seconds(
+        faults
+            .at_least_one("backup.every_hours", every_hours)
+            .saturating_mul(3600),
+    );
     let keep = faults.at_least_one("backup.keep", keep) as usize;
     let folder = folder?;
     if !folder.is_absolute() {
@@ -152,7 +158,10 @@ pub(super) fn notify(notify: Notify, faults: &mut Faults) -> NotifySettings {
         } = target;
         let key = |name: &str| format!("notify.targets[{at}].{name}");
         let Some(url) = secret_url.filter(|url| !url.expose_secret().is_empty()) else {
-            faults.add(format!("'{}' is missing; it looks like https://example.com/hook", key("secret_url")));
+            faults.add(format!(
+                "'{}' is missing; it looks like https://example.com/hook",
+                key("secret_url")
+            ));
             continue;
         };
         let address = match Address::parse(url.expose_secret()) {
@@ -173,7 +182,10 @@ pub(super) fn notify(notify: Notify, faults: &mut Faults) -> NotifySettings {
             ));
         }
         if events.is_empty() {
-            faults.add(format!("'{}' is empty, so it is never told anything", key("events")));
+            faults.add(format!(
+                "'{}' is empty, so it is never told anything",
+                key("events")
+            ));
         }
         if template.is_some() && !address.takes_template() {
             faults.add(format!(
@@ -267,14 +279,29 @@ mod tests {
         assert_eq!(problems(&one(json!({"secret_url": "discord://1/canary"}))), "");
         for (target, said) in [
             (json!({}), "secret_url' is missing"),
-            (json!({"secret_url": "mailto://canary@example.com"}), "cannot be used"),
+            (
+                json!({"secret_url": "mailto://canary@example.com"}),
+                "cannot be used",
+            ),
             (json!({"secret_url": "discord://canary"}), "cannot be used"),
-            (json!({"secret_url": "discord://1/canary", "template": "{}"}), "is for webhooks"),
-            (json!({"secret_url": "https://h/canary", "template": "{"}), "template' cannot be used"),
-            (json!({"secret_url": "https://h/canary", "events": []}), "events' is empty"),
+            (
+                json!({"secret_url": "discord://1/canary", "template": "{}"}),
+                "is for webhooks",
+            ),
+            (
+                json!({"secret_url": "https://h/canary", "template": "{"}),
+                "template' cannot be used",
+            ),
+            (
+                json!({"secret_url": "https://h/canary", "events": []}),
+                "events' is empty",
+            ),
         ] {
             let text = problems(&one(target));
-            assert!(text.contains(said) && !text.contains("canary"), "{said} in {text}");
+            assert!(
+                text.contains(said) && !text.contains("canary"),
+                "{said} in {text}"
+            );
         }
     }
 

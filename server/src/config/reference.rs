@@ -1,7 +1,8 @@
 //! The reference page and the sample file, made from the types, so that they cannot say anything else than the program does.
 
 use super::{
-    ArrInstance, Category, Config, NotifyTarget, PathMapping, PluginFile, Provider, QueueRule, WatchFolder, env,
+    ArrInstance, Category, Config, NotifyTarget, PathMapping, PluginFile, Provider, QueueRule, WatchFolder,
+    env,
 };
 use serde_json::Value as Json;
 use std::fmt::Write;

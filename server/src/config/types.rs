@@ -949,6 +949,9 @@ fn all_redacted<S: Serializer>(secrets: &[SecretString], serializer: S) -> Resul
     serializer.collect_seq(secrets.iter().map(|_| REDACTED))
 }
 
-pub(super) fn redacted<S: Serializer>(secret: &Option<SecretString>, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn redacted<S: Serializer>(
+    secret: &Option<SecretString>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     secret.as_ref().map(|_| REDACTED).serialize(serializer)
 }

@@ -151,7 +151,11 @@ impl Streams {
                 let waited = waiting.take().map_or(Duration::ZERO, |since| since.elapsed());
                 if let Some(Ok(bytes)) = &piece {
                     counter.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-                    inner.gaps.lock().unwrap_or_else(PoisonError::into_inner).add(waited);
+                    inner
+                        .gaps
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .add(waited);
                 } else {
                     span.record("bytes", counter.load(Ordering::Relaxed));
                 }

@@ -242,7 +242,10 @@ impl<T: DeserializeOwned> FromRequest<super::Api> for ApiJson<T> {
 }
 
 /// A request's JSON.
-pub(super) async fn body_json<T: DeserializeOwned>(request: Request, api: &super::Api) -> Result<T, ApiError> {
+pub(super) async fn body_json<T: DeserializeOwned>(
+    request: Request,
+    api: &super::Api,
+) -> Result<T, ApiError> {
     let kind = request.headers().get(header::CONTENT_TYPE).cloned();
     let bytes = body(request.into_body(), api).await?;
     let is_json = kind

@@ -197,7 +197,9 @@ pub(super) async fn import_url(
         category: body.category,
         priority: body.priority,
     };
-    let job = add_url(&api.engine, &body.url, &about).await.map_err(refused_url)?;
+    let job = add_url(&api.engine, &body.url, &about)
+        .await
+        .map_err(refused_url)?;
     let queue_id = job.id.0;
     Ok(Single::of(Queued {
         queue_id,

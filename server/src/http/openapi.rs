@@ -2,7 +2,8 @@
 
 use super::{
     Api, arr, backup, envelope::json as answer_json, events, files, health, import, importers, keys, library,
-    log, operations, outputs, plugins, providers, queue, settings, stream, stream_import, streams, trash, users,
+    log, operations, outputs, plugins, providers, queue, settings, stream, stream_import, streams, trash,
+    users,
 };
 use axum::routing::{MethodRouter, get};
 use http::StatusCode;

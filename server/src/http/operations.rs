@@ -57,7 +57,9 @@ pub(super) async fn check_library(
 ) -> Result<Single<Value>, ApiError> {
     let _turn = api.backups.lock().await;
     let failed = |error: anyhow::Error| ApiError::internal(format_args!("{error:#}"));
-    let found = orphans::look(&api.store, api.outputs.settings()).await.map_err(failed)?;
+    let found = orphans::look(&api.store, api.outputs.settings())
+        .await
+        .map_err(failed)?;
     let removed = match body.delete {
         true => Some(orphans::remove(&api.store, &found).await.map_err(failed)?),
         false => None,

@@ -218,13 +218,17 @@ async fn of_url(api: &Api, body: StreamUrl) -> Result<(Job, bool, Option<u32>), 
             // What the answer is about is queued; the others are said where they can be.
             Some(_) => {
                 if let Err(error) = outcome {
-                    tracing::warn!("a further file at an address is not queued: {}", error.text().details);
+                    tracing::warn!(
+                        "a further file at an address is not queued: {}",
+                        error.text().details
+                    );
                 }
             }
         }
     }
-    let (job, known) = first
-        .ok_or_else(|| ApiError::bad_request("The address leads to no file", "there is nothing in its answer"))?;
+    let (job, known) = first.ok_or_else(|| {
+        ApiError::bad_request("The address leads to no file", "there is nothing in its answer")
+    })?;
     Ok((job, known, wait_seconds))
 }
 
@@ -239,7 +243,11 @@ async fn once(api: &Api, request: SubmitRequest) -> Result<(Job, bool), ApiError
     let SubmitSource::Upload { bytes, .. } = &request.source else {
         return Err(ApiError::internal("a file that is here is none"));
     };
-    let there = api.store.jobs_of_content(bytes).await.map_err(ApiError::internal)?;
+    let there = api
+        .store
+        .jobs_of_content(bytes)
+        .await
+        .map_err(ApiError::internal)?;
     let newest = there.first().copied();
     if let Some(job) = current(api, there).await? {
         return Ok((job, true));

@@ -391,21 +391,62 @@ mod tests {
     #[test]
     fn addresses_are_posted_to_where_their_services_want_it() {
         for (text, post, shown) in [
-            ("https://h.example/a?b=c", "https://h.example/a?b=c", "webhook(h.example)"),
-            ("http://u:p@h.example:8/a", "http://h.example:8/a", "webhook(h.example)"),
+            (
+                "https://h.example/a?b=c",
+                "https://h.example/a?b=c",
+                "webhook(h.example)",
+            ),
+            (
+                "http://u:p@h.example:8/a",
+                "http://h.example:8/a",
+                "webhook(h.example)",
+            ),
             ("jsons://h.example/a", "https://h.example/a", "json(h.example)"),
             ("json://h.example:9/a", "http://h.example:9/a", "json(h.example)"),
             ("ntfy://topic", "https://ntfy.sh/", "ntfy(ntfy.sh)"),
-            ("ntfys://tk_1@h.example/topic", "https://h.example/", "ntfy(h.example)"),
-            ("ntfy://h.example:80/topic", "http://h.example/", "ntfy(h.example)"),
-            ("gotify://h.example:9/sub/tok", "http://h.example:9/sub/message", "gotify(h.example)"),
-            ("discord://12/to-k_en", "https://discord.com/api/webhooks/12/to-k_en", "discord(discord.com)"),
-            ("tgram://12:ab/-34", "https://api.telegram.org/bot12:ab/sendMessage", "telegram(api.telegram.org)"),
+            (
+                "ntfys://tk_1@h.example/topic",
+                "https://h.example/",
+                "ntfy(h.example)",
+            ),
+            (
+                "ntfy://h.example:80/topic",
+                "http://h.example/",
+                "ntfy(h.example)",
+            ),
+            (
+                "gotify://h.example:9/sub/tok",
+                "http://h.example:9/sub/message",
+                "gotify(h.example)",
+            ),
+            (
+                "discord://12/to-k_en",
+                "https://discord.com/api/webhooks/12/to-k_en",
+                "discord(discord.com)",
+            ),
+            (
+                "tgram://12:ab/-34",
+                "https://api.telegram.org/bot12:ab/sendMessage",
+                "telegram(api.telegram.org)",
+            ),
         ] {
             let address = Address::parse(text).expect(text);
-            assert_eq!((address.post(), format!("{address:?}").as_str()), (post, shown), "{text}");
+            assert_eq!(
+                (address.post(), format!("{address:?}").as_str()),
+                (post, shown),
+                "{text}"
+            );
         }
-        for text in ["", "x", "mailto://a@b", "https://", "discord://1", "tgram:///x", "ntfy://h/a/b", "gotify://h"] {
+        for text in [
+            "",
+            "x",
+            "mailto://a@b",
+            "https://",
+            "discord://1",
+            "tgram:///x",
+            "ntfy://h/a/b",
+            "gotify://h",
+        ] {
             assert!(Address::parse(text).is_err(), "{text}");
         }
     }
@@ -442,7 +483,8 @@ mod tests {
 
     #[test]
     fn a_template_stays_json_whatever_happens() {
-        let template = Template::parse("{\"text\": \"{{ title }}: {{message}}\", \"n\": {{count}}}").expect("valid");
+        let template =
+            Template::parse("{\"text\": \"{{ title }}: {{message}}\", \"n\": {{count}}}").expect("valid");
         let filled: Value = serde_json::from_str(&template.filled(&message())).expect("JSON");
         assert_eq!(filled["text"], "An import failed: a \"b\" {{title}}: no\nc");
         assert_eq!(filled["n"], 2);

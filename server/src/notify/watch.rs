@@ -4,11 +4,7 @@ use super::{Happening, Level, Notifier};
 use crate::{config::NotifyEvent, pools::Pools};
 use altmount_engine::{Engine, Event, JobState};
 use altmount_usenet::{ProviderState, ProviderStatus};
-use std::{
-    collections::HashMap,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 use tokio::sync::broadcast::error::RecvError;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -16,7 +12,12 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// Tells how imports end.
-pub fn watch_imports(engine: &Arc<Engine>, notifier: Notifier, tasks: &TaskTracker, stop: &CancellationToken) {
+pub fn watch_imports(
+    engine: &Arc<Engine>,
+    notifier: Notifier,
+    tasks: &TaskTracker,
+    stop: &CancellationToken,
+) {
     let mut events = engine.events();
     let (engine, stop) = (Arc::downgrade(engine), stop.clone());
     tasks.spawn(async move {
@@ -46,7 +47,10 @@ pub fn watch_imports(engine: &Arc<Engine>, notifier: Notifier, tasks: &TaskTrack
             let Some(engine) = engine.upgrade() else { break };
             let job = engine.imports().job(id).await.ok().flatten();
             let missing = job.as_ref().map_or(0, |job| job.missing_bytes);
-            let name = job.map(|job| job.name).filter(|name| !name.is_empty()).unwrap_or(name);
+            let name = job
+                .map(|job| job.name)
+                .filter(|name| !name.is_empty())
+                .unwrap_or(name);
             let (event, level, text) = match (state, failure) {
                 (JobState::Failed, failure) => {
                     let why = failure.map_or_else(String::new, |failure| failure.message);
@@ -104,7 +108,8 @@ struct Seen(HashMap<String, Known>);
 
 impl Seen {
     fn look(&mut self, providers: &[ProviderStatus]) -> Vec<Happening> {
-        self.0.retain(|name, _| providers.iter().any(|provider| provider.name == *name));
+        self.0
+            .retain(|name, _| providers.iter().any(|provider| provider.name == *name));
         let mut news = Vec::new();
         for provider in providers {
             let reason = match provider.state {
@@ -160,7 +165,17 @@ mod tests {
         use ProviderState::{Probing, Ready, Unavailable};
         let mut seen = Seen::default();
         let mut told = Vec::new();
-        for state in [Ready, Unavailable, Ready, Unavailable, Unavailable, Probing, Unavailable, Ready, Ready] {
+        for state in [
+            Ready,
+            Unavailable,
+            Ready,
+            Unavailable,
+            Unavailable,
+            Probing,
+            Unavailable,
+            Ready,
+            Ready,
+        ] {
             told.extend(seen.look(&[provider(state)]));
         }
         let levels: Vec<Level> = told.iter().map(|one| one.level).collect();

@@ -56,7 +56,11 @@ enum Lead {
 /// The file whose signed link stands in a `.strm` file.
 fn signed(path: &Path) -> Option<Lead> {
     let mut text = String::new();
-    fs::File::open(path).ok()?.take(HEAD).read_to_string(&mut text).ok()?;
+    fs::File::open(path)
+        .ok()?
+        .take(HEAD)
+        .read_to_string(&mut text)
+        .ok()?;
     let (_, rest) = text.split_once(&format!("{}/", links::PREFIX))?;
     let (id, rest) = rest.split_once('/')?;
     rest.contains("?sig=")
@@ -193,7 +197,10 @@ mod tests {
         let found = look(&library, &settings).await.expect("looked");
         let mut paths = found.unknown.clone();
         paths.sort();
-        assert_eq!(paths, [at("links/dead"), at("links/dead-id"), at("strm/dead.strm")]);
+        assert_eq!(
+            paths,
+            [at("links/dead"), at("links/dead-id"), at("strm/dead.strm")]
+        );
         assert_eq!(remove(&library.outputs(), found).await.expect("removed"), 3);
         assert!(fs::symlink_metadata(at("links/alive")).is_ok());
         assert!(fs::symlink_metadata(at("strm/sub/alive.strm")).is_ok());

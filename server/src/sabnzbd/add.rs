@@ -64,10 +64,7 @@ impl Sabnzbd {
         };
         let wanted = call.text("priority").and_then(priority_of).unwrap_or(DEFAULT);
         Ok(Wish {
-            priority: self.priority(
-                wanted,
-                category.as_ref().map(|category| category.name.as_str()),
-            ),
+            priority: self.priority(wanted, category.as_ref().map(|category| category.name.as_str())),
             paused: wanted == PAUSED,
             folder: category
                 .as_ref()

@@ -237,10 +237,7 @@ impl Fetcher for UrlFetcher {
             let known = |name: String| {
                 let same = |category: &&CategorySettings| category.name.eq_ignore_ascii_case(&name);
                 let categories = self.categories.now();
-                categories
-                    .iter()
-                    .find(same)
-                    .map(|category| category.name.clone())
+                categories.iter().find(same).map(|category| category.name.clone())
             };
             let category = job.category.clone();
             let category = category

@@ -320,7 +320,15 @@ mod tests {
                 part
             };
             items(part, &now[name.as_str()], name, "", &|_| false, &mut all);
-            assert!(!all.is_empty(), "{name}");
+            let lists = part["properties"].as_object().expect("keys");
+            let lists = lists
+                .values()
+                .filter(|part| part["items"].get("properties").is_some());
+            let before = all.len();
+            for list in lists {
+                items(&list["items"], &Value::Null, name, "", &|_| false, &mut all);
+            }
+            assert!(!all.is_empty(), "{name}: {before}");
             for item in all {
                 assert!(!item.doc.is_empty(), "{}", item.key);
                 assert!(

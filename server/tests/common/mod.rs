@@ -1,6 +1,10 @@
 //! The binary, run as scripts and service managers do.
 
-#![allow(dead_code, unreachable_pub, reason = "each test program uses its own part of it")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "each test program uses its own part of it"
+)]
 
 use std::{
     io::{BufRead, BufReader},

@@ -249,11 +249,12 @@ impl Store {
     /// [`StoreErrorKind::Io`].
     pub async fn jobs_of_content(&self, bytes: &[u8]) -> Result<Vec<JobId>> {
         let blob = crate::BlobId::of(bytes);
-        let ids: Vec<i64> =
-            sqlx::query_scalar("SELECT id FROM jobs WHERE blob = ?1 AND fetched = 1 ORDER BY id DESC LIMIT 20")
-                .bind(blob.as_str())
-                .fetch_all(&self.0.readers)
-                .await?;
+        let ids: Vec<i64> = sqlx::query_scalar(
+            "SELECT id FROM jobs WHERE blob = ?1 AND fetched = 1 ORDER BY id DESC LIMIT 20",
+        )
+        .bind(blob.as_str())
+        .fetch_all(&self.0.readers)
+        .await?;
         Ok(ids.into_iter().map(JobId).collect())
     }
 
@@ -262,10 +263,11 @@ impl Store {
     /// # Errors
     /// [`StoreErrorKind::Io`].
     pub async fn jobs_of_url(&self, url: &str) -> Result<Vec<JobId>> {
-        let ids: Vec<i64> = sqlx::query_scalar("SELECT id FROM jobs WHERE url = ?1 ORDER BY id DESC LIMIT 20")
-            .bind(url)
-            .fetch_all(&self.0.readers)
-            .await?;
+        let ids: Vec<i64> =
+            sqlx::query_scalar("SELECT id FROM jobs WHERE url = ?1 ORDER BY id DESC LIMIT 20")
+                .bind(url)
+                .fetch_all(&self.0.readers)
+                .await?;
         Ok(ids.into_iter().map(JobId).collect())
     }
 
@@ -279,7 +281,10 @@ impl Store {
         )
         .fetch_all(&self.0.readers)
         .await?;
-        Ok(rows.into_iter().map(|(kind, count)| (kind, count.cast_unsigned())).collect())
+        Ok(rows
+            .into_iter()
+            .map(|(kind, count)| (kind, count.cast_unsigned()))
+            .collect())
     }
 }
 

@@ -32,7 +32,8 @@ impl Orphans {
     }
 }
 
-const RELEASES: &str = "SELECT id FROM releases AS r WHERE NOT EXISTS (SELECT 1 FROM nodes WHERE release_id = r.id) LIMIT ?1";
+const RELEASES: &str =
+    "SELECT id FROM releases AS r WHERE NOT EXISTS (SELECT 1 FROM nodes WHERE release_id = r.id) LIMIT ?1";
 const ENTRIES: &str = "SELECT id FROM nodes AS n WHERE \
      (n.is_dir = 0 AND NOT EXISTS (SELECT 1 FROM contents WHERE file_id = n.id)) OR \
      (n.parent = 0 AND n.id <> 0 AND NOT EXISTS (SELECT 1 FROM trash WHERE node_id = n.id)) LIMIT ?1";
@@ -48,7 +49,10 @@ impl Store {
             .bind(MOST)
             .fetch_all(&mut *conn)
             .await?;
-        let entries: Vec<i64> = sqlx::query_scalar(ENTRIES).bind(MOST).fetch_all(&mut *conn).await?;
+        let entries: Vec<i64> = sqlx::query_scalar(ENTRIES)
+            .bind(MOST)
+            .fetch_all(&mut *conn)
+            .await?;
         let outputs = output::find(&mut conn, output::Which::Orphans(MOST)).await?;
         drop(conn);
         Ok(Orphans {
@@ -83,13 +87,17 @@ impl Store {
         let write = self.0.writer.write(move |conn| {
             Box::pin(async move {
                 let mut gone = 0;
-                let entries: Vec<i64> =
-                    sqlx::query_scalar(ENTRIES).bind(MOST).fetch_all(&mut *conn).await?;
+                let entries: Vec<i64> = sqlx::query_scalar(ENTRIES)
+                    .bind(MOST)
+                    .fetch_all(&mut *conn)
+                    .await?;
                 for id in entries {
                     gone += library::remove(conn, FileId(id)).await?;
                 }
-                let releases: Vec<i64> =
-                    sqlx::query_scalar(RELEASES).bind(MOST).fetch_all(&mut *conn).await?;
+                let releases: Vec<i64> = sqlx::query_scalar(RELEASES)
+                    .bind(MOST)
+                    .fetch_all(&mut *conn)
+                    .await?;
                 for id in releases {
                     gone += u64::from(library::drop_unused_release(conn, ReleaseId(id)).await?);
                 }

@@ -121,7 +121,10 @@ mod tests {
             .await
             .expect("writes");
         let with_job = store.watched("/w/a").await.expect("reads").expect("there");
-        assert_eq!((with_job.noted_ms, with_job.job), (taken.noted_ms, Some(JobId(3))));
+        assert_eq!(
+            (with_job.noted_ms, with_job.job),
+            (taken.noted_ms, Some(JobId(3)))
+        );
         store.forget_watched("/w/a").await.expect("writes");
         assert_eq!(store.watched("/w/a").await.expect("reads"), None);
     }
