@@ -1,7 +1,27 @@
 //! What a person can do about a failed import, by the failure's kind.
 
-/// A sentence for a kind, as [`altmount_engine::Failure::kind`] has it.
-pub fn for_kind(kind: &str) -> &'static str {
+use serde_json::Value;
+
+/// A sentence for a failure, by its kind and its further facts, as [`altmount_engine::Failure`] has them.
+pub fn of(kind: &str, details: Option<&Value>) -> &'static str {
+    match kind {
+        "nothing_usable" if !has_seen(details) => {
+            "It names nothing that could be listed: it is empty or damaged. Get it again from where it came from, or get \
+             another release."
+        }
+        kind => for_kind(kind),
+    }
+}
+
+/// Whether an importer found files, none of which is listed.
+fn has_seen(details: Option<&Value>) -> bool {
+    let context = details.and_then(|details| details["context"].as_array());
+    let name = |pair: &Value| pair[0] == "seen";
+    context.is_some_and(|context| context.iter().any(name))
+}
+
+/// A sentence for a kind.
+fn for_kind(kind: &str) -> &'static str {
     match kind {
         "unsupported" => {
             "No importer takes this. See which types are taken under Settings, Plugins; a plugin may add one."
@@ -57,5 +77,16 @@ mod tests {
         ] {
             assert_ne!(for_kind(kind), general, "{kind}");
         }
+    }
+
+    #[test]
+    fn who_found_nothing_is_told_another_thing_than_who_found_what_is_not_listed() {
+        let seen = serde_json::json!({"attempt": 1, "context": [["seen", "a.par2"]]});
+        assert!(of("nothing_usable", Some(&seen)).contains("import.ignore"));
+        let empty = serde_json::json!({"attempt": 1, "context": []});
+        for details in [Some(&empty), None] {
+            assert!(of("nothing_usable", details).contains("empty or damaged"));
+        }
+        assert_eq!(of("missing", None), for_kind("missing"));
     }
 }

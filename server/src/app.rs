@@ -2,9 +2,10 @@
 
 use crate::{
     access::Access,
-    arr::Arrs,
+    arr::CurrentArrs,
     backup::Scheduled,
-    config::{Categories, MountSettings, OutputWay, ServerSettings, Settings},
+    categories::Categories,
+    config::{CategorySettings, MountSettings, OutputWay, ServerSettings, Settings},
     data::DataDir,
     files::Streams,
     http::{Api, Limits, Public, service},
@@ -47,12 +48,12 @@ use tower::{Layer, util::MapRequestLayer};
 pub struct Core {
     /// The engine.
     pub engine: Arc<Engine>,
-    categories: Categories,
     limiter: Arc<Limiter>,
     meter: Arc<Meter>,
     metering: (CancellationToken, tokio::task::JoinHandle<()>),
     store: Store,
     pool: Pools,
+    categories: Categories,
 }
 
 impl Core {
@@ -62,7 +63,6 @@ impl Core {
     /// Where the store cannot be opened, a provider cannot be used, or the configuration names an importer that there is
     /// none of, or one refuses what is configured for it.
     pub async fn start(settings: &Settings, data_dir: &Path) -> Result<Self> {
-        let categories = Categories::new(Arc::clone(&settings.categories));
         install_crypto();
         let (wanted, folder) = (settings.clone(), data_dir.to_owned());
         let loading = move || crate::plugins::registry(&wanted, Some(&folder));
@@ -81,6 +81,7 @@ impl Core {
             sabnzbd.is_some_and(|sabnzbd| sabnzbd.limit_streams),
         );
         let mut engine = settings.engine.clone();
+        let categories = Categories::new(Arc::clone(&settings.categories));
         if let Some(sabnzbd) = sabnzbd {
             engine.fetcher = Some(UrlFetcher::new(
                 sabnzbd.clone(),
@@ -97,12 +98,12 @@ impl Core {
         let metering = tokio::spawn(Arc::clone(&meter).run(Arc::clone(&engine), stop.clone()));
         Ok(Self {
             engine,
-            categories,
             limiter,
             meter,
             metering: (stop, metering),
             store,
             pool,
+            categories,
         })
     }
 
@@ -110,12 +111,12 @@ impl Core {
     pub async fn shutdown(self, deadline: Duration) {
         let Self {
             engine,
-            categories: _,
             limiter: _,
             meter: _,
             metering: (stop, metering),
             store,
             pool,
+            categories: _,
         } = self;
         engine.shutdown(deadline).await;
         stop.cancel();
@@ -139,14 +140,14 @@ pub fn install_crypto() {
 #[derive(Debug)]
 struct Leftovers {
     outputs: Arc<Outputs>,
-    arrs: Arc<Arrs>,
+    arrs: CurrentArrs,
 }
 
 #[async_trait]
 impl Discard for Leftovers {
     async fn discard(&self, job: &Job) {
         // Where nobody can say, somebody has it.
-        let held = self.arrs.holds(job).await.unwrap_or(true);
+        let held = self.arrs.now().holds(job).await.unwrap_or(true);
         if let Err(error) = self.outputs.discard(job, held).await {
             tracing::warn!(
                 job.id = job.id.0,
@@ -156,14 +157,17 @@ impl Discard for Leftovers {
     }
 }
 
-/// Makes the folders that releases of a category are put in beside the library: an *arr looks for them before there is a job.
-async fn make_category_folders(settings: &Settings, outputs: &Outputs) {
-    for category in settings.categories.iter() {
-        let way = settings.outputs.ways(Some(&category.name)).first().copied();
+/// Makes the folders that releases of categories are put in, in the library and beside it: an *arr looks for them before there is
+/// a job.
+async fn make_category_folders(engine: &Engine, outputs: &Outputs, categories: &[CategorySettings]) {
+    sabnzbd::make_category_folders(engine, categories).await;
+    for category in categories {
+        let settings = outputs.settings();
+        let way = settings.ways(Some(&category.name)).first().copied();
         let Some(way) = way.filter(|way| *way != OutputWay::Mount) else {
             continue;
         };
-        let Some(mut folder) = settings.outputs.root(way).map(Path::to_owned) else {
+        let Some(mut folder) = settings.root(way).map(Path::to_owned) else {
             continue;
         };
         folder.extend(category.dir.components());
@@ -171,25 +175,6 @@ async fn make_category_folders(settings: &Settings, outputs: &Outputs) {
             tracing::warn!("a category's folder cannot be made: {error}");
         }
     }
-}
-
-/// Makes the folders of categories that are new, in the library and beside it.
-fn folders(core: &Core, outputs: &Arc<Outputs>) -> live::Folders {
-    let (engine, outputs) = (Arc::downgrade(&core.engine), Arc::downgrade(outputs));
-    let categories = core.categories.clone();
-    live::Folders::new(move |settings: Settings| {
-        let (engine, outputs) = (engine.upgrade(), outputs.upgrade());
-        let categories = categories.clone();
-        async move {
-            let (Some(engine), Some(outputs)) = (engine, outputs) else {
-                return;
-            };
-            if settings.sabnzbd.is_some() {
-                sabnzbd::make_folders(&engine, &categories).await;
-                make_category_folders(&settings, &outputs).await;
-            }
-        }
-    })
 }
 
 /// A server that is ready to serve.
@@ -215,15 +200,20 @@ type Mounted = Option<crate::fuse::Mount>;
 type Mounted = Option<std::convert::Infallible>;
 
 #[cfg(all(target_os = "linux", feature = "fuse"))]
-async fn mount(engine: &Arc<Engine>, settings: &MountSettings) -> Result<Mounted> {
+async fn mount(engine: &Arc<Engine>, settings: &MountSettings, streams: &Streams) -> Result<Mounted> {
     match settings.path.clone() {
-        Some(path) => Ok(Some(crate::fuse::Mount::start(engine, path, settings).await?)),
+        Some(path) => {
+            let streams = streams.clone();
+            Ok(Some(
+                crate::fuse::Mount::start(engine, path, settings, streams).await?,
+            ))
+        }
         None => Ok(None),
     }
 }
 
 #[cfg(not(all(target_os = "linux", feature = "fuse")))]
-async fn mount(_engine: &Arc<Engine>, settings: &MountSettings) -> Result<Mounted> {
+async fn mount(_engine: &Arc<Engine>, settings: &MountSettings, _streams: &Streams) -> Result<Mounted> {
     match &settings.path {
         Some(path) => bail!(
             "this build cannot mount {}: it was made without the feature 'fuse', or not for Linux",
@@ -272,7 +262,8 @@ impl App {
             None => None,
         };
         let core = Core::start(&settings, data.path()).await?;
-        let mount = match mount(&core.engine, &settings.mount).await {
+        let streams = Streams::default();
+        let mount = match mount(&core.engine, &settings.mount, &streams).await {
             Ok(mount) => mount,
             Err(error) => {
                 core.shutdown(settings.server.shutdown).await;
@@ -283,7 +274,25 @@ impl App {
         core.engine.publish_with(Arc::clone(&outputs) as _);
         let stopping = CancellationToken::new();
         let started = Instant::now();
+        let samples = Samples::start(core.pool.clone(), stopping.clone());
+        crate::live::keep_trash_short(Arc::clone(&core.engine), settings.trash, stopping.clone());
         let tasks = TaskTracker::new();
+        let arrs = CurrentArrs::start(
+            &core.engine,
+            settings.arr.clone(),
+            settings.outputs.clone(),
+            tasks.clone(),
+            stopping.clone(),
+        );
+        let arrs = match arrs {
+            Ok(arrs) => arrs,
+            Err(error) => {
+                unmount(mount).await;
+                core.shutdown(settings.server.shutdown).await;
+                return Err(error);
+            }
+        };
+        tasks.close();
         let notifier = Notifier::start(settings.notify.clone(), &tasks, &stopping);
         notify::watch_imports(&core.engine, notifier.clone(), &tasks, &stopping);
         notify::watch_providers(core.pool.clone(), notifier.clone(), &tasks, &stopping);
@@ -307,32 +316,16 @@ impl App {
         let live = Live::new(
             live::Parts {
                 engine: Arc::downgrade(&core.engine),
-                pool: core.pool.clone(),
                 reread,
                 data_dir: data.path().to_owned(),
+                pool: core.pool.clone(),
+                arrs: arrs.clone(),
+                categories: core.categories.clone(),
                 notifier: notifier.clone(),
                 watches,
-                categories: core.categories.clone(),
-                folders: folders(&core, &outputs),
             },
             &settings,
         );
-        let samples = Samples::start(core.pool.clone(), stopping.clone());
-        crate::live::keep_trash_short(Arc::clone(&core.engine), settings.trash, stopping.clone());
-        let arrs = match Arrs::new(&core.engine, settings.arr.clone(), settings.outputs.clone()) {
-            Ok(arrs) => arrs,
-            Err(error) => {
-                unmount(mount).await;
-                stopping.cancel();
-                tasks.close();
-                tasks.wait().await;
-                core.shutdown(settings.server.shutdown).await;
-                return Err(error);
-            }
-        };
-        arrs.run(&core.engine, &tasks, &stopping);
-        tasks.close();
-        let streams = Streams::default();
         let metrics = Metrics::new(metrics::Parts {
             engine: Arc::downgrade(&core.engine),
             pool: core.pool.clone(),
@@ -347,6 +340,7 @@ impl App {
             engine: Arc::clone(&core.engine),
             access: Access::new(secret.clone(), core.engine.keys()),
             pool: core.pool.clone(),
+            samples: samples.clone(),
             streams: streams.clone(),
             outputs,
             arrs,
@@ -387,6 +381,8 @@ impl App {
             samples,
             live: live.clone(),
             trials: Arc::clone(&api.trials),
+            outputs: Arc::clone(&api.outputs),
+            arrs: api.arrs.clone(),
             uploads: api.uploads.clone(),
         });
         let mut others = page.router();
@@ -394,9 +390,18 @@ impl App {
             let (outputs, paths) = (Arc::clone(&api.outputs), settings.outputs.clone());
             let leftovers = Leftovers {
                 outputs: Arc::clone(&outputs),
-                arrs: Arc::clone(&api.arrs),
+                arrs: api.arrs.clone(),
             };
-            make_category_folders(&settings, &api.outputs).await;
+            let (engine, places) = (Arc::clone(&core.engine), Arc::clone(&api.outputs));
+            make_category_folders(&engine, &places, &core.categories.now()).await;
+            let mut exchanged = core.categories.subscribe();
+            let again = async move {
+                while exchanged.changed().await.is_ok() {
+                    let now = Arc::clone(&exchanged.borrow_and_update());
+                    make_category_folders(&engine, &places, &now).await;
+                }
+            };
+            tasks.spawn(stopping.clone().run_until_cancelled_owned(again));
             let sabnzbd = Sabnzbd::start(sabnzbd::Parts {
                 engine: Arc::clone(&core.engine),
                 access: api.access.clone(),

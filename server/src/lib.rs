@@ -11,6 +11,7 @@ pub mod advice;
 pub mod app;
 pub mod arr;
 pub mod backup;
+pub mod categories;
 pub mod cli;
 pub mod config;
 pub mod data;
@@ -18,7 +19,9 @@ pub mod doctor;
 pub mod files;
 #[cfg(all(target_os = "linux", feature = "fuse"))]
 pub mod fuse;
+mod history;
 pub mod http;
+mod instances;
 pub mod links;
 pub mod live;
 pub mod logs;

@@ -1,7 +1,9 @@
 //! The configuration while the server runs: what of a change is used at once, and what needs a restart.
 
 use crate::{
-    config::{Categories, Change, Edited, Settings},
+    arr::CurrentArrs,
+    categories::Categories,
+    config::{ArrSettings, Change, Edited, NotifySettings, Settings},
     logs,
     notify::Notifier,
     plugins::Reread,
@@ -10,7 +12,6 @@ use crate::{
 };
 use altmount_engine::Engine;
 use anyhow::{Context, Result, bail};
-use futures::{FutureExt, future::BoxFuture};
 use serde::Serialize;
 use std::{
     fmt,
@@ -28,55 +29,40 @@ const TRASH_EVERY: Duration = Duration::from_secs(3600);
 #[derive(Clone)]
 pub struct Live(Arc<Inner>);
 
-/// What can be told of a changed configuration.
+/// What is told of a changed configuration.
 #[derive(Debug)]
 pub struct Parts {
     /// The engine, for its importers.
     pub engine: Weak<Engine>,
-    /// The news servers.
-    pub pool: Pools,
     /// The way to the configuration.
     pub reread: Reread,
     /// The data directory.
     pub data_dir: PathBuf,
+    /// The news servers.
+    pub pool: Pools,
+    /// The *arr applications.
+    pub arrs: CurrentArrs,
+    /// The categories.
+    pub categories: Categories,
     /// Who is told what happened.
     pub notifier: Notifier,
     /// The watch folders.
     pub watches: Watches,
-    /// The categories.
-    pub categories: Categories,
-    /// Who makes their folders.
-    pub folders: Folders,
-}
-
-type Making = dyn Fn(Settings) -> BoxFuture<'static, ()> + Send + Sync;
-
-/// Makes the folders of the categories that some settings have. Clones share one way.
-#[derive(Clone)]
-pub struct Folders(Arc<Making>);
-
-impl Folders {
-    /// This way.
-    pub fn new<F: Future<Output = ()> + Send + 'static>(
-        make: impl Fn(Settings) -> F + Send + Sync + 'static,
-    ) -> Self {
-        Self(Arc::new(move |settings| make(settings).boxed()))
-    }
-}
-
-impl fmt::Debug for Folders {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Folders")
-    }
 }
 
 struct Inner {
     parts: Parts,
-    /// The providers that are asked. Held while something is changed: loading importers anew maps new copies for good.
-    turn: Mutex<[u8; 32]>,
+    /// Held while something is changed: loading importers anew maps new copies for good.
+    turn: Mutex<InUse>,
     /// What the server runs with, as far as it needs a restart.
     started_with: String,
     log_level: String,
+}
+
+/// What is used now of that which can be exchanged, so that what is not changed is left alone.
+struct InUse {
+    providers: [u8; 32],
+    arrs: [u8; 32],
 }
 
 impl fmt::Debug for Live {
@@ -107,19 +93,20 @@ impl fmt::Display for Applied {
     }
 }
 
-/// What only a restart changes: everything but providers, importers, categories, watch folders, notifications and the log's
-/// level.
+/// What only a restart changes: everything but providers, importers, *arr applications, categories, watch folders,
+/// notifications and the log's level.
 fn fixed(settings: &Settings) -> String {
     let mut rest = settings.clone();
     rest.providers.clear();
+    rest.arr = ArrSettings::default();
+    rest.categories = Arc::default();
     rest.plugin_config.clear();
     rest.plugin_priority.clear();
     rest.plugin_files.clear();
     rest.plugins_unverified = false;
     rest.log_level.clear();
     rest.watch.clear();
-    rest.categories = Arc::new([]);
-    rest.notify = crate::config::NotifySettings::default();
+    rest.notify = NotifySettings::default();
     format!("{rest:?}{:?}", secrets(settings))
 }
 
@@ -152,12 +139,28 @@ fn providers(settings: &Settings) -> [u8; 32] {
     digest.finalize().into()
 }
 
+/// The same of the *arr applications.
+fn arrs(settings: &ArrSettings) -> [u8; 32] {
+    use secrecy::ExposeSecret;
+    use sha2::{Digest, Sha256};
+    let mut digest = Sha256::new();
+    digest.update(format!("{settings:?}"));
+    for instance in &settings.instances {
+        digest.update([0]);
+        digest.update(instance.api_key.expose_secret());
+    }
+    digest.finalize().into()
+}
+
 impl Live {
     /// For a server that runs with these settings.
     pub fn new(parts: Parts, settings: &Settings) -> Self {
         Self(Arc::new(Inner {
             parts,
-            turn: Mutex::new(providers(settings)),
+            turn: Mutex::new(InUse {
+                providers: providers(settings),
+                arrs: arrs(&settings.arr),
+            }),
             started_with: fixed(settings),
             log_level: settings.log_level.clone(),
         }))
@@ -214,12 +217,7 @@ impl Live {
         self.use_now(&mut turn, settings, true).await
     }
 
-    async fn use_now(
-        &self,
-        asked: &mut [u8; 32],
-        settings: Settings,
-        comments_kept: bool,
-    ) -> Result<Applied> {
+    async fn use_now(&self, used: &mut InUse, settings: Settings, comments_kept: bool) -> Result<Applied> {
         let restart_needed = fixed(&settings) != self.0.started_with;
         if settings.log_level != self.0.log_level
             || logs::level().is_some_and(|level| level != settings.log_level)
@@ -228,22 +226,21 @@ impl Live {
         }
         let wanted = providers(&settings);
         let configs = settings.providers.clone();
+        let (instances, wanted_arrs) = (settings.arr.clone(), arrs(&settings.arr));
+        let categories = Arc::clone(&settings.categories);
         let (notify, watch) = (settings.notify.clone(), settings.watch.clone());
-        let categories = settings.clone();
         self.importers(settings).await?;
-        if wanted != *asked {
+        if wanted != used.providers {
             self.0.parts.pool.replace(configs)?;
-            *asked = wanted;
+            used.providers = wanted;
+        }
+        // Before an *arr can ask for them.
+        self.0.parts.categories.replace(categories);
+        if wanted_arrs != used.arrs {
+            self.0.parts.arrs.replace(instances)?;
+            used.arrs = wanted_arrs;
         }
         self.0.parts.notifier.replace(notify);
-        if self
-            .0
-            .parts
-            .categories
-            .replace(Arc::clone(&categories.categories))
-        {
-            (self.0.parts.folders.0)(categories).await;
-        }
         self.0.parts.watches.replace(watch);
         Ok(Applied {
             restart_needed,

@@ -31,6 +31,20 @@ use tower::ServiceExt;
 /// The wait after an accept that failed for want of something (file descriptors, memory).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// How much of an answer the kernel takes that it cannot send yet, in bytes. Without it, it takes megabytes, articles of a film that a
+/// player who looked at the start and went elsewhere never sees.
+#[cfg(target_os = "linux")]
+const UNSENT: u32 = 256 * 1024;
+
+fn keep_unsent_small(stream: &TcpStream) {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = socket2::SockRef::from(stream).set_tcp_notsent_lowat(UNSENT) {
+        tracing::debug!("a connection keeps a long queue of unsent bytes: {error}");
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = stream;
+}
+
 /// Serves until `stop`, then lets running requests end, for at most the settings' time.
 pub async fn serve(
     listener: TcpListener,
@@ -71,6 +85,7 @@ pub async fn serve(
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!("a connection stays with delayed packets: {error}");
         }
+        keep_unsent_small(&stream);
         let io = TokioIo::new(IdleStream::new(stream, settings.idle_timeout));
         let service = router
             .clone()

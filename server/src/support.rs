@@ -17,7 +17,7 @@ const LINES: usize = 500;
 /// Those of the store, and of the configuration.
 pub async fn bundle(engine: &Engine, pool: &Pools, live: &Live, started: Instant) -> Result<Value> {
     let configuration = match live.editor() {
-        Some(editor) => editor.effective()?,
+        Some(editor) => editor.shown()?,
         None => Value::Null,
     };
     let mut jobs = serde_json::Map::new();

@@ -2,8 +2,9 @@
 //! with the test.
 
 use altmount::app::App;
-use altmount::config::{Config, Provider, Settings};
+use altmount::config::{Config, Editor, Provider, Settings, Sources};
 use altmount::data::DataDir;
+use altmount::plugins::Reread;
 use altmount_engine::{Job, JobState};
 use altmount_model::JobId;
 use altmount_newsd::{Newsd, Release};
@@ -114,6 +115,39 @@ impl Server {
             folder,
             settings,
         }
+    }
+
+    /// With a configuration file, which the server may change: these lines, and a way to the news server.
+    pub(crate) async fn with_file(yaml: &str) -> Self {
+        altmount::app::install_crypto();
+        let newsd = Newsd::builder().start().await.expect("newsd starts");
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::create_dir(folder.path().join("in")).expect("made");
+        let data = data(folder.path());
+        let path = data.config_file();
+        let (host, port) = (newsd.host(), newsd.port());
+        let provider = format!(
+            "providers:\n  - host: {host}\n    port: {port}\n    tls: false\n    max_connections: 4\n"
+        );
+        std::fs::write(&path, format!("{yaml}{provider}")).expect("written");
+        let at = path.clone();
+        let read = move || -> Result<Settings, altmount::config::ConfigError> {
+            Sources::default().with_file(&at, true)?.load()?.resolve()
+        };
+        let settings = read().expect("a valid configuration");
+        let reread = Reread::new(move || Ok(read()?)).with_file(Editor::new(path, Sources::default()));
+        let app = App::start_with(settings.clone(), &data, reread).await;
+        Self {
+            app: app.expect("the server starts"),
+            newsd,
+            folder,
+            settings,
+        }
+    }
+
+    /// The configuration file.
+    pub(crate) fn config(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("data/config.yaml")).expect("read")
     }
 
     /// The same server after an orderly end and a new start.

@@ -276,6 +276,7 @@ async fn the_description_is_complete() {
         }
     }
     let expected = [
+        "delete /api/arr/{name}",
         "delete /api/files/{id}",
         "delete /api/files/{id}/link",
         "delete /api/keys/{id}",
@@ -297,8 +298,10 @@ async fn the_description_is_complete() {
         "get /api/openapi.json",
         "get /api/plugins",
         "get /api/providers",
+        "get /api/providers/history",
         "get /api/queue",
         "get /api/queue/events",
+        "get /api/queue/history",
         "get /api/queue/paused",
         "get /api/queue/{id}",
         "get /api/releases/{id}",
@@ -310,6 +313,8 @@ async fn the_description_is_complete() {
         "get /api/support",
         "get /api/trash",
         "get /api/users",
+        "post /api/arr",
+        "post /api/arr/test",
         "post /api/arr/{name}/register",
         "post /api/arr/{name}/test",
         "post /api/backup",
@@ -323,6 +328,7 @@ async fn the_description_is_complete() {
         "post /api/library/check",
         "post /api/notifications/test",
         "post /api/outputs/rebuild",
+        "post /api/outputs/test",
         "post /api/plugins/reload",
         "post /api/plugins/{id}/resume",
         "post /api/providers/test",
@@ -330,6 +336,7 @@ async fn the_description_is_complete() {
         "post /api/settings/reload",
         "post /api/trash/{id}/restore",
         "post /api/users",
+        "put /api/arr/{name}",
         "put /api/log",
         "put /api/queue/paused",
         "put /api/queue/{id}/priority",

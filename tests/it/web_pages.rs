@@ -34,6 +34,7 @@ async fn every_section_is_a_page_and_shows_what_there_is() {
         ("/library?search=FILM.w", "film.webm"),
         ("/activity", "Film.2026.nzb"),
         ("/settings/keys", "A new key"),
+        ("/settings/arr", "Sonarr, Radarr"),
         ("/settings/plugins", ".nzb"),
         ("/settings/log", "What is logged"),
         ("/account", "192.168.1.9"),

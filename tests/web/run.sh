@@ -66,7 +66,7 @@ for ((i = 0; i < 300; i++)); do
     sleep 0.1
 done
 API_KEY=$("$ALTMOUNT_BIN" --data-dir "$data" key show)
-export API_KEY CONFIG=$data/config.yaml NZB=$run/Film.2026.nzb FILM=$run/film.webm SHOTS=$work/shots
+export API_KEY CONFIG=$data/config.yaml NZB=$run/Film.2026.nzb FILM=$run/film.webm OUT=$run/out SHOTS=$work/shots
 (cd "$work/node" && timeout 600 node run.mjs)
 status=$?
 # No secret that was typed on the page is in the log.

@@ -4,7 +4,7 @@ use crate::{
     ImportLimits,
     error::{import_error_of_fetch, import_error_of_read},
     expand::{Nesting, expand},
-    progress::Progress,
+    progress::{ArticleCounts, Progress, Stage},
     registered::Registered,
     services,
     staging::{Staging, permit},
@@ -176,10 +176,15 @@ impl JobContext {
     }
 
     async fn articles(&self, ids: Vec<MessageId>) -> Result<Vec<ArticleAnswer>> {
+        self.progress.stage(Stage::Reading);
         let one = async |id: MessageId| -> Result<ArticleAnswer> {
             let permit = self.permit().await?;
             let fetched = self.vfs.article(id.as_str(), Class::Import).await;
             drop(permit);
+            self.progress.count(ArticleCounts {
+                read: 1,
+                ..ArticleCounts::default()
+            });
             Ok(match fetched {
                 Ok(article) => {
                     self.charge(article.data.len() as u64)?;
@@ -203,6 +208,7 @@ impl JobContext {
     }
 
     async fn stat(&self, ids: Vec<MessageId>) -> Result<Vec<Presence>> {
+        self.progress.stage(Stage::Checking);
         let chunks: Vec<Vec<MessageId>> = ids.chunks(STAT_CHUNK).map(<[_]>::to_vec).collect();
         let one = async |chunk: Vec<MessageId>| -> Result<Vec<Presence>> {
             let _permit = self.permit().await?;
@@ -214,6 +220,10 @@ impl JobContext {
                     format!("{} of {} articles were answered for", answers.len(), asked.len()),
                 ));
             }
+            self.progress.count(ArticleCounts {
+                checked: answers.len() as u64,
+                ..ArticleCounts::default()
+            });
             Ok(answers.into_iter().map(presence).collect())
         };
         let all: Vec<Vec<Presence>> = stream::iter(chunks)
@@ -225,6 +235,7 @@ impl JobContext {
     }
 
     async fn http_head(&self, url: String) -> Result<HttpHead> {
+        self.progress.stage(Stage::Reading);
         let _permit = self.permit().await?;
         let probe = self
             .vfs
@@ -294,7 +305,13 @@ impl ImportContext for JobContext {
     }
 
     fn define_articles(&self, table: ArticleTable) -> Result<TableNo> {
-        self.staging.define(table)
+        let listed = table.count() as u64;
+        let number = self.staging.define(table)?;
+        self.progress.count(ArticleCounts {
+            listed,
+            ..ArticleCounts::default()
+        });
+        Ok(number)
     }
 
     async fn open(&self, content: &Content) -> Result<Handle> {
@@ -322,6 +339,7 @@ impl ImportContext for JobContext {
             // Both are at most a length of memory.
             return Ok(self.upload.slice(start as usize..end as usize));
         }
+        self.progress.stage(Stage::Reading);
         let reader = self.reader(handle)?;
         let len = len.min(reader.len().saturating_sub(offset));
         if len == 0 {

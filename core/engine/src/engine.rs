@@ -164,6 +164,12 @@ impl Engine {
         self.imports.shared.events.subscribe()
     }
 
+    /// A number that is greater after every event but those of progress: who saw it before reading the queue or the library, and
+    /// finds it the same once subscribed, has missed nothing in between.
+    pub fn changes(&self) -> u64 {
+        self.imports.shared.events.changes()
+    }
+
     /// The importers.
     pub fn registry(&self) -> Arc<Registry> {
         self.imports.shared.registry()

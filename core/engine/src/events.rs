@@ -1,9 +1,13 @@
 //! What happened, for whoever shows it: server-sent events, mounts' caches, histories.
 
+use crate::progress::ImportProgress;
 use altmount_model::{JobId, VPath};
 use altmount_store::{Failure, Job, JobState};
 use serde::Serialize;
-use std::num::NonZeroUsize;
+use std::{
+    num::NonZeroUsize,
+    sync::atomic::{AtomicU64, Ordering},
+};
 use tokio::sync::broadcast;
 
 /// One thing that happened. Published after it is in the store, so whoever hears of it can read it there.
@@ -31,10 +35,9 @@ pub enum Event {
     Progress {
         /// The job.
         id: JobId,
-        /// How much is done, in any unit.
-        done: u64,
-        /// How much there is.
-        total: u64,
+        /// How far it is.
+        #[serde(flatten)]
+        progress: ImportProgress,
     },
     /// A completed job's release is where other programs find it.
     Published {
@@ -85,19 +88,36 @@ impl Event {
 
 /// The bounded channel that every subscriber has its own place in. One that falls behind is told how many it missed.
 #[derive(Debug)]
-pub(crate) struct Events(broadcast::Sender<Event>);
+pub(crate) struct Events {
+    sender: broadcast::Sender<Event>,
+    changes: AtomicU64,
+}
 
 impl Events {
     pub(crate) fn new(capacity: NonZeroUsize) -> Self {
-        Self(broadcast::channel(capacity.get()).0)
+        // From the clock, so that a number of an earlier process is not met again.
+        let first = u64::try_from(altmount_store::now_ms()).unwrap_or(0) << 16;
+        Self {
+            sender: broadcast::channel(capacity.get()).0,
+            changes: AtomicU64::new(first),
+        }
     }
 
     pub(crate) fn publish(&self, event: Event) {
+        if !matches!(event, Event::Progress { .. }) {
+            // Before it is sent: whoever subscribes in between hears of it in either way.
+            self.changes.fetch_add(1, Ordering::SeqCst);
+        }
         // No subscriber is no error.
-        let _subscribers = self.0.send(event);
+        let _subscribers = self.sender.send(event);
     }
 
     pub(crate) fn subscribe(&self) -> broadcast::Receiver<Event> {
-        self.0.subscribe()
+        self.sender.subscribe()
+    }
+
+    /// A number that grows with every event but those of progress.
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes.load(Ordering::SeqCst)
     }
 }

@@ -6,7 +6,7 @@ use crate::{
     expand::Nesting,
     panics,
     password::split_password,
-    progress::Progress,
+    progress::{Progress, Stage},
     registered::{Code, Registered},
     registry::{Choice, ChoiceRecord, HEAD_BYTES, Registry},
     staging::{Staged, Staging},
@@ -23,6 +23,8 @@ use tracing::Instrument;
 
 /// Longest text that an importer can put into a job, in bytes.
 const TEXT_BYTES: usize = 4096;
+/// How many names of files an error has.
+const NAMED: usize = 10;
 /// Most notes, facts or context pairs that it can put there.
 const TEXTS: usize = 1000;
 
@@ -130,7 +132,7 @@ impl Host<'_> {
         input.passwords = self.passwords(&input);
         let secrets = input.passwords.clone();
         let file_name = input.file_name.clone();
-        let result = self.run(input, &choice, progress, stop).await;
+        let result = self.run(input, &choice, Arc::clone(&progress), stop).await;
         let (summary, staged) = result.map_err(|ended| match ended {
             Ended::Failed(error) => Ended::Failed(clean_error(error, &secrets)),
             stopped @ Ended::Stopped { .. } => stopped,
@@ -141,8 +143,13 @@ impl Host<'_> {
             .any(|file| file.listed(self.config.list_sidecars))
         {
             let text = format!("there is no usable file in '{file_name}'");
-            return Err(ImportError::new(ErrorKind::NothingUsable, text).into());
+            let error = ImportError::new(ErrorKind::NothingUsable, text);
+            let seen = staged.files.iter().take(NAMED);
+            return Err(seen
+                .fold(error, |error, file| error.with("seen", &file.path))
+                .into());
         }
+        progress.stage(Stage::Verifying);
         let staged = Arc::new(staged);
         let verified = stop
             .run_until_cancelled(verify::verify(self.vfs, &staged, self.config.list_sidecars))
@@ -151,6 +158,7 @@ impl Host<'_> {
             Some(result) => result.map_err(|error| Ended::Failed(clean_error(error, &secrets)))?,
             None => return Err(Ended::stopped()),
         }
+        progress.stage(Stage::Storing);
         Ok(Imported {
             choice: choice.record,
             summary: clean_summary(summary, &secrets),

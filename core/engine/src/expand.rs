@@ -4,7 +4,6 @@ use crate::{
     context::JobContext,
     panics,
     password::split_password,
-    progress::Progress,
     registered::Code,
     registry::{HEAD_BYTES, Registry},
 };
@@ -16,7 +15,7 @@ use altmount_sdk::{
 };
 use bytes::Bytes;
 use futures::FutureExt;
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{panic::AssertUnwindSafe, sync::Arc};
 
 /// So many files inside of each other.
 const MAX_DEPTH: usize = 4;
@@ -88,7 +87,7 @@ pub(crate) async fn expand(cx: &JobContext, nested: Nested) -> Result<Expanded> 
             ..nesting.clone()
         },
         // The outer importer says how far it is.
-        Arc::new(Progress::new(None, Duration::ZERO)),
+        Arc::new(cx.progress.inner()),
     ));
     let id = importer.manifest.id.clone();
     let imported: Result<Summary> = match &importer.code {

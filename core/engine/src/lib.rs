@@ -55,6 +55,7 @@ pub use inspect::{InspectedFile, Inspection};
 pub use keys::{Keys, create_key};
 pub use library::{Library, OpenError, OpenFile};
 pub use password::split_password;
+pub use progress::{ArticleCounts, ImportProgress, Stage};
 pub use publish::{Publication, Publisher};
 pub use registered::{Counters, ImportTimes, LibraryFile, Registered};
 pub use registry::{Choice, ChoiceRecord, HEAD_BYTES, LoadedFile, Refused, Registry, RunnerUp};
@@ -65,9 +66,9 @@ pub use worker::WorkerStatus;
 
 // What the engine's methods take and answer, so that adapters need not name the crates below.
 pub use altmount_store::{
-    ArrFile, ArrWork, Arrs, CancelOutcome, DeleteOutcome, Entry, Failure, HistoryFilter, Job, JobFilter,
-    JobState, Key, MakeDirOutcome, Output, OutputKind, Outputs, Page, Passwords, ROOT, Release, ReleaseFile,
-    RenameOutcome, ReplaceLimits, ReplaceVerdict, RestoreOutcome, Result as StoreResult, RetryOutcome, Scope,
-    Session, StoreError, StoreErrorKind, Trashed, Usage, User, Watched,
+    ArrFile, ArrWork, Arrs, CancelOutcome, DeleteOutcome, EndedImports, Entry, Failure, HistoryFilter, Job,
+    JobFilter, JobState, Key, MakeDirOutcome, Output, OutputKind, Outputs, Page, Passwords, ROOT, Release,
+    ReleaseFile, RenameOutcome, ReplaceLimits, ReplaceVerdict, RestoreOutcome, Result as StoreResult,
+    RetryOutcome, Scope, Session, StoreError, StoreErrorKind, Trashed, Usage, User, Watched,
 };
 pub use altmount_vfs::{Class, DiskStats, ReadError, ReadErrorKind, Reader, Timings, VfsStats};

@@ -7,14 +7,15 @@ use crate::{
     execute::{Ended, Input},
     inspect::Inspection,
     password::split_password,
-    progress::Progress,
+    progress::{ImportProgress, Progress},
     shared::{Shared, StopReason},
     source::SourceFile,
 };
 use altmount_model::{JobId, VPath};
 use altmount_sdk::{ErrorKind, ImportError};
 use altmount_store::{
-    CancelOutcome, Job, JobFilter, JobState, NewJob, Page, Passwords, Result, RetryOutcome, Submitted,
+    CancelOutcome, EndedImports, Job, JobFilter, JobState, NewJob, Page, Passwords, Result, RetryOutcome,
+    Submitted,
 };
 use bytes::Bytes;
 use std::{path::Path, sync::Arc};
@@ -409,13 +410,27 @@ impl ImportService {
         self.shared.store.failures_by_kind().await
     }
 
+    /// The imports that ended since `since_ms` (since 1970), in steps of `step_ms`; steps without any are left out.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn ended(&self, since_ms: i64, step_ms: i64) -> Result<Vec<EndedImports>> {
+        self.shared.store.ended(since_ms, step_ms).await
+    }
+
     pub(crate) fn with_progress(&self, mut job: Job) -> Job {
         if job.state == JobState::Running
             && let Some(control) = self.shared.control(job.id)
         {
-            (job.progress_done, job.progress_total) = control.progress.get();
+            let now = control.progress.get();
+            (job.progress_done, job.progress_total) = (now.done, now.total);
         }
         job
+    }
+
+    /// How far a job's import is, with what it is doing and how many articles it has asked for; nothing where it does not run.
+    pub fn progress(&self, id: JobId) -> Option<ImportProgress> {
+        self.shared.control(id).map(|control| control.progress.get())
     }
 
     /// The job as soon as it is in a final state, or as it is when the engine stops; `None` where there is no such job.

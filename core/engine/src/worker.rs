@@ -7,7 +7,7 @@ use crate::{
     execute::{Ended, Imported, Input, named},
     fetch::import_error_of_submit,
     panics,
-    progress::Progress,
+    progress::{Progress, Stage},
     registered::Registered,
     shared::{Control, Shared, StopReason},
     source,
@@ -182,6 +182,7 @@ impl Worker {
         if job.fetched {
             return self.process_file(job, control, aside).await;
         }
+        control.progress.stage(Stage::Fetching);
         // Its time counts from now on.
         let begun = CancellationToken::new();
         begun.cancel();
@@ -278,10 +279,10 @@ impl Worker {
                         }
                     }
                 }
-                let progress = control.progress.get();
+                let now = control.progress.get();
+                let progress @ (done, total) = (now.done, now.total);
                 if progress != told {
                     told = progress;
-                    let (done, total) = progress;
                     if let Err(error) = shared.store.set_progress(job.id, &self.owner, done, total).await {
                         self.trouble("a job's progress cannot be stored", &error);
                     }

@@ -50,7 +50,8 @@ pub use job::{
 pub use open::{newest_schema, schema};
 pub use output::{Output, OutputKind, ReleaseFile};
 pub use store::{
-    Arrs, HistoryFilter, Key, Orphans, Outputs, ROOT, Scope, Session, Store, Usage, User, Watched,
+    Arrs, EndedImports, HistoryFilter, Key, Orphans, Outputs, ROOT, Scope, Session, Store, Usage, User,
+    Watched,
 };
 
 /// The time now, in milliseconds since 1970.

@@ -84,6 +84,14 @@ async fn a_page_of_jobs_reads_ranges_of_the_state_index() {
 }
 
 #[tokio::test]
+async fn what_ended_lately_is_ranges_of_the_history() {
+    let (_dir, mut conn) = database().await;
+    let plan = plan(&mut conn, crate::store::ENDED).await;
+    let ranges = "SEARCH jobs USING INDEX jobs_history (archived=? AND finished_ms>?)";
+    assert!(plan.iter().any(|step| step == ranges), "{plan:?}");
+}
+
+#[tokio::test]
 async fn a_page_of_the_history_is_a_range_of_an_index_in_its_order() {
     let (_dir, mut conn) = database().await;
     for (categories, index) in [

@@ -4,6 +4,7 @@ mod arr;
 mod backup;
 mod browse;
 mod downloads;
+mod history;
 mod jobs;
 mod keys;
 mod orphans;
@@ -14,6 +15,9 @@ mod users;
 mod watched;
 
 pub use downloads::{HistoryFilter, Usage};
+#[cfg(test)]
+pub(crate) use history::ENDED;
+pub use history::EndedImports;
 pub use keys::{Key, Scope};
 pub use orphans::Orphans;
 

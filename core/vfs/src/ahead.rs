@@ -100,6 +100,40 @@ impl Budget {
     }
 }
 
+/// Bytes that the windows of one open content hold.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Gauge(Arc<AtomicU64>);
+
+impl Gauge {
+    /// Bytes that are here or on their way.
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What one window adds to a gauge, as long as it lives.
+struct Holding {
+    gauge: Gauge,
+    told: u64,
+}
+
+impl Holding {
+    fn tell(&mut self, held: u64) {
+        if held != self.told {
+            // Wraps around where it got less, and is right all the same.
+            let change = held.wrapping_sub(self.told);
+            self.gauge.0.fetch_add(change, Ordering::Relaxed);
+            self.told = held;
+        }
+    }
+}
+
+impl Drop for Holding {
+    fn drop(&mut self) {
+        self.tell(0);
+    }
+}
+
 /// One of those that share a budget, as long as it lives.
 struct Sharer(Arc<AtomicUsize>);
 
@@ -174,6 +208,10 @@ impl Ahead {
             waiting: None,
             items: VecDeque::new(),
             held: 0,
+            holding: Holding {
+                gauge: core.ahead.clone(),
+                told: 0,
+            },
             http: 0,
             unit: 1,
             sharer: None,
@@ -312,6 +350,7 @@ struct Window {
     waiting: Option<Waiting>,
     items: VecDeque<Item>,
     held: u64,
+    holding: Holding,
     http: usize,
     /// Length of the longest unit so far.
     unit: u64,
@@ -345,6 +384,7 @@ impl Window {
             }
             let frontier = self.items.back().map_or(0, |item| item.until);
             shared.frontier.store(frontier, Ordering::Release);
+            self.holding.tell(self.held);
 
             let idle = shared.last_seen() + self.habits.idle;
             let holds = !self.items.is_empty() || self.waiting.is_some();
@@ -362,6 +402,7 @@ impl Window {
                     let gone = shared.last_seen().elapsed() >= self.habits.idle;
                     if gone && shared.reading.load(Ordering::Relaxed) == 0 {
                         self.give_back(position);
+                        self.holding.tell(0);
                         shared.frontier.store(0, Ordering::Release);
                         shared.moved.notified().await;
                     } else if gone {

@@ -5,7 +5,7 @@
 
 use crate::{
     Class, Early, ReadError, ReadErrorKind,
-    ahead::{Budget, Habits},
+    ahead::{Budget, Gauge, Habits},
     cipher::BLOCK,
     local::Roots,
     plan::{Piece, Plan, PlanNode, UnitRef},
@@ -43,6 +43,8 @@ pub(crate) struct Core {
     pub(crate) class: Class,
     pub(crate) habits: Habits,
     pub(crate) early: Early,
+    /// Bytes that its windows hold ahead.
+    pub(crate) ahead: Gauge,
 }
 
 /// How a read takes what it needs, and what it took on trust.

@@ -50,6 +50,11 @@ impl Reader {
         self.len() == 0
     }
 
+    /// Bytes that are held ahead of its reads, here or on their way, within the budget of all readers.
+    pub fn read_ahead(&self) -> u64 {
+        self.core.ahead.get()
+    }
+
     /// Reads up to `len` bytes at `offset`. Fewer only at the end of the file or where a source's own piece (an
     /// article, an HTTP block) ends; none only at and past the end of the file, or where `len` is 0. Reads that follow one
     /// another start a read-ahead.

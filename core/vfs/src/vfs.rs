@@ -1,7 +1,7 @@
 use crate::{
     Article, ArticleSource, Class, Early, FetchError, HttpProbe, ReadError, Reader, Stat, TableSource,
     VfsConfig,
-    ahead::{Budget, Habits},
+    ahead::{Budget, Gauge, Habits},
     disk::{Disk, DiskStats},
     http::Http,
     local::Roots,
@@ -108,6 +108,7 @@ impl Vfs {
             class,
             habits: self.habits,
             early: self.early,
+            ahead: Gauge::default(),
         }))
     }
 

@@ -28,6 +28,11 @@ pub(super) struct Names {
     pub(super) search: (&'static str, &'static str),
 }
 
+/// The category that an application of a kind sends where nothing else is configured.
+pub fn usual_category(kind: ArrKind) -> &'static str {
+    names(kind).usual_category
+}
+
 pub(super) fn names(kind: ArrKind) -> &'static Names {
     const SONARR: Names = Names {
         app: "Sonarr",

@@ -7,6 +7,7 @@
 
 mod clean;
 mod client;
+mod current;
 mod kind;
 mod register;
 mod replace;
@@ -14,6 +15,8 @@ mod webhook;
 mod work;
 
 pub use client::ArrError;
+pub use current::{CurrentArrs, probe};
+pub use kind::usual_category;
 pub use register::{RegisterError, Registered};
 pub use replace::{Accepted, ReplaceError};
 pub use webhook::Heard;
@@ -246,6 +249,20 @@ impl Arrs {
     pub async fn register(&self, name: &str) -> Option<Result<Registered, RegisterError>> {
         let instance = self.instance(name)?;
         Some(register::register(instance, self.settings.own_url.as_ref(), &self.keys).await)
+    }
+
+    /// Makes the key of an instance open nothing any more, whether or not there still is such an instance.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn revoke(&self, name: &str) -> Result<(), StoreError> {
+        let name = register::key_name(name);
+        for key in self.keys.list() {
+            if key.name == name && key.revoked_ms.is_none() {
+                self.keys.revoke(key.id).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Whether a secret is the key of an instance; `false` where there is no such instance.

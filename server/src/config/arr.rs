@@ -30,6 +30,13 @@ pub struct ArrSettings {
     pub rules: Vec<QueueRuleSettings>,
 }
 
+impl Default for ArrSettings {
+    /// Those of a configuration that says nothing of them.
+    fn default() -> Self {
+        resolve(Arr::default(), &mut Faults::default())
+    }
+}
+
 /// One *arr.
 #[derive(Clone, Debug)]
 pub struct ArrInstanceSettings {

@@ -4,7 +4,7 @@
 //! where the lines do not come to exactly what was wanted, the whole file is written anew from its values, which costs the
 //! comments. Whatever is written was accepted as a configuration before.
 
-use super::{ConfigError, Settings, Sources, env};
+use super::{ConfigError, REDACTED, Settings, Sources, env, is_secret};
 use serde_json::{Map, Value};
 use std::{
     io::Write,
@@ -97,6 +97,16 @@ impl Editor {
         serde_json::to_value(config).map_err(|error| problem(error.to_string()))
     }
 
+    /// The same for whoever must not see what importers keep secret either.
+    ///
+    /// # Errors
+    /// Those of [`Self::effective`].
+    pub fn shown(&self) -> Result<Value, ConfigError> {
+        let mut tree = self.effective()?;
+        hide(&mut tree["plugins"]["config"]);
+        Ok(tree)
+    }
+
     /// What stands in the file, secrets included. For whoever changes a part of a list.
     ///
     /// # Errors
@@ -151,6 +161,22 @@ impl Editor {
         file.as_file().sync_all()?;
         file.persist(&path).map_err(|error| error.error)?;
         std::fs::File::open(folder)?.sync_all()
+    }
+}
+
+/// Takes the secrets out of what importers are configured with: only their names say what they are.
+fn hide(config: &mut Value) {
+    match config {
+        Value::Object(map) => {
+            for (name, value) in map {
+                match is_secret(name) && !value.is_null() {
+                    true => *value = Value::from(REDACTED),
+                    false => hide(value),
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(hide),
+        _ => {}
     }
 }
 

@@ -4,7 +4,6 @@
 //! [`resolve`] takes every struct apart by name, so a key that it forgets does not compile.
 
 mod arr;
-mod categories;
 mod edit;
 mod env;
 mod operations;
@@ -14,7 +13,6 @@ mod resolve;
 mod types;
 
 pub use arr::{ArrInstanceSettings, ArrSettings, QueueRuleSettings};
-pub use categories::Categories;
 pub use edit::{Change, Edited, Editor, schema};
 pub use operations::{BackupSettings, NotifySettings, TargetSettings, WatchSettings};
 pub use outputs::{CopySettings, OutputSettings};
@@ -65,6 +63,14 @@ impl fmt::Display for ConfigError {
 }
 
 impl std::error::Error for ConfigError {}
+
+/// Whether a key of this name holds what must not be shown. For configuration whose types are not ours.
+pub fn is_secret(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    ["password", "secret", "token", "api_key", "apikey"]
+        .iter()
+        .any(|word| name.contains(word))
+}
 
 /// Where the layers come from.
 #[derive(Clone, Debug, Default)]

@@ -1,7 +1,7 @@
 //! Who reads what now. An answer is in the list from its first byte until it ends or its client goes; connections are
 //! bounded, and so is the list.
 
-use altmount_engine::Timings;
+use altmount_engine::{Reader, Timings};
 use axum::body::Body;
 use futures::{StreamExt, stream};
 use http::{HeaderMap, Response, header};
@@ -9,13 +9,15 @@ use std::{
     collections::BTreeMap,
     net::SocketAddr,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicU64, Ordering},
     },
     task::Poll,
     time::{Duration, Instant},
 };
 
+/// A rate is measured over this long.
+const SAMPLE: Duration = Duration::from_secs(1);
 /// Longest name of a program that is kept, in characters.
 const MAX_AGENT: usize = 200;
 
@@ -26,7 +28,7 @@ pub struct Peer(pub SocketAddr);
 /// Who reads.
 #[derive(Clone, Debug)]
 pub struct Client {
-    /// The way: `webdav` or `http`.
+    /// The way: `http`, `webdav`, `page` or `mount`.
     pub via: &'static str,
     /// The other end of the connection; a proxy's where there is one between.
     pub address: Option<SocketAddr>,
@@ -67,11 +69,72 @@ pub struct Stream {
     pub since_ms: i64,
     /// Bytes that were handed to the connection.
     pub sent: u64,
+    /// Bytes a second that were handed to it lately.
+    pub rate: u64,
+    /// Bytes that are held ahead of it, here or on their way.
+    pub buffered: u64,
+}
+
+/// How fast one answer goes.
+struct Meter {
+    sent: AtomicU64,
+    mark: Mutex<Mark>,
+}
+
+struct Mark {
+    at: Instant,
+    sent: u64,
+    rate: u64,
+}
+
+impl Mark {
+    /// Bytes a second since the mark, once that is long enough ago.
+    fn since(&self, sent: u64) -> Option<u64> {
+        let elapsed = self.at.elapsed();
+        let bytes = sent.saturating_sub(self.sent) as f64;
+        (elapsed >= SAMPLE).then(|| (bytes / elapsed.as_secs_f64()) as u64)
+    }
+}
+
+impl Meter {
+    fn new() -> Self {
+        Self {
+            sent: AtomicU64::new(0),
+            mark: Mutex::new(Mark {
+                at: Instant::now(),
+                sent: 0,
+                rate: 0,
+            }),
+        }
+    }
+
+    fn add(&self, bytes: u64) {
+        let sent = self.sent.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        let mut mark = self.mark.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(rate) = mark.since(sent) {
+            *mark = Mark {
+                at: Instant::now(),
+                sent,
+                rate,
+            };
+        }
+    }
+
+    /// Bytes sent, and how many a second lately. Whoever reads nothing any more gets slower and slower.
+    fn now(&self) -> (u64, u64) {
+        let sent = self.sent.load(Ordering::Relaxed);
+        let mark = self.mark.lock().unwrap_or_else(PoisonError::into_inner);
+        (sent, mark.since(sent).unwrap_or(mark.rate))
+    }
 }
 
 struct Entry {
     stream: Stream,
-    sent: Arc<AtomicU64>,
+    meter: Arc<Meter>,
+    /// What it reads from, while somebody does.
+    reader: Weak<Reader>,
+    /// Whether it is left out before it has read anything.
+    is_quiet: bool,
 }
 
 #[derive(Default)]
@@ -91,13 +154,27 @@ impl std::fmt::Debug for Streams {
     }
 }
 
-/// Takes its answer out of the list.
-struct Guard {
+/// Somebody who reads: in the list as long as this lives.
+pub struct Reading {
     streams: Streams,
     id: u64,
+    meter: Arc<Meter>,
 }
 
-impl Drop for Guard {
+impl std::fmt::Debug for Reading {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Reading({})", self.id)
+    }
+}
+
+impl Reading {
+    /// Counts bytes that were handed over.
+    pub fn add(&self, bytes: u64) {
+        self.meter.add(bytes);
+    }
+}
+
+impl Drop for Reading {
     fn drop(&mut self) {
         self.streams.lock().remove(&self.id);
     }
@@ -111,11 +188,37 @@ impl Streams {
     /// What is being read, the oldest first.
     pub fn list(&self) -> Vec<Stream> {
         let entries = self.lock();
-        let now = |entry: &Entry| Stream {
-            sent: entry.sent.load(Ordering::Relaxed),
-            ..entry.stream.clone()
+        let now = |entry: &Entry| {
+            let (sent, rate) = entry.meter.now();
+            let buffered = entry.reader.upgrade().map_or(0, |reader| reader.read_ahead());
+            Stream {
+                sent,
+                rate,
+                buffered,
+                ..entry.stream.clone()
+            }
         };
-        entries.values().map(now).collect()
+        let reads = |entry: &&Entry| !entry.is_quiet || entry.meter.sent.load(Ordering::Relaxed) > 0;
+        entries.values().filter(reads).map(now).collect()
+    }
+
+    /// Puts somebody into the list who may read from `reader`; not before a byte was read where `is_quiet`.
+    pub fn begin(&self, mut stream: Stream, reader: Weak<Reader>, is_quiet: bool) -> Reading {
+        let id = self.0.next.fetch_add(1, Ordering::Relaxed) + 1;
+        stream.id = id;
+        let meter = Arc::new(Meter::new());
+        let entry = Entry {
+            stream,
+            meter: Arc::clone(&meter),
+            reader,
+            is_quiet,
+        };
+        self.lock().insert(id, entry);
+        Reading {
+            streams: self.clone(),
+            id,
+            meter,
+        }
     }
 
     /// How long answers waited for their next piece, over all of them that there were.
@@ -124,40 +227,41 @@ impl Streams {
     }
 
     /// Puts an answer into the list until its body ends or is dropped.
-    pub(super) fn watch(&self, mut stream: Stream, response: Response<Body>) -> Response<Body> {
-        let id = self.0.next.fetch_add(1, Ordering::Relaxed) + 1;
-        stream.id = id;
-        let (file, via) = (stream.file, stream.client.via);
-        let sent = Arc::new(AtomicU64::new(0));
-        let counter = Arc::clone(&sent);
-        self.lock().insert(id, Entry { stream, sent });
-        let guard = Guard {
-            streams: self.clone(),
-            id,
-        };
+    pub(super) fn watch(
+        &self,
+        stream: Stream,
+        reader: Weak<Reader>,
+        response: Response<Body>,
+    ) -> Response<Body> {
+        let span = tracing::trace_span!(
+            target: "altmount::trace",
+            "read",
+            file.id = stream.file,
+            via = stream.client.via,
+            bytes = tracing::field::Empty
+        );
+        let reading = self.begin(stream, reader, false);
         let inner = Arc::clone(&self.0);
-        let span = tracing::trace_span!(target: "altmount::trace", "read", file.id = file, via, bytes = tracing::field::Empty);
         response.map(|body| {
             let mut pieces = body.into_data_stream();
-            let mut waiting: Option<Instant> = None;
+            let (mut waiting, mut sent) = (None, 0);
             Body::from_stream(stream::poll_fn(move |cx| {
-                let _held = &guard;
                 let _within = span.enter();
                 // Only while the connection has room is more asked for, so what it waits here is for the bytes.
                 let Poll::Ready(piece) = pieces.poll_next_unpin(cx) else {
                     waiting.get_or_insert_with(Instant::now);
                     return Poll::Pending;
                 };
-                let waited = waiting.take().map_or(Duration::ZERO, |since| since.elapsed());
+                let waited = waiting
+                    .take()
+                    .map_or(Duration::ZERO, |since: Instant| since.elapsed());
                 if let Some(Ok(bytes)) = &piece {
-                    counter.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-                    inner
-                        .gaps
-                        .lock()
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .add(waited);
+                    reading.add(bytes.len() as u64);
+                    sent += bytes.len();
+                    let mut gaps = inner.gaps.lock().unwrap_or_else(PoisonError::into_inner);
+                    gaps.add(waited);
                 } else {
-                    span.record("bytes", counter.load(Ordering::Relaxed));
+                    span.record("bytes", sent);
                 }
                 Poll::Ready(piece)
             }))
@@ -170,6 +274,24 @@ mod tests {
     use super::*;
     use http_body_util::BodyExt;
 
+    #[test]
+    fn a_rate_is_that_of_the_last_second_and_ends_with_the_reading() {
+        let meter = Meter::new();
+        meter.add(500);
+        assert_eq!(meter.now(), (500, 0), "too soon to say");
+        let back = |seconds| {
+            let mut mark = meter.mark.lock().expect("not poisoned");
+            mark.at = mark.at.checked_sub(Duration::from_secs(seconds)).expect("a time");
+        };
+        back(2);
+        meter.add(1500);
+        let (sent, rate) = meter.now();
+        assert_eq!(sent, 2000);
+        assert!((900..=1000).contains(&rate), "{rate}");
+        back(100);
+        assert_eq!(meter.now(), (2000, 0));
+    }
+
     fn stream(name: &str) -> Stream {
         Stream {
             id: 0,
@@ -180,14 +302,16 @@ mod tests {
             range: None,
             since_ms: 0,
             sent: 0,
+            rate: 0,
+            buffered: 0,
         }
     }
 
     #[tokio::test]
     async fn an_answer_is_listed_until_it_ends_or_is_given_up() {
         let streams = Streams::default();
-        let first = streams.watch(stream("a"), Response::new(Body::from("12345")));
-        let second = streams.watch(stream("b"), Response::new(Body::from("12345")));
+        let first = streams.watch(stream("a"), Weak::new(), Response::new(Body::from("12345")));
+        let second = streams.watch(stream("b"), Weak::new(), Response::new(Body::from("12345")));
         let names: Vec<String> = streams.list().into_iter().map(|s| s.name).collect();
         assert_eq!(names, ["a", "b"]);
         drop(second);
@@ -197,6 +321,13 @@ mod tests {
         assert!(body.frame().await.is_none());
         assert_eq!(streams.gaps().total(), 1);
         drop(body);
+        assert!(streams.list().is_empty());
+        // Whoever has a file open and reads nothing is nobody who reads.
+        let open = streams.begin(stream("c"), Weak::new(), true);
+        assert!(streams.list().is_empty());
+        open.add(3);
+        assert_eq!(streams.list()[0].sent, 3);
+        drop(open);
         assert!(streams.list().is_empty());
     }
 }

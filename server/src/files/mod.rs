@@ -7,7 +7,7 @@ mod range;
 mod respond;
 mod serve;
 
-pub use active::{Client, Peer, Stream, Streams};
+pub use active::{Client, Peer, Reading, Stream, Streams};
 pub use conditional::{Validators, Verdict, verdict};
 pub use range::{MAX_RANGES, Wanted, wanted};
 pub use respond::{Facts, Refusal, Source, content_type, respond};

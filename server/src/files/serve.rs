@@ -4,7 +4,7 @@ use super::{Client, Facts, Refusal, Stream, Streams, respond};
 use altmount_engine::{Class, Entry, Library, OpenError};
 use axum::body::Body;
 use http::{HeaderMap, Method, Response, header};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, Weak};
 
 /// How often an answer starts anew where a re-import replaces the file while it is put together.
 const TRIES: usize = 5;
@@ -37,6 +37,7 @@ pub async fn serve(
     let mut tries = 0;
     loop {
         let facts = Facts::from(&entry);
+        let opened = OnceLock::new();
         let answer = respond(method, headers, &facts, || async {
             let file = library
                 .open(entry.id, Class::Playback)
@@ -45,6 +46,7 @@ pub async fn serve(
             if file.entry.etag != entry.etag || file.entry.size != entry.size {
                 return Err(OpenFault::Changed(Box::new(file.entry.clone())));
             }
+            opened.get_or_init(|| Arc::downgrade(&file.reader));
             Ok(Arc::clone(&file.reader))
         });
         tries += 1;
@@ -61,8 +63,11 @@ pub async fn serve(
                     range: range.map(|range| range.chars().take(MAX_RANGE_TEXT).collect()),
                     since_ms: altmount_store::now_ms(),
                     sent: 0,
+                    rate: 0,
+                    buffered: 0,
                 };
-                return Ok(streams.watch(stream, response));
+                let reader = opened.get().map_or_else(Weak::new, Weak::clone);
+                return Ok(streams.watch(stream, reader, response));
             }
             answer => return answer.map_err(|refusal| (facts, refusal)),
         }

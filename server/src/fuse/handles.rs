@@ -1,6 +1,7 @@
 //! What processes have open.
 
 use super::tree::{Fault, Tree};
+use crate::files::Reading;
 use altmount_engine::{Entry, OpenFile};
 use std::{
     collections::HashMap,
@@ -10,10 +11,17 @@ use std::{
 /// Most files and folders that may be open at once.
 const MAX_OPEN: usize = 65_536;
 
+/// An open file, and what was read of it.
+#[derive(Debug)]
+pub(super) struct Reads {
+    pub(super) file: Arc<OpenFile>,
+    pub(super) reading: Reading,
+}
+
 /// An open file or folder.
 #[derive(Clone, Debug)]
 pub(super) enum Open {
-    File(Arc<OpenFile>),
+    File(Arc<Reads>),
     Dir(Arc<tokio::sync::Mutex<Listing>>),
 }
 
@@ -45,7 +53,7 @@ impl Handles {
         Some(number)
     }
 
-    pub(super) fn file(&self, number: u64) -> Option<Arc<OpenFile>> {
+    pub(super) fn file(&self, number: u64) -> Option<Arc<Reads>> {
         match self.table().open.get(&number) {
             Some(Open::File(file)) => Some(Arc::clone(file)),
             _ => None,

@@ -1,11 +1,14 @@
 //! Requests of the kernel, each answered from a task of its own.
 
 use super::{
-    handles::{Handles, Listing, Open},
+    handles::{Handles, Listing, Open, Reads},
     tree::{Fault, Found, IDS, IDS_INODE, Tree, inode},
 };
-use crate::config::MountSettings;
-use altmount_engine::{Entry, ROOT};
+use crate::{
+    config::MountSettings,
+    files::{Client, Reading, Stream, Streams},
+};
+use altmount_engine::{Entry, OpenFile, ROOT};
 use fuser::{
     Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo, InitFlags,
     IoctlFlags, KernelConfig, LockOwner, OpenAccMode, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate,
@@ -104,6 +107,7 @@ impl Look {
 pub(super) struct Kernel {
     tree: Arc<Tree>,
     handles: Arc<Handles>,
+    streams: Streams,
     look: Look,
     runtime: Handle,
     stop: CancellationToken,
@@ -111,15 +115,48 @@ pub(super) struct Kernel {
     limit: Duration,
 }
 
+/// Puts a process that has opened a file into the list of those who read; it is shown there once it does.
+async fn reading(streams: &Streams, file: &Arc<OpenFile>, process: u32) -> Reading {
+    // A process of another container has no name here.
+    let named = tokio::fs::read_to_string(format!("/proc/{process}/comm")).await;
+    let agent = match named {
+        Ok(name) => format!("{} (process {process})", name.trim()),
+        Err(_) => format!("process {process}"),
+    };
+    let stream = Stream {
+        id: 0,
+        file: file.entry.id.0,
+        name: file.entry.name.clone(),
+        size: file.entry.size,
+        client: Client {
+            via: "mount",
+            address: None,
+            agent: Some(agent),
+        },
+        range: None,
+        since_ms: altmount_store::now_ms(),
+        sent: 0,
+        rate: 0,
+        buffered: 0,
+    };
+    streams.begin(stream, Arc::downgrade(&file.reader), true)
+}
+
 /// No inode number is ever given twice.
 const GENERATION: Generation = Generation(0);
 
 impl Kernel {
     /// To be called in the runtime that answers.
-    pub(super) fn new(tree: Arc<Tree>, settings: &MountSettings, stop: CancellationToken) -> Self {
+    pub(super) fn new(
+        tree: Arc<Tree>,
+        streams: Streams,
+        settings: &MountSettings,
+        stop: CancellationToken,
+    ) -> Self {
         Self {
             tree,
             handles: Arc::default(),
+            streams,
             look: Look {
                 uid: settings.uid.unwrap_or_else(|| rustix::process::getuid().as_raw()),
                 gid: settings.gid.unwrap_or_else(|| rustix::process::getgid().as_raw()),
@@ -274,7 +311,7 @@ impl Filesystem for Kernel {
         let work = async move {
             // An open file is what it was when it was opened, and stays there when its name goes.
             match open {
-                Some(open) => Ok(Found::Entry(open.entry.clone())),
+                Some(open) => Ok(Found::Entry(open.file.entry.clone())),
                 None => tree.get(ino.0).await,
             }
         };
@@ -373,12 +410,18 @@ impl Filesystem for Kernel {
         self.answer_empty(work, reply);
     }
 
-    fn open(&self, _req: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+    fn open(&self, req: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         if flags.acc_mode() != OpenAccMode::O_RDONLY {
             return reply.error(Errno::EROFS);
         }
         let (tree, handles) = (Arc::clone(&self.tree), Arc::clone(&self.handles));
-        self.answer(async move { tree.open(ino.0).await }, move |file| {
+        let (streams, process) = (self.streams.clone(), req.pid());
+        let work = async move {
+            let file = tree.open(ino.0).await?;
+            let reading = reading(&streams, &file, process).await;
+            Ok(Arc::new(Reads { file, reading }))
+        };
+        self.answer(work, move |file| {
             match file.map(|file| handles.insert(Open::File(file))) {
                 Ok(Some(handle)) => reply.opened(
                     FileHandle(handle),
@@ -406,7 +449,11 @@ impl Filesystem for Kernel {
         };
         let tree = Arc::clone(&self.tree);
         self.answer(
-            async move { tree.read(&file, offset, size).await },
+            async move {
+                let data = tree.read(&file.file, offset, size).await?;
+                file.reading.add(data.len() as u64);
+                Ok(data)
+            },
             move |data| match data {
                 Ok(data) => reply.data(&data),
                 Err(error) => reply.error(error),

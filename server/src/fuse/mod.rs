@@ -19,7 +19,7 @@ mod notify;
 mod point;
 pub mod tree;
 
-use crate::config::MountSettings;
+use crate::{config::MountSettings, files::Streams};
 use altmount_engine::Engine;
 use anyhow::{Context, Result};
 use fuser::{BackgroundSession, Config, MountOption, SessionACL};
@@ -45,11 +45,16 @@ pub struct Mount {
 }
 
 impl Mount {
-    /// Mounts the library of `engine` at `path`. Makes the folder where it is not there, and takes over a mount whose process died.
+    /// Mounts the library of `engine` at `path`; who reads there is one of the `streams`. Makes the folder where it is not there, and takes over a mount whose process died.
     ///
     /// # Errors
     /// Where the folder cannot be used, or the kernel does not let us mount, and what to do about it.
-    pub async fn start(engine: &Arc<Engine>, path: PathBuf, settings: &MountSettings) -> Result<Self> {
+    pub async fn start(
+        engine: &Arc<Engine>,
+        path: PathBuf,
+        settings: &MountSettings,
+        streams: Streams,
+    ) -> Result<Self> {
         let to_prepare = path.clone();
         tokio::time::timeout(
             point::PATIENCE,
@@ -65,7 +70,7 @@ impl Mount {
         let tree = Arc::new(Tree::new(engine.library().clone(), settings));
         // Before the first request, so that nothing that the kernel is told can be out of date unnoticed.
         let events = engine.events();
-        let kernel = Kernel::new(Arc::clone(&tree), settings, stop.clone());
+        let kernel = Kernel::new(Arc::clone(&tree), streams, settings, stop.clone());
         let mut config = Config::default();
         config.mount_options = vec![
             MountOption::FSName(NAME.to_owned()),

@@ -3,8 +3,13 @@
 use super::{
     Api,
     envelope::{ApiError, ApiId, ApiJson, ErrorBody, List, Meta, Single, time},
+    settings::AppliedView,
 };
-use crate::arr::{Accepted, Heard, RegisterError, Registered, ReplaceError, Status};
+use crate::{
+    arr::{Accepted, Heard, RegisterError, Registered, ReplaceError, Status, probe},
+    config::{ArrInstance, ArrKind},
+    instances::{self, Unchanged},
+};
 use altmount_model::FileId;
 use axum::{
     Router,
@@ -15,6 +20,7 @@ use axum::{
 use base64::Engine as _;
 use http::{HeaderValue, StatusCode, header, request::Parts};
 use jiff::Timestamp;
+use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -67,6 +73,93 @@ pub(super) struct RegisteredView {
     key_id: i64,
 }
 
+/// What an *arr is.
+#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum KindView {
+    /// Sonarr, for series.
+    Sonarr,
+    /// Radarr, for films.
+    Radarr,
+    /// Lidarr, for music.
+    Lidarr,
+    /// Readarr, for books.
+    Readarr,
+    /// Whisparr.
+    Whisparr,
+}
+
+impl From<KindView> for ArrKind {
+    fn from(kind: KindView) -> Self {
+        match kind {
+            KindView::Sonarr => Self::Sonarr,
+            KindView::Radarr => Self::Radarr,
+            KindView::Lidarr => Self::Lidarr,
+            KindView::Readarr => Self::Readarr,
+            KindView::Whisparr => Self::Whisparr,
+        }
+    }
+}
+
+/// An *arr as the configuration has it.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ArrRequest {
+    /// Its name; its kind where it is left out.
+    #[schema(max_length = 64)]
+    #[serde(default)]
+    name: Option<String>,
+    /// What it is.
+    kind: KindView,
+    /// Its address, URL base included.
+    #[schema(example = "http://sonarr:8989")]
+    url: String,
+    /// Its API key. Where an instance is changed, the one that it has stays if this is left out.
+    #[schema(value_type = Option<String>)]
+    #[serde(default)]
+    api_key: Option<SecretString>,
+    /// The categories of its downloads, the one that it sends first; the usual one of its kind where there are none.
+    #[serde(default)]
+    categories: Vec<String>,
+    /// The address of this server as the instance reaches it: `arr.own_url`, which stays as it is where this is left out.
+    #[serde(default)]
+    own_url: Option<String>,
+}
+
+impl From<ArrRequest> for ArrInstance {
+    fn from(request: ArrRequest) -> Self {
+        Self {
+            name: request.name,
+            kind: request.kind.into(),
+            url: request.url,
+            api_key: request.api_key,
+            categories: request.categories,
+        }
+    }
+}
+
+/// The name under which an *arr was added.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct AddedView {
+    /// Its name, which its other routes have in their paths.
+    name: String,
+}
+
+impl From<Unchanged> for ApiError {
+    fn from(error: Unchanged) -> Self {
+        let text = error.to_string();
+        match error {
+            Unchanged::Unknown(_) => Self::not_found("There is no such *arr", text),
+            Unchanged::NoFile | Unchanged::Overridden | Unchanged::Taken(_) => {
+                Self::conflict("The configuration is not changed", text)
+            }
+            Unchanged::Refused(_) => {
+                Self::bad_request("The configuration cannot be used; nothing has changed", text)
+            }
+        }
+    }
+}
+
 /// How a release is to be replaced.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -109,8 +202,13 @@ fn no_instance(name: &str) -> ApiError {
     responses((status = 200, description = "The applications", body = List<ArrView>))
 )]
 pub(super) async fn list(State(api): State<Api>) -> Result<List<ArrView>, ApiError> {
-    let left = api.arrs.replacements_left().await.map_err(ApiError::internal)?;
-    let all = api.arrs.status().await.map_err(ApiError::internal)?;
+    let left = api
+        .arrs
+        .now()
+        .replacements_left()
+        .await
+        .map_err(ApiError::internal)?;
+    let all = api.arrs.now().status().await.map_err(ApiError::internal)?;
     let data: Vec<ArrView> = all
         .into_iter()
         .map(|status: Status| ArrView {
@@ -133,6 +231,112 @@ pub(super) async fn list(State(api): State<Api>) -> Result<List<ArrView>, ApiErr
     Ok(List { data, meta })
 }
 
+/// Adds an *arr to the configuration, with its category where there is none of that name, and uses it at once. It is not asked:
+/// `/api/arr/test` does that before.
+#[utoipa::path(
+    post,
+    path = "/api/arr",
+    tag = "arr",
+    request_body = ArrRequest,
+    responses(
+        (status = 200, description = "It is added", body = Single<AddedView>),
+        (status = 400, description = "The request or a value cannot be used; nothing has changed", body = ErrorBody),
+        (status = 409, description = "The name is taken, or there is no file to change", body = ErrorBody),
+        (status = 413, description = "The request's body is too large", body = ErrorBody),
+    )
+)]
+pub(super) async fn add(
+    State(api): State<Api>,
+    ApiJson(mut request): ApiJson<ArrRequest>,
+) -> Result<Single<AddedView>, ApiError> {
+    let own_url = request.own_url.take();
+    let name = instances::add(&api.live, &request.into(), own_url.as_deref()).await?;
+    Ok(Single::of(AddedView { name }))
+}
+
+/// Asks an *arr that is not in the configuration for its version. Nothing is kept.
+#[utoipa::path(
+    post,
+    path = "/api/arr/test",
+    tag = "arr",
+    request_body = ArrRequest,
+    responses(
+        (status = 200, description = "It answers", body = Single<Tested>),
+        (status = 400, description = "The request or a value cannot be used", body = ErrorBody),
+        (status = 413, description = "The request's body is too large", body = ErrorBody),
+        (status = 502, description = "It does not answer as it should", body = ErrorBody),
+    )
+)]
+pub(super) async fn try_one(
+    State(api): State<Api>,
+    ApiJson(request): ApiJson<ArrRequest>,
+) -> Result<Single<Tested>, ApiError> {
+    let instance = instances::checked(request.into())
+        .map_err(|fault| ApiError::bad_request("The *arr cannot be used", fault))?;
+    // One at a time: each is a connection to wherever the request says.
+    let _turn = api.trials.lock().await;
+    let version = probe(&instance)
+        .await
+        .map_err(|error| bad_gateway(error.to_string()))?;
+    Ok(Single::of(Tested { version }))
+}
+
+/// Puts these values in the place of an *arr's, and uses them at once.
+#[utoipa::path(
+    put,
+    path = "/api/arr/{name}",
+    tag = "arr",
+    params(("name" = String, Path, description = "Name of the instance")),
+    request_body = ArrRequest,
+    responses(
+        (status = 200, description = "It is changed", body = Single<AppliedView>),
+        (status = 400, description = "The request or a value cannot be used; nothing has changed", body = ErrorBody),
+        (status = 404, description = "There is no such instance", body = ErrorBody),
+        (status = 409, description = "There is no file to change", body = ErrorBody),
+        (status = 413, description = "The request's body is too large", body = ErrorBody),
+    )
+)]
+pub(super) async fn change(
+    State(api): State<Api>,
+    Path(name): Path<String>,
+    ApiJson(request): ApiJson<ArrRequest>,
+) -> Result<Single<AppliedView>, ApiError> {
+    if request.own_url.is_some() {
+        return Err(ApiError::bad_request(
+            "The request has a member that is of no use here",
+            "'own_url' is the same for all instances; PUT /api/settings changes 'arr.own_url'",
+        ));
+    }
+    let applied = instances::change(&api.live, &name, &request.into()).await?;
+    Ok(Single::of(applied.into()))
+}
+
+/// Takes an *arr out of the configuration. The API key that it was given opens nothing any more; what it has of this server,
+/// a download client and a webhook, is to be deleted there.
+#[utoipa::path(
+    delete,
+    path = "/api/arr/{name}",
+    tag = "arr",
+    params(("name" = String, Path, description = "Name of the instance")),
+    responses(
+        (status = 200, description = "It is taken out", body = Single<AppliedView>),
+        (status = 400, description = "The configuration cannot be used without it; nothing has changed", body = ErrorBody),
+        (status = 404, description = "There is no such instance", body = ErrorBody),
+        (status = 409, description = "There is no file to change", body = ErrorBody),
+    )
+)]
+pub(super) async fn remove(
+    State(api): State<Api>,
+    Path(name): Path<String>,
+) -> Result<Single<AppliedView>, ApiError> {
+    let known = api.arrs.now().status().await.map_err(ApiError::internal)?;
+    if !known.iter().any(|status| status.settings.name == name) {
+        return Err(no_instance(&name));
+    }
+    let applied = instances::remove(&api.live, &api.arrs, &name).await?;
+    Ok(Single::of(applied.into()))
+}
+
 /// Asks an *arr for its version: whether it answers, takes the key, and is what the configuration says.
 #[utoipa::path(
     post,
@@ -149,7 +353,12 @@ pub(super) async fn test(
     State(api): State<Api>,
     Path(name): Path<String>,
 ) -> Result<Single<Tested>, ApiError> {
-    let tested = api.arrs.test(&name).await.ok_or_else(|| no_instance(&name))?;
+    let tested = api
+        .arrs
+        .now()
+        .test(&name)
+        .await
+        .ok_or_else(|| no_instance(&name))?;
     let version = tested.map_err(|error| bad_gateway(error.to_string()))?;
     Ok(Single::of(Tested { version }))
 }
@@ -179,7 +388,12 @@ pub(super) async fn register(
     State(api): State<Api>,
     Path(name): Path<String>,
 ) -> Result<Single<RegisteredView>, ApiError> {
-    let done = api.arrs.register(&name).await.ok_or_else(|| no_instance(&name))?;
+    let done = api
+        .arrs
+        .now()
+        .register(&name)
+        .await
+        .ok_or_else(|| no_instance(&name))?;
     let Registered {
         client_added,
         webhook_added,
@@ -220,7 +434,7 @@ pub(super) async fn replace(
     ApiId(id): ApiId,
     ApiJson(request): ApiJson<ReplaceRequest>,
 ) -> Result<Single<ReplaceView>, ApiError> {
-    let asked = api.arrs.replace(FileId(id), request.force).await;
+    let asked = api.arrs.now().replace(FileId(id), request.force).await;
     let Accepted { instance } = asked.map_err(|error| match error {
         error @ ReplaceError::NoFile(_) => ApiError::not_found("There is no such file", error.to_string()),
         error @ (ReplaceError::NoInstance | ReplaceError::Limited(_)) => {
@@ -272,7 +486,7 @@ async fn webhook(
 ) -> Result<Single<HeardView>, ApiError> {
     let (parts, body) = request.into_parts();
     let given = secrets(&parts);
-    if given.is_empty() || !given.iter().all(|secret| api.arrs.admits(&name, secret)) {
+    if given.is_empty() || !given.iter().all(|secret| api.arrs.now().admits(&name, secret)) {
         return Err(ApiError::new(
             StatusCode::UNAUTHORIZED,
             "The key is not this instance's",
@@ -294,7 +508,12 @@ async fn webhook(
         moved,
         dropped,
         deleted,
-    } = api.arrs.hear(&name, &message).await.map_err(ApiError::internal)?;
+    } = api
+        .arrs
+        .now()
+        .hear(&name, &message)
+        .await
+        .map_err(ApiError::internal)?;
     Ok(Single::of(HeardView {
         imported,
         moved,

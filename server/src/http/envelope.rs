@@ -89,6 +89,21 @@ impl<T: Serialize> IntoResponse for Single<T> {
     }
 }
 
+impl<T> List<T> {
+    /// A list that is not in pages.
+    pub(super) fn whole(data: Vec<T>) -> Self {
+        let total = data.len();
+        Self {
+            data,
+            meta: Meta {
+                total: total as u64,
+                limit: u32::try_from(total).unwrap_or(u32::MAX),
+                offset: 0,
+            },
+        }
+    }
+}
+
 impl<T: Serialize> IntoResponse for List<T> {
     fn into_response(self) -> Response {
         json(StatusCode::OK, &self)

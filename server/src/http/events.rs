@@ -55,9 +55,16 @@ fn event(next: Result<Happening, BroadcastStreamRecvError>) -> Option<Event> {
                 "failure": failure.map(FailureView::from),
             }),
         ),
-        Ok(Happening::Progress { id, done, total }) => {
-            ("progress", json!({"queue_id": id, "done": done, "total": total}))
-        }
+        Ok(Happening::Progress { id, progress }) => (
+            "progress",
+            json!({
+                "queue_id": id,
+                "stage": progress.stage,
+                "done": progress.done,
+                "total": progress.total,
+                "articles": progress.articles,
+            }),
+        ),
         Ok(Happening::Library { change, path, from }) => (
             "library",
             json!({"change": change, "path": path.to_string(), "from": from.map(|path| path.to_string())}),
@@ -81,8 +88,7 @@ mod tests {
         assert!(event(Err(BroadcastStreamRecvError::Lagged(7))).is_some());
         let progress = Happening::Progress {
             id: JobId(3),
-            done: 1,
-            total: 2,
+            progress: altmount_engine::ImportProgress::default(),
         };
         let shown = format!("{:?}", event(Ok(progress)).expect("an event"));
         assert!(

@@ -33,8 +33,20 @@ pub(super) struct FileView {
     articles: u64,
     /// Bytes of declared fill in it: what stands for bytes that nobody has.
     fill_bytes: u64,
+    /// What was made of it outside of the library.
+    outputs: Vec<OutputView>,
     /// The release that it is of.
     release: Option<ReleaseView>,
+}
+
+/// A file outside of the library that was made for one in it.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct OutputView {
+    /// `symlink`, `strm` or `copy`.
+    #[schema(example = "symlink")]
+    kind: &'static str,
+    /// Where it is, as the server's machine sees it.
+    path: String,
 }
 
 /// A release and where it came from.
@@ -133,12 +145,21 @@ pub(super) async fn file(State(api): State<Api>, ApiId(id): ApiId) -> Result<Sin
         Some(id) => library.release(id).await.map_err(ApiError::internal)?,
         None => None,
     };
+    let outputs = api.engine.outputs().of_file(entry.id).await;
+    let outputs = outputs
+        .map_err(ApiError::internal)?
+        .into_iter()
+        .map(|output| OutputView {
+            kind: output.kind.as_str(),
+            path: output.path,
+        });
     Ok(Single::of(FileView {
         entry: EntryView::of(&api, entry, path.as_ref()),
         attributes: facts.attributes,
         content: facts.nodes,
         articles: facts.articles,
         fill_bytes: facts.fill_bytes,
+        outputs: outputs.collect(),
         release: release.map(|facts| ReleaseView::of(&api, facts)),
     }))
 }

@@ -54,12 +54,14 @@ pub struct Api {
     pub access: Access,
     /// The news servers.
     pub pool: Pools,
+    /// How the news servers did lately.
+    pub samples: crate::samples::Samples,
     /// What is being read.
     pub streams: Streams,
     /// What is made of releases outside of the library.
     pub outputs: Arc<crate::outputs::Outputs>,
     /// The *arr applications around.
-    pub arrs: Arc<crate::arr::Arrs>,
+    pub arrs: crate::arr::CurrentArrs,
     /// Where things are.
     pub public: Public,
     /// Held while a news server is tried.

@@ -4,7 +4,10 @@ use super::{
     Api,
     envelope::{ApiError, ApiId, ApiJson, ErrorBody, Single},
 };
-use crate::outputs::Rebuilt;
+use crate::{
+    config::OutputWay,
+    outputs::{self, Rebuilt},
+};
 use altmount_engine::ReleaseFile;
 use altmount_model::{FileId, ReleaseId};
 use axum::extract::State;
@@ -67,6 +70,71 @@ pub(super) struct ChangeView {
     path: String,
     /// Why it is not done.
     error: Option<String>,
+}
+
+/// A way out of the library, and the folder that it is to have.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TestRequest {
+    /// The way.
+    way: WayView,
+    /// The folder, from `/` on.
+    #[schema(example = "/srv/strm")]
+    path: String,
+}
+
+/// A way out of the library.
+#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum WayView {
+    /// A mounted folder.
+    Mount,
+    /// Links into it.
+    Symlinks,
+    /// Text files with addresses.
+    Strm,
+    /// Copies.
+    Copy,
+}
+
+/// Whether a folder can be used.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct TestView {
+    /// Whether it can.
+    ok: bool,
+    /// Why not, and what to do.
+    message: Option<String>,
+}
+
+/// Looks whether this machine has what a way out of the library needs, before it is configured. The folder is made where it is
+/// not there.
+#[utoipa::path(
+    post,
+    path = "/api/outputs/test",
+    tag = "outputs",
+    request_body = TestRequest,
+    responses(
+        (status = 200, description = "Whether it can be used", body = Single<TestView>),
+        (status = 400, description = "The body is malformed", body = ErrorBody),
+        (status = 413, description = "The body is too large", body = ErrorBody),
+    )
+)]
+pub(super) async fn test(ApiJson(request): ApiJson<TestRequest>) -> Result<Single<TestView>, ApiError> {
+    let TestRequest { way, path } = request;
+    let way = match way {
+        WayView::Mount => OutputWay::Mount,
+        WayView::Symlinks => OutputWay::Symlinks,
+        WayView::Strm => OutputWay::Strm,
+        WayView::Copy => OutputWay::Copy,
+    };
+    let look = move || outputs::check(way, path.as_ref());
+    let looked = tokio::task::spawn_blocking(look)
+        .await
+        .map_err(ApiError::internal)?;
+    Ok(Single::of(TestView {
+        ok: looked.is_ok(),
+        message: looked.err(),
+    }))
 }
 
 /// A signed link to a file, for players that cannot send a key.

@@ -49,16 +49,16 @@ pub(crate) struct PluginView {
     /// The file name extensions that it takes, without the leading dot.
     pub(crate) extensions: Vec<String>,
     /// The host services that it says it uses.
-    capabilities: Vec<String>,
+    pub(crate) capabilities: Vec<String>,
     /// How many queued files it imports at once; `null` where it sets no limit.
     max_concurrency: Option<u32>,
     /// The JSON Schema of `plugins.config.<id>`; `null` where it has none.
     #[schema(value_type = Option<Object>)]
-    config_schema: Option<serde_json::Value>,
+    pub(crate) config_schema: Option<serde_json::Value>,
     /// Where to read more.
-    homepage: Option<String>,
+    pub(crate) homepage: Option<String>,
     /// Its licence.
-    licence: Option<String>,
+    pub(crate) licence: Option<String>,
     /// What it did since it was loaded.
     pub(crate) counters: PluginCounters,
 }

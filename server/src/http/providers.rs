@@ -2,12 +2,17 @@
 
 use super::{
     Api,
-    envelope::{ApiError, ApiJson, ErrorBody, List, Meta, PageQuery, Single},
+    envelope::{ApiError, ApiJson, ErrorBody, List, Meta, PageQuery, Single, query_value, time},
 };
-use crate::config::{Config, Provider};
+use crate::{
+    config::{Config, Provider},
+    samples::Span,
+};
 use altmount_usenet::{Pool, PoolOptions, ProviderConfig};
 use altmount_vfs::{ArticleSource, Class};
-use axum::extract::State;
+use axum::extract::{FromRequestParts, State};
+use http::request::Parts;
+use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 use std::time::{Duration, Instant};
@@ -43,6 +48,97 @@ pub(super) async fn list(State(api): State<Api>, page: PageQuery) -> Result<List
             offset: page.offset,
         },
     })
+}
+
+/// How a news server did.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ProviderHistory {
+    /// Its name.
+    name: String,
+    /// The steps, the oldest first; none before the server was started.
+    steps: Vec<StepView>,
+}
+
+/// A news server over one step of time.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct StepView {
+    /// The end of the step.
+    #[schema(value_type = String, format = DateTime)]
+    at: Timestamp,
+    /// How long it was.
+    seconds: f64,
+    /// Bytes received in it.
+    bytes: u64,
+    /// Articles received in it.
+    articles: u64,
+    /// Answers in it that an article is not there.
+    missing: u64,
+    /// Failures in it.
+    errors: u64,
+    /// How long answers took to begin; nothing where nothing was ever asked.
+    first_byte_ms: Option<u64>,
+    /// Connections that were logged in.
+    open: u32,
+    /// Those of them with a request.
+    busy: u32,
+}
+
+/// `?span=hour`.
+#[derive(Debug)]
+pub(super) struct SpanQuery(Span);
+
+impl<S: Send + Sync> FromRequestParts<S> for SpanQuery {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, ApiError> {
+        match query_value(parts, "span")?.as_deref() {
+            None | Some("hour") => Ok(Self(Span::Hour)),
+            Some("day") => Ok(Self(Span::Day)),
+            Some(_) => Err(ApiError::bad_request(
+                "The query parameter 'span' is malformed",
+                "it is 'hour' or 'day'",
+            )),
+        }
+    }
+}
+
+/// How the news servers did: over the last hour in steps of ten seconds, or over the last day in steps of five minutes.
+#[utoipa::path(
+    get,
+    path = "/api/providers/history",
+    tag = "providers",
+    params(("span" = Option<String>, Query, description = "`hour` or `day`; `hour` where it is left out", pattern = "^(hour|day)$")),
+    responses(
+        (status = 200, description = "The news servers", body = List<ProviderHistory>),
+        (status = 400, description = "The query parameter is malformed", body = ErrorBody),
+    )
+)]
+pub(super) async fn history(
+    State(api): State<Api>,
+    SpanQuery(span): SpanQuery,
+) -> Result<List<ProviderHistory>, ApiError> {
+    let all = api.pool.status().into_iter().map(|status| {
+        let steps = api
+            .samples
+            .of(&status.name, span)
+            .into_iter()
+            .map(|point| StepView {
+                at: time(point.at_ms),
+                seconds: point.seconds,
+                bytes: point.bytes,
+                articles: point.articles,
+                missing: point.missing,
+                errors: point.errors,
+                first_byte_ms: point.first_byte_ms,
+                open: point.open,
+                busy: point.busy,
+            });
+        ProviderHistory {
+            steps: steps.collect(),
+            name: status.name,
+        }
+    });
+    Ok(List::whole(all.collect()))
 }
 
 /// How a try went.

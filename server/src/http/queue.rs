@@ -4,7 +4,8 @@ use super::{
     Api,
     envelope::{ApiError, ApiId, ApiJson, ErrorBody, List, Meta, PageQuery, Single, query_value, time},
 };
-use altmount_engine::Engine;
+use crate::history::{self, Span};
+use altmount_engine::{Engine, ImportProgress, Stage as Doing};
 use altmount_model::JobId;
 use altmount_store::{CancelOutcome, Job, JobFilter, JobState, RetryOutcome};
 use axum::extract::{FromRequestParts, State};
@@ -63,7 +64,7 @@ pub(super) struct JobView {
     importer: Option<serde_json::Value>,
     /// How often it was started.
     attempts: u32,
-    /// How far it is; nothing where the importer has not said so.
+    /// How far it is, while it runs; how far it was, later.
     progress: Option<Progress>,
     /// Why it failed, or why it waits for another attempt.
     failure: Option<FailureView>,
@@ -91,11 +92,68 @@ pub(super) struct JobView {
     next_attempt_at: Option<Timestamp>,
 }
 
-/// How far an import is, in any unit.
+/// How far an import is.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Progress {
+    /// What it is doing; nothing where it does not run.
+    stage: Option<DoingView>,
+    /// How much is done, in the importer's unit.
     done: u64,
+    /// How much there is; 0 where the importer has not said so.
     total: u64,
+    /// The articles that it has had to do with; nothing where it does not run.
+    articles: Option<ArticlesView>,
+}
+
+/// What an import is doing.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum DoingView {
+    /// Nothing was asked for yet.
+    Starting,
+    /// The file to import is fetched from its address.
+    Fetching,
+    /// Articles, archives or what else the file names are read.
+    Reading,
+    /// The news servers are asked whether articles are there.
+    Checking,
+    /// Heads and tails of the files are read back.
+    Verifying,
+    /// The release is put into the library.
+    Storing,
+}
+
+/// How many articles an import has had to do with.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ArticlesView {
+    /// Articles of the files that are laid out so far.
+    listed: u64,
+    /// Articles that were asked for as a whole.
+    read: u64,
+    /// Articles whose presence was asked for.
+    checked: u64,
+}
+
+impl From<ImportProgress> for Progress {
+    fn from(now: ImportProgress) -> Self {
+        Self {
+            stage: Some(match now.stage {
+                Doing::Fetching => DoingView::Fetching,
+                Doing::Reading => DoingView::Reading,
+                Doing::Checking => DoingView::Checking,
+                Doing::Verifying => DoingView::Verifying,
+                Doing::Storing => DoingView::Storing,
+                _ => DoingView::Starting,
+            }),
+            done: now.done,
+            total: now.total,
+            articles: Some(ArticlesView {
+                listed: now.articles.listed,
+                read: now.articles.read,
+                checked: now.articles.checked,
+            }),
+        }
+    }
 }
 
 /// Why an import failed.
@@ -134,8 +192,10 @@ impl From<Job> for JobView {
             importer: job.importer.and_then(|text| serde_json::from_str(&text).ok()),
             attempts: job.attempts,
             progress: (job.progress_total > 0).then_some(Progress {
+                stage: None,
                 done: job.progress_done,
                 total: job.progress_total,
+                articles: None,
             }),
             failure: job.failure.map(FailureView::from),
             degraded: job.missing_bytes > 0,
@@ -148,6 +208,18 @@ impl From<Job> for JobView {
             finished_at: job.finished_ms.map(time),
             next_attempt_at: job.not_before_ms.filter(|_| waits).map(time),
         }
+    }
+}
+
+impl JobView {
+    /// A job with what it is doing, where it runs.
+    fn now(engine: &Engine, job: Job) -> Self {
+        let running = engine.imports().progress(job.id);
+        let mut view = Self::from(job);
+        if let (Stage::Running, Some(now)) = (view.state, running) {
+            view.progress = Some(now.into());
+        }
+        view
     }
 }
 
@@ -227,8 +299,79 @@ pub(super) async fn list(
             limit: page.limit,
             offset: page.offset,
         },
-        data: jobs.items.into_iter().map(JobView::from).collect(),
+        data: jobs
+            .items
+            .into_iter()
+            .map(|job| JobView::now(&api.engine, job))
+            .collect(),
     })
+}
+
+/// The imports that ended within one step of time.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct EndedView {
+    /// When the step begins.
+    #[schema(value_type = String, format = DateTime)]
+    at: Timestamp,
+    /// How long it is.
+    seconds: i64,
+    /// Those whose release is whole.
+    completed: u64,
+    /// Those whose release has holes.
+    degraded: u64,
+    /// Those that failed.
+    failed: u64,
+    /// How long they took on average.
+    average_ms: u64,
+}
+
+/// `?span=day`.
+#[derive(Debug)]
+pub(super) struct SpanQuery(Span);
+
+impl<S: Send + Sync> FromRequestParts<S> for SpanQuery {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, ApiError> {
+        match query_value(parts, "span")?.as_deref() {
+            None | Some("day") => Ok(Self(Span::Day)),
+            Some("month") => Ok(Self(Span::Month)),
+            Some(_) => Err(ApiError::bad_request(
+                "The query parameter 'span' is malformed",
+                "it is 'day' or 'month'",
+            )),
+        }
+    }
+}
+
+/// How many imports ended in each hour of the last day, or on each of the last thirty days (UTC), the oldest first.
+#[utoipa::path(
+    get,
+    path = "/api/queue/history",
+    tag = "queue",
+    params(("span" = Option<String>, Query, description = "`day` or `month`; `day` where it is left out", pattern = "^(day|month)$")),
+    responses(
+        (status = 200, description = "The steps", body = List<EndedView>),
+        (status = 400, description = "The query parameter is malformed", body = ErrorBody),
+    )
+)]
+pub(super) async fn ended(
+    State(api): State<Api>,
+    SpanQuery(span): SpanQuery,
+) -> Result<List<EndedView>, ApiError> {
+    let steps = history::imports(api.engine.imports(), span).await;
+    let data = steps
+        .map_err(ApiError::internal)?
+        .into_iter()
+        .map(|step| EndedView {
+            at: time(step.at_ms),
+            seconds: span.steps().0 / 1000,
+            completed: step.completed,
+            degraded: step.degraded,
+            failed: step.failed,
+            average_ms: step.took_ms,
+        });
+    Ok(List::whole(data.collect()))
 }
 
 fn no_job(id: i64) -> ApiError {
@@ -257,7 +400,7 @@ async fn job(engine: &Engine, id: i64) -> Result<Job, ApiError> {
     )
 )]
 pub(super) async fn one(State(api): State<Api>, ApiId(id): ApiId) -> Result<Single<JobView>, ApiError> {
-    Ok(Single::of(job(&api.engine, id).await?.into()))
+    Ok(Single::of(JobView::now(&api.engine, job(&api.engine, id).await?)))
 }
 
 /// Cancels a job. One that runs stops within a moment; its last event says so.

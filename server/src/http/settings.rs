@@ -68,7 +68,7 @@ impl From<Applied> for AppliedView {
 )]
 pub(super) async fn show(State(api): State<Api>) -> Result<Single<SettingsView>, ApiError> {
     let editor = api.live.editor().cloned();
-    let read = move || editor.map(|editor| Ok((editor.path().display().to_string(), editor.effective()?)));
+    let read = move || editor.map(|editor| Ok((editor.path().display().to_string(), editor.shown()?)));
     let read: Option<Result<_, crate::config::ConfigError>> = tokio::task::spawn_blocking(read)
         .await
         .map_err(ApiError::internal)?;

@@ -22,22 +22,26 @@ pub(super) struct StreamView {
     name: String,
     /// The file's length in bytes.
     size: u64,
-    /// `webdav` or `http`.
+    /// `http`, `webdav`, `page` or `mount`.
     via: &'static str,
-    /// The other end of the connection.
+    /// The other end of the connection; nothing for a process that reads the mount.
     client: Option<String>,
-    /// What the program calls itself.
+    /// What the program calls itself; its name and number where it reads the mount.
     agent: Option<String>,
     /// What was asked for of the file; nothing for the whole.
     range: Option<String>,
     /// Bytes that were handed to the connection.
     sent: u64,
+    /// Bytes a second that were handed to it lately.
+    rate: u64,
+    /// Bytes that are held ahead of it, here or on their way.
+    buffered: u64,
     /// Since when.
     #[schema(value_type = String, format = DateTime)]
     started_at: Timestamp,
 }
 
-/// Lists what is being read over HTTP and WebDAV, the oldest first.
+/// Lists what is being read over HTTP and WebDAV and in the mount, the oldest first.
 #[utoipa::path(
     get,
     path = "/api/streams",
@@ -63,6 +67,8 @@ pub(super) async fn list(State(api): State<Api>, page: PageQuery) -> Result<List
         agent: stream.client.agent,
         range: stream.range,
         sent: stream.sent,
+        rate: stream.rate,
+        buffered: stream.buffered,
         started_at: time(stream.since_ms),
     });
     Ok(List {

@@ -7,12 +7,14 @@
 //!
 //! What somebody has moved away is his: it is neither made again nor removed.
 
+mod check;
 mod copy;
 mod disk;
 mod plan;
 mod rebuild;
 pub mod stray;
 
+pub use check::{check, has_fuse};
 pub use rebuild::{Change, Rebuilt};
 
 use crate::{

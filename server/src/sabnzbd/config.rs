@@ -26,8 +26,8 @@ impl Sabnzbd {
 
     fn categories(&self) -> Value {
         let star = json!({"name": "*", "order": 0, "pp": "3", "script": "None", "dir": "", "newzbin": "", "priority": 0});
-        let categories = self.0.parts.categories.now();
-        let ours = categories.iter().enumerate().map(|(at, category)| {
+        let now = self.0.parts.categories.now();
+        let ours = now.iter().enumerate().map(|(at, category)| {
             json!({
                 "name": category.name,
                 "order": at + 1,
@@ -149,8 +149,8 @@ impl Sabnzbd {
     }
 
     pub(super) fn get_cats(&self) -> Value {
-        let categories = self.0.parts.categories.now();
-        let names = categories.iter().map(|category| category.name.as_str());
+        let now = self.0.parts.categories.now();
+        let names = now.iter().map(|category| category.name.as_str());
         json!({"categories": std::iter::once("*").chain(names).collect::<Vec<_>>()})
     }
 

@@ -1,7 +1,10 @@
 //! Fetches what `addurl` names: with limits of size and time, and never from this machine or its network.
 
 use super::nzb;
-use crate::config::{Categories, CategorySettings, SabnzbdSettings};
+use crate::{
+    categories::Categories,
+    config::{CategorySettings, SabnzbdSettings},
+};
 use altmount_engine::{FetchWish, Fetcher, Passwords, SubmitRequest, SubmitSource};
 use altmount_model::VPath;
 use altmount_sdk::{ErrorKind, ImportError, Retry};
@@ -236,8 +239,11 @@ impl Fetcher for UrlFetcher {
             // What the client asked for goes before what the indexer says, and that before what the NZB says.
             let known = |name: String| {
                 let same = |category: &&CategorySettings| category.name.eq_ignore_ascii_case(&name);
-                let categories = self.categories.now();
-                categories.iter().find(same).map(|category| category.name.clone())
+                self.categories
+                    .now()
+                    .iter()
+                    .find(same)
+                    .map(|category| category.name.clone())
             };
             let category = job.category.clone();
             let category = category

@@ -24,7 +24,8 @@ pub use meter::Meter;
 
 use crate::{
     access::Access,
-    config::{Categories, CategorySettings, SabnzbdSettings},
+    categories::Categories,
+    config::{CategorySettings, SabnzbdSettings},
     throttle::Limiter,
 };
 use altmount_engine::{Engine, Job, Scope};
@@ -172,9 +173,8 @@ enum Caller {
 }
 
 impl Sabnzbd {
-    /// The API over these parts. Makes the folders of the categories, which clients look for before there is a job.
+    /// The API over these parts.
     pub async fn start(parts: Parts) -> Self {
-        make_folders(&parts.engine, &parts.categories).await;
         let bounds = Bounds {
             max_file: parts.max_file,
             patience: parts.patience,
@@ -346,15 +346,15 @@ async fn serve(State(sab): State<Sabnzbd>, request: Request) -> Response {
     }
 }
 
-/// Makes a folder of the library and those above it, where they are not there.
-/// Makes the folders of the categories in the library, which clients look for before there is a job.
-pub async fn make_folders(engine: &Engine, categories: &Categories) {
-    for category in categories.now().iter() {
-        make_folder(engine, &category.dir).await;
+/// Makes the folders of categories, which clients look for before there is a job.
+pub async fn make_category_folders(engine: &Engine, categories: &[CategorySettings]) {
+    for category in categories.iter().filter(|category| !category.dir.is_root()) {
+        make_folders(engine, &category.dir).await;
     }
 }
 
-async fn make_folder(engine: &Engine, folder: &VPath) {
+/// Makes a folder of the library and those above it, where they are not there.
+async fn make_folders(engine: &Engine, folder: &VPath) {
     let mut path = VPath::root();
     for name in folder.components() {
         let Ok(next) = VPath::new(name).and_then(|name| path.join(&name)) else {

@@ -365,7 +365,7 @@ impl Sabnzbd {
             .category
             .as_deref()
             .and_then(|name| self.category(name))
-            .map(|category| category.dir.clone());
+            .map(|category| category.dir);
         let renamed = imports
             .relabel(
                 job.id,
@@ -382,7 +382,7 @@ impl Sabnzbd {
         let (category, folder) = match wanted {
             "*" | "Default" | "None" => (None, altmount_model::VPath::root()),
             name => match self.category(name) {
-                Some(category) => (Some(name), category.dir.clone()),
+                Some(category) => (Some(name), category.dir),
                 None => {
                     return Ok(error(format!(
                         "there is no category '{}'",

@@ -1,7 +1,7 @@
 //! Form fields made from the configuration's schema, and values made from what was sent.
 
 use super::form::Fields;
-use crate::config::REDACTED;
+use crate::config::{REDACTED, is_secret};
 use serde_json::{Map, Value, json};
 
 /// How a key is asked for.
@@ -68,18 +68,21 @@ fn is_optional(schema: &Value) -> bool {
     is(schema, "null")
 }
 
-fn is_secret(name: &str) -> bool {
-    ["password", "secret", "token", "api_key", "apikey"]
-        .iter()
-        .any(|word| name.contains(word))
-}
-
 fn options(schema: &Value) -> Vec<String> {
     let all = schema["oneOf"].as_array().or_else(|| schema["anyOf"].as_array());
     let words = |schema: &Value| schema["const"].as_str().map(str::to_owned);
     let mut found: Vec<String> = all.into_iter().flatten().filter_map(words).collect();
     if let Some(list) = schema["enum"].as_array() {
         found.extend(list.iter().filter_map(Value::as_str).map(str::to_owned));
+    }
+    found
+}
+
+/// What a field offers: where the key may be left out and has no default, nothing is the first choice.
+fn choices(schema: &Value) -> Vec<String> {
+    let mut found = options(schema);
+    if !found.is_empty() && is_optional(schema) && schema["default"].is_null() {
+        found.insert(0, String::new());
     }
     found
 }
@@ -92,7 +95,8 @@ pub(super) fn kind_of(name: &str, schema: &Value) -> Kind {
         Kind::Flag
     } else if is(schema, "integer") || is(schema, "number") {
         Kind::Number
-    } else if is(schema, "array") && is(&schema["items"], "string") {
+    } else if is(schema, "array") && (is(&schema["items"], "string") || !options(&schema["items"]).is_empty())
+    {
         if is_secret(name) {
             Kind::SecretLines
         } else {
@@ -143,10 +147,10 @@ pub(super) fn items(
         let key = format!("{at}.{name}");
         out.push(Item {
             label: name.replace('_', " "),
-            doc: doc(part),
+            doc: about(part),
             kind,
             value: shown(kind, now),
-            options: options(part),
+            options: choices(part),
             is_set: now == REDACTED || now.as_array().is_some_and(|list| !list.is_empty()),
             overridden: overridden(&key),
             group: group.to_owned(),
@@ -163,6 +167,27 @@ pub(super) fn items(
             overridden,
             out,
         );
+    }
+}
+
+/// The same items with each heading once, before the first of its keys.
+pub(super) fn headed(mut items: Vec<Item>) -> Vec<Item> {
+    let mut last = String::new();
+    for item in &mut items {
+        match item.group == last {
+            true => item.group.clear(),
+            false => last.clone_from(&item.group),
+        }
+    }
+    items
+}
+
+/// What a key is, with the words that its lines may be.
+fn about(schema: &Value) -> String {
+    let words = options(&schema["items"]);
+    match words.is_empty() {
+        true => doc(schema),
+        false => format!("{} One a line, of: {}.", doc(schema), words.join(", ")),
     }
 }
 
@@ -190,9 +215,12 @@ pub(super) fn sent(schema: &Value, name: &str, key: &str, fields: &Fields) -> Re
             if trimmed.is_empty() {
                 return Ok(Sent::Default);
             }
-            match trimmed.parse::<i64>() {
-                Ok(number) => Sent::Value(json!(number)),
-                Err(_) => return Err(format!("'{key}' must be a whole number")),
+            let whole = is(schema, "integer");
+            match (trimmed.parse::<i64>(), trimmed.parse::<f64>()) {
+                (Ok(number), _) => Sent::Value(json!(number)),
+                (_, Ok(number)) if !whole && number.is_finite() => Sent::Value(json!(number)),
+                _ if whole => return Err(format!("'{key}' must be a whole number")),
+                _ => return Err(format!("'{key}' must be a number")),
             }
         }
         Kind::Choice | Kind::Text if trimmed.is_empty() && is_optional(schema) => Sent::Default,
@@ -320,15 +348,19 @@ mod tests {
                 part
             };
             items(part, &now[name.as_str()], name, "", &|_| false, &mut all);
-            let lists = part["properties"].as_object().expect("keys");
-            let lists = lists
-                .values()
-                .filter(|part| part["items"].get("properties").is_some());
-            let before = all.len();
-            for list in lists {
+            // A section that is lists alone has a form for each of their items.
+            for (_, list) in super::super::settings::lists_of(name, part) {
+                let before = all.len();
                 items(&list["items"], &Value::Null, name, "", &|_| false, &mut all);
+                assert!(all.len() > before, "{name}");
+                let deep = |part: &Value| part.get("properties").is_some();
+                let keys = list["items"]["properties"].as_object().expect("keys");
+                assert!(
+                    !keys.values().any(deep),
+                    "{name}: an item's sections have no form"
+                );
             }
-            assert!(!all.is_empty(), "{name}: {before}");
+            assert!(!all.is_empty(), "{name}");
             for item in all {
                 assert!(!item.doc.is_empty(), "{}", item.key);
                 assert!(

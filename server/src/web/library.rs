@@ -3,7 +3,7 @@
 use super::{Frame, Web, bytes, failed, form::Posted, page, plain, query, see_other, visitor::Visitor, when};
 use crate::files::{Client, OpenFault, Peer, Refusal, serve};
 use altmount_engine::{
-    DeleteOutcome, Entry, FileFacts, OpenError, ReleaseFacts, RestoreOutcome, StoreResult,
+    DeleteOutcome, Entry, FileFacts, OpenError, OutputKind, ReleaseFacts, RestoreOutcome, StoreResult,
 };
 use altmount_model::{FileId, ReleaseId, VPath};
 use askama::Template;
@@ -78,6 +78,8 @@ struct FilePage {
     missing: String,
     facts: Vec<(String, String)>,
     links: Vec<(&'static str, String)>,
+    /// An address that opens the file to whoever has it; nothing where there are none.
+    signed: Option<String>,
     notes: Vec<String>,
 }
 
@@ -292,6 +294,14 @@ async fn facts_page(web: &Web, visitor: &Visitor, id: FileId) -> StoreResult<Opt
     {
         links.push(("Mount", format!("{}/{}", folder.display(), path.as_str())));
     }
+    for output in web.engine.outputs().of_file(id).await? {
+        let kind = match output.kind {
+            OutputKind::Symlink => "Link in a folder",
+            OutputKind::Strm => "Text file with an address",
+            OutputKind::Copy => "Copy",
+        };
+        links.push((kind, output.path));
+    }
     let source_name = release
         .as_ref()
         .and_then(|facts| facts.job.as_ref())
@@ -313,6 +323,7 @@ async fn facts_page(web: &Web, visitor: &Visitor, id: FileId) -> StoreResult<Opt
             .unwrap_or_default(),
         facts: rows(&entry, &known, release.as_ref()),
         links,
+        signed: web.outputs.link(id).await?,
         name: entry.name,
     }))
 }
@@ -341,17 +352,15 @@ fn rows(entry: &Entry, known: &FileFacts, release: Option<&ReleaseFacts>) -> Vec
         .map(|(kind, count)| format!("{count} × {}", kind.replace('_', " ")))
         .collect();
     rows.push(("Made of".to_owned(), made.join(", ")));
-    // What the importer noted: the path in the archive, where the name is from, the role.
-    if let Some(map) = known.attributes.as_object() {
-        for (name, value) in map.iter().filter(|(_, value)| !value.is_null()) {
-            if name.to_ascii_lowercase().contains("password") {
-                continue;
-            }
-            let mut name = name.replace('_', " ");
-            if let Some(first) = name.get_mut(..1) {
-                first.make_ascii_uppercase();
-            }
-            rows.push((name, text(value)));
+    for (key, name) in [
+        ("archive_path", "Path in the archive"),
+        ("method", "Packed"),
+        ("name_source", "Its name is from"),
+        ("role", "It is"),
+    ] {
+        let value = &known.attributes[key];
+        if !value.is_null() {
+            rows.push((name.to_owned(), text(value)));
         }
     }
     rows
@@ -443,6 +452,14 @@ fn attachment(name: &str) -> String {
         }
     }
     value
+}
+
+/// `POST /library/files/{id}/revoke`: what was handed out as a signed link opens nothing any more.
+pub(super) async fn revoke(State(web): State<Web>, Path(id): Path<i64>, _posted: Posted) -> Response {
+    match web.outputs.revoke(vec![FileId(id)]).await {
+        Ok(_) => see_other(&web.at(&format!("/library/files/{id}"))),
+        Err(error) => failed(error),
+    }
 }
 
 /// `GET /library/releases/{id}/source`: the queued file again, byte for byte.

@@ -7,6 +7,7 @@
 mod account;
 mod activity;
 mod add;
+mod arr;
 mod assets;
 mod fields;
 mod form;
@@ -16,6 +17,7 @@ mod library;
 mod limit;
 mod login;
 mod plot;
+mod plugins;
 mod queue;
 mod settings;
 mod start;
@@ -90,6 +92,10 @@ pub struct Parts {
     pub samples: Samples,
     /// The configuration while the server runs.
     pub live: Live,
+    /// What is made of releases outside of the library.
+    pub outputs: Arc<crate::outputs::Outputs>,
+    /// Sonarr, Radarr and the like.
+    pub arrs: crate::arr::CurrentArrs,
     /// The way in for files.
     pub(crate) uploads: Uploads,
     /// Held while a news server is tried.
@@ -162,6 +168,11 @@ impl Web {
             .route("/queue/pause", post(queue::pause))
             .route("/queue/resume", post(queue::resume))
             .route("/queue/{id}/priority", post(queue::priority))
+            .route("/settings/arr", get(arr::arr))
+            .route("/settings/arr/{name}/test", post(arr::test))
+            .route("/settings/arr/{name}/register", post(arr::register))
+            .route("/settings/arr/{name}/remove", post(arr::remove))
+            .route("/settings/arr/add", post(arr::add))
             .route("/settings/keys", get(keys::keys).post(keys::create))
             .route("/settings/keys/{id}/revoke", post(keys::revoke))
             .route("/live", get(queue::live))
@@ -171,6 +182,7 @@ impl Web {
             .route("/library", get(library::library))
             .route("/library/files/{id}", get(library::file))
             .route("/library/files/{id}/stream", get(library::stream))
+            .route("/library/files/{id}/revoke", post(library::revoke))
             .route("/library/releases/{id}/source", get(library::source))
             .route("/library/{id}/delete", post(library::delete))
             .route("/library/trash/{id}/restore", post(library::restore))
@@ -182,12 +194,14 @@ impl Web {
                 get(settings::section).post(settings::save),
             )
             .route("/settings/providers/test", post(settings::try_provider))
-            .route("/settings/plugins", get(settings::plugins))
-            .route("/settings/plugins/reload", post(settings::reload))
-            .route("/settings/plugins/{id}/resume", post(settings::resume))
+            .route("/settings/plugins", get(plugins::plugins))
+            .route("/settings/plugins/reload", post(plugins::reload))
+            .route("/settings/plugins/{id}", get(plugins::plugin).post(plugins::save))
+            .route("/settings/plugins/{id}/resume", post(plugins::resume))
             .route("/settings/log", get(settings::log).post(settings::log_level))
             .route("/settings/support", get(settings::support))
             .route("/start", get(start::start))
+            .route("/start/output", post(start::output))
             .route("/account", get(account::account))
             .route("/account/password", post(account::password))
             .route("/account/sessions/{id}/end", post(account::end_session))
@@ -211,6 +225,8 @@ struct Frame {
     base: String,
     user: String,
     csrf: String,
+    /// What the page's script compares with the events' own number.
+    changes: u64,
     version: &'static str,
 }
 
@@ -222,6 +238,7 @@ impl Frame {
             base: web.base.clone(),
             user: visitor.user.clone(),
             csrf: visitor.csrf.clone(),
+            changes: visitor.changes,
             version: env!("CARGO_PKG_VERSION"),
         }
     }
@@ -234,6 +251,7 @@ impl Frame {
             base: web.base.clone(),
             user: String::new(),
             csrf: String::new(),
+            changes: 0,
             version: env!("CARGO_PKG_VERSION"),
         }
     }

@@ -3,7 +3,8 @@
 use super::{Frame, Web, bytes, failed, form::Posted, page, plain, see_other, visitor::Visitor, when};
 use crate::advice;
 use altmount_engine::{
-    CancelOutcome, ChoiceRecord, Event as Happening, Job, JobFilter, JobState, RetryOutcome,
+    CancelOutcome, ChoiceRecord, Event as Happening, ImportProgress, Job, JobFilter, JobState, RetryOutcome,
+    Stage,
 };
 use altmount_model::JobId;
 use askama::Template;
@@ -52,6 +53,8 @@ struct JobLine {
     why: String,
     done: u64,
     total: u64,
+    /// What it is doing, where it runs.
+    doing: String,
     failure: Option<Failure>,
     note: String,
     /// The folder of the library, where its files are.
@@ -113,7 +116,31 @@ fn done(word: &str) -> Option<(&'static str, String)> {
     Some((kind, text.to_owned()))
 }
 
-fn line(job: Job) -> JobLine {
+/// What an import is doing, in words.
+fn doing(progress: &ImportProgress) -> String {
+    let mut text = match progress.stage {
+        Stage::Fetching => "fetching the file",
+        Stage::Reading => "reading",
+        Stage::Checking => "asking for articles",
+        Stage::Verifying => "reading heads and tails back",
+        Stage::Storing => "putting it into the library",
+        _ => "starting",
+    }
+    .to_owned();
+    let articles = progress.articles;
+    for (count, what) in [
+        (articles.listed, "articles listed"),
+        (articles.read, "read"),
+        (articles.checked, "asked for"),
+    ] {
+        if count > 0 {
+            text.push_str(&format!(" · {count} {what}"));
+        }
+    }
+    text
+}
+
+fn line(job: Job, running: Option<ImportProgress>) -> JobLine {
     let choice = job
         .importer
         .as_deref()
@@ -170,8 +197,9 @@ fn line(job: Job) -> JobLine {
         why,
         done: job.progress_done,
         total: job.progress_total,
+        doing: doing(&running.unwrap_or_default()),
         failure: job.failure.map(|failure| Failure {
-            advice: advice::for_kind(&failure.kind),
+            advice: advice::of(&failure.kind, failure.details.as_ref()),
             kind: failure.kind.replace('_', " "),
             message: failure.message,
         }),
@@ -236,7 +264,14 @@ async fn show(
         tabs,
         after: (next < found.total).then_some(next),
         before: (asked.offset > 0).then(|| asked.offset.saturating_sub(PER_PAGE.into())),
-        jobs: found.items.into_iter().map(line).collect(),
+        jobs: found
+            .items
+            .into_iter()
+            .map(|job| {
+                let running = jobs.progress(job.id);
+                line(job, running)
+            })
+            .collect(),
         paused: web.engine.imports().paused().map(|pause| match pause.until_ms {
             Some(until) => format!("The queue is paused until {} UTC.", when(until)),
             None => "The queue is paused.".to_owned(),
@@ -334,17 +369,27 @@ pub(super) async fn priority(State(web): State<Web>, Path(id): Path<i64>, posted
     }
 }
 
-/// `GET /live`: what happens, for the script: `job` where a list is stale, `progress` with figures.
+/// `GET /live`: what happens, for the script: `hello` with the number of changes so far, `job` where a list is stale, `progress`
+/// with figures.
 pub(super) async fn live(State(web): State<Web>, _visitor: Visitor) -> Response {
     if web.stopping.is_cancelled() {
         return plain(StatusCode::SERVICE_UNAVAILABLE, "The server is shutting down.");
     }
-    let events = BroadcastStream::new(web.engine.events())
+    let events = web.engine.events();
+    // Behind the subscription: a page that was made before that many changes has missed one.
+    let hello = json!({"changes": web.engine.changes().to_string()});
+    let hello = Event::default().event("hello").data(hello.to_string());
+    let events = BroadcastStream::new(events)
         .filter_map(|next| async move {
             let (name, data) = match next {
                 Ok(Happening::Job { id, state, .. }) => ("job", json!({"id": id, "state": state})),
-                Ok(Happening::Progress { id, done, total }) => {
-                    ("progress", json!({"id": id, "done": done, "total": total}))
+                Ok(Happening::Progress { id, progress }) => {
+                    let (done, total) = (progress.done, progress.total);
+                    let text = doing(&progress);
+                    (
+                        "progress",
+                        json!({"id": id, "done": done, "total": total, "text": text}),
+                    )
                 }
                 Ok(Happening::Library { .. }) => ("library", json!({})),
                 Ok(_) => return None,
@@ -356,6 +401,7 @@ pub(super) async fn live(State(web): State<Web>, _visitor: Visitor) -> Response 
             ))
         })
         .take_until(web.stopping.clone().cancelled_owned());
+    let events = futures::stream::iter([Ok(hello)]).chain(events);
     Sse::new(events)
         .keep_alive(KeepAlive::new().interval(Duration::from_secs(15)))
         .into_response()

@@ -4,12 +4,13 @@ use super::{
     Frame, Web, failed,
     fields::{self, Item},
     form::{Fields, Posted},
-    page, plain, see_other, start,
+    page, plain, see_other,
+    start::{self, Step},
     visitor::Visitor,
 };
 use crate::{
     config::{Editor, Provider, schema},
-    http::{PluginState, PluginView, attempt, checked},
+    http::{attempt, checked},
     logs,
 };
 use askama::Template;
@@ -25,14 +26,16 @@ use serde_json::{Value, json};
 pub(super) const TABS: &[(&str, &str)] = &[
     ("/settings", "Configuration"),
     ("/settings/keys", "Keys"),
+    ("/settings/arr", "Applications"),
     ("/settings/plugins", "Importers"),
     ("/settings/log", "Log"),
     ("/account", "Account"),
 ];
 /// Sections that are used as soon as they are saved.
-const AT_ONCE: [&str; 3] = ["log", "plugins", "providers"];
+const AT_ONCE: [&str; 5] = ["arr", "categories", "log", "plugins", "providers"];
 /// What is asked for first of an item of a list.
-const MAIN: [&str; 9] = [
+const MAIN: [&str; 16] = [
+    "kind",
     "name",
     "host",
     "port",
@@ -42,6 +45,12 @@ const MAIN: [&str; 9] = [
     "max_connections",
     "path",
     "url",
+    "api_key",
+    "ours",
+    "theirs",
+    "message",
+    "action",
+    "after",
 ];
 
 struct Block {
@@ -50,6 +59,13 @@ struct Block {
     more: Vec<Item>,
     /// Whether it is in the file already.
     old: bool,
+}
+
+/// A list of items.
+struct Group {
+    key: String,
+    doc: String,
+    blocks: Vec<Block>,
 }
 
 #[derive(Template)]
@@ -64,10 +80,8 @@ struct SettingsPage {
     section: String,
     doc: String,
     items: Vec<Item>,
-    /// Whether the section has a list of items.
-    list: bool,
-    list_key: String,
-    blocks: Vec<Block>,
+    /// Its lists of items.
+    groups: Vec<Group>,
     at_once: bool,
     file: String,
 }
@@ -87,16 +101,19 @@ fn no_file() -> Response {
     )
 }
 
-/// The list of items of a section, with its key: the section itself, or the first key in it that is one.
-fn list_of<'a>(section: &str, part: &'a Value) -> Option<(Vec<String>, &'a Value)> {
-    if part["items"].get("properties").is_some() {
-        return Some((vec![section.to_owned()], part));
+/// The lists of items of a section, with their keys: the section itself, or keys in it, however deep.
+pub(super) fn lists_of<'a>(section: &str, part: &'a Value) -> Vec<(Vec<String>, &'a Value)> {
+    fn find<'a>(path: &[String], part: &'a Value, found: &mut Vec<(Vec<String>, &'a Value)>) {
+        if part["items"].get("properties").is_some() {
+            found.push((path.to_vec(), part));
+        }
+        for (name, below) in part["properties"].as_object().into_iter().flatten() {
+            find(&[path, std::slice::from_ref(name)].concat(), below, found);
+        }
     }
-    let properties = part["properties"].as_object()?;
-    let (name, list) = properties
-        .iter()
-        .find(|(_, list)| list["items"].get("properties").is_some())?;
-    Some((vec![section.to_owned(), name.clone()], list))
+    let mut found = Vec::new();
+    find(std::slice::from_ref(&section.to_owned()), part, &mut found);
+    found
 }
 
 fn at<'a>(tree: &'a Value, path: &[String]) -> &'a Value {
@@ -175,24 +192,23 @@ fn show(web: &Web, visitor: &Visitor, section: &str, status: StatusCode, told: T
     let overridden = |key: &str| editor.is_overridden(key);
     let mut items = Vec::new();
     fields::items(part, &now[section], section, "", &overridden, &mut items);
-    // A heading stands once, before the first of its keys.
-    let mut last = String::new();
-    for item in &mut items {
-        match item.group == last {
-            true => item.group.clear(),
-            false => last.clone_from(&item.group),
+    // Each importer has a page with a form of its own.
+    items.retain(|item| item.key != "plugins.config");
+    let items = fields::headed(items);
+    let groups = lists_of(section, part).into_iter().map(|(path, list)| {
+        let key = path.join(".");
+        let there = at(&now, &path).as_array().cloned().unwrap_or_default();
+        Group {
+            blocks: blocks(editor, &key, list, &there),
+            doc: if path.len() > 1 {
+                fields::doc(list)
+            } else {
+                String::new()
+            },
+            key,
         }
-    }
-    let list = list_of(section, part);
-    let (list_key, blocks) = match &list {
-        Some((path, list)) => {
-            let key = path.join(".");
-            let there = at(&now, path).as_array().cloned().unwrap_or_default();
-            let blocks = blocks(editor, &key, list, &there);
-            (key, blocks)
-        }
-        None => (String::new(), Vec::new()),
-    };
+    });
+    let groups = groups.collect();
     let template = SettingsPage {
         frame: Frame::new(web, visitor, "Settings", "Settings"),
         tab: "Configuration",
@@ -203,9 +219,7 @@ fn show(web: &Web, visitor: &Visitor, section: &str, status: StatusCode, told: T
         section: section.to_owned(),
         doc: fields::doc(part),
         items,
-        list: list.is_some(),
-        list_key,
-        blocks,
+        groups,
         at_once: AT_ONCE.contains(&section),
         file: editor.path().display().to_string(),
     };
@@ -230,7 +244,7 @@ fn changes(editor: &Editor, section: &str, form: &Fields) -> Result<Vec<crate::c
     let path = [section.to_owned()];
     let mut changes = Vec::new();
     fields::changes(part, &now[section], &path, form, &overridden, &mut changes)?;
-    if let Some((path, list)) = list_of(section, part) {
+    for (path, list) in lists_of(section, part) {
         let key = path.join(".");
         if !overridden(&key) && form.has(&format!("{key}.count")) {
             let raw = editor.raw().map_err(|error| error.to_string())?;
@@ -385,102 +399,7 @@ pub(super) async fn try_provider(State(web): State<Web>, posted: Posted) -> Resp
             Err(error) => text = format!("{text}, but it cannot be saved: {error:#}"),
         }
     }
-    start::show(&web, &visitor, Some((kind, text)), &fields).await
-}
-
-struct PluginLine {
-    id: String,
-    name: String,
-    version: String,
-    state: String,
-    reason: String,
-    at: String,
-    takes: String,
-    count: u64,
-    can_resume: bool,
-}
-
-#[derive(Template)]
-#[template(path = "plugins.html")]
-struct PluginsPage {
-    frame: Frame,
-    tab: &'static str,
-    notice: Option<(&'static str, String)>,
-    plugins: Vec<PluginLine>,
-}
-
-fn plugin_line(view: PluginView) -> PluginLine {
-    let id = view.id.clone().unwrap_or_default();
-    PluginLine {
-        name: view
-            .name
-            .clone()
-            .unwrap_or_else(|| if id.is_empty() { "?".to_owned() } else { id.clone() }),
-        version: view.version.clone().unwrap_or_default(),
-        state: super::word(&view.state),
-        reason: view.reason.clone().unwrap_or_default(),
-        at: view
-            .path
-            .clone()
-            .unwrap_or_else(|| "part of the program".to_owned()),
-        takes: view
-            .extensions
-            .iter()
-            .map(|e| format!(".{e}"))
-            .collect::<Vec<_>>()
-            .join(" "),
-        count: view.counters.imports,
-        can_resume: view.state == PluginState::Quarantined,
-        id,
-    }
-}
-
-fn plugins_page(
-    web: &Web,
-    visitor: &Visitor,
-    status: StatusCode,
-    notice: Option<(&'static str, String)>,
-) -> Response {
-    let template = PluginsPage {
-        frame: Frame::new(web, visitor, "Settings", "Importers"),
-        tab: "Importers",
-        notice,
-        plugins: PluginView::all(&web.engine.registry())
-            .into_iter()
-            .map(plugin_line)
-            .collect(),
-    };
-    page(status, &template)
-}
-
-/// `GET /settings/plugins`.
-pub(super) async fn plugins(State(web): State<Web>, visitor: Visitor) -> Response {
-    plugins_page(&web, &visitor, StatusCode::OK, None)
-}
-
-/// `POST /settings/plugins/reload`.
-pub(super) async fn reload(State(web): State<Web>, posted: Posted) -> Response {
-    let (status, notice) = match web.live.reload_importers().await {
-        Ok(()) => (
-            StatusCode::OK,
-            ("good", "Every importer was loaded anew.".to_owned()),
-        ),
-        Err(error) => (
-            StatusCode::CONFLICT,
-            ("bad", format!("Nothing has changed: {error:#}.")),
-        ),
-    };
-    plugins_page(&web, &posted.visitor, status, Some(notice))
-}
-
-/// `POST /settings/plugins/{id}/resume`.
-pub(super) async fn resume(State(web): State<Web>, Path(id): Path<String>, posted: Posted) -> Response {
-    let used = web.engine.registry().get(&id).is_some_and(|entry| entry.resume());
-    let notice = match used {
-        true => ("good", format!("“{id}” is used again.")),
-        false => ("warn", format!("“{id}” was not in quarantine.")),
-    };
-    plugins_page(&web, &posted.visitor, StatusCode::OK, Some(notice))
+    start::show(&web, &visitor, Some((Step::Provider, (kind, text))), &fields).await
 }
 
 struct LogLine {

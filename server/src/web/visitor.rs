@@ -21,6 +21,10 @@ pub(super) struct Visitor {
     pub(super) session: Option<Session>,
     /// What the forms of this visitor carry.
     pub(super) csrf: String,
+    /// The address of this server as the visitor's browser has it; empty where it does not say.
+    pub(super) address: String,
+    /// The engine's number of changes before anything was read for the page.
+    pub(super) changes: u64,
 }
 
 impl Visitor {
@@ -48,6 +52,19 @@ impl Web {
         }
     }
 
+    /// This server as a browser has it. A proposal for a form, and nothing that anything relies on.
+    fn address(&self, parts: &Parts, origin: &Origin) -> String {
+        let named = parts
+            .headers
+            .get(header::HOST)
+            .and_then(|host| host.to_str().ok());
+        let scheme = if origin.https { "https" } else { "http" };
+        match named.or(parts.uri.authority().map(|authority| authority.as_str())) {
+            Some(host) => format!("{scheme}://{host}{}", self.base),
+            None => String::new(),
+        }
+    }
+
     /// The session that a request has the secret of.
     async fn session_of(&self, headers: &HeaderMap) -> altmount_engine::StoreResult<Option<Session>> {
         let Some(secret) = cookie(headers) else {
@@ -58,12 +75,17 @@ impl Web {
 
     /// Who sends a request, if anybody that may look.
     pub(super) async fn visitor(&self, parts: &Parts) -> altmount_engine::StoreResult<Option<Visitor>> {
-        if let Some(user) = self.origin(parts).user {
+        let changes = self.engine.changes();
+        let origin = self.origin(parts);
+        let address = self.address(parts, &origin);
+        if let Some(user) = origin.user {
             let csrf = self.token(&format!("user {user}"));
             return Ok(Some(Visitor {
                 user,
                 session: None,
                 csrf,
+                address,
+                changes,
             }));
         }
         let session = self.session_of(&parts.headers).await?;
@@ -71,6 +93,8 @@ impl Web {
             user: session.user.name.clone(),
             csrf: self.token(&format!("session {} {}", session.id, session.created_ms)),
             session: Some(session),
+            address,
+            changes,
         }))
     }
 }

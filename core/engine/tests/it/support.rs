@@ -518,7 +518,15 @@ pub(crate) async fn until(events: &mut broadcast::Receiver<Event>, last: &str) -
     loop {
         let text = match soon(events.recv()).await.expect("none is missed") {
             Event::Job { id, state, .. } => format!("{id} {state}"),
-            Event::Progress { id, done, total } => format!("{id} {done}/{total}"),
+            // What an import is doing is told without a step of its own.
+            Event::Progress { progress, .. } if progress.total == 0 => continue,
+            Event::Progress { id, progress } => {
+                let text = format!("{id} {}/{}", progress.done, progress.total);
+                if all.last() == Some(&text) {
+                    continue;
+                }
+                text
+            }
             Event::Library { change, path, from } => match (change, from) {
                 (LibraryChange::Added, _) => format!("added {path}"),
                 (LibraryChange::Removed, _) => format!("removed {path}"),

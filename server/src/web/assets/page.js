@@ -1,7 +1,9 @@
 // What the page does beyond forms and links. Without it everything works; with it nothing has to be loaded again.
 "use strict";
 (() => {
-  const { base, csrf } = document.body.dataset;
+  const { base } = document.body.dataset;
+  // The number of changes that what is shown has seen.
+  let { changes } = document.body.dataset;
   const say = (text) => { document.getElementById("live").textContent = text; };
 
   // A form that deletes something for good asks first.
@@ -21,20 +23,23 @@
       const answer = await fetch(location.href, { headers: { accept: "text/html" }, credentials: "same-origin" });
       if (!answer.ok || answer.redirected) return;
       const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+      let whole = true;
       for (const part of parts(selector)) {
         const now = fresh.getElementById(part.id);
+        if (now && busy(part)) whole = false;
         if (!now || busy(part) || part.innerHTML === now.innerHTML) continue;
         // Whoever has the keyboard on a button of it keeps it there.
         const label = part.contains(document.activeElement) ? document.activeElement.getAttribute("aria-label") : null;
-        const open = [...part.querySelectorAll("details[open]")].map((details) => details.closest("[data-job]")?.dataset.job);
+        const open = [...part.querySelectorAll("details[open][data-key]")].map((details) => details.dataset.key);
         part.replaceChildren(...now.childNodes);
-        for (const job of open) part.querySelector(`[data-job="${job}"] details`)?.setAttribute("open", "");
+        for (const key of open) part.querySelector(`details[data-key="${CSS.escape(key)}"]`)?.setAttribute("open", "");
         if (label) part.querySelector(`[aria-label="${CSS.escape(label)}"]`)?.focus();
       }
       for (const count of document.querySelectorAll("[data-count]")) {
         const now = fresh.querySelector(`[data-count="${count.dataset.count}"]`);
         if (now) count.textContent = now.textContent;
       }
+      if (whole && selector.startsWith("[data-live")) changes = fresh.body.dataset.changes;
     } catch { /* the next event tries again */ } finally {
       fetching = null;
       if (again) { again = false; setTimeout(() => refresh(selector), 250); }
@@ -61,16 +66,18 @@
     });
     events.addEventListener("library", () => { if (document.querySelector('[data-live="library"]')) soon("library"); });
     events.addEventListener("progress", (event) => {
-      const { id, done, total } = JSON.parse(event.data);
+      const { id, done, total, text } = JSON.parse(event.data);
       const bar = document.querySelector(`[data-job="${id}"] progress`);
-      if (!bar || !(total > 0)) return;
-      bar.max = total;
-      bar.value = done;
-      const text = bar.parentElement.querySelector("[data-progress]");
-      if (text) text.textContent = `${done} of ${total}`;
+      if (!bar) return;
+      if (total > 0) {
+        bar.max = total;
+        bar.value = done;
+      }
+      const words = bar.parentElement.querySelector("[data-progress]");
+      if (words) words.textContent = text;
     });
     // What changed after the page was made and before this, or during a break, was told to nobody here.
-    events.onopen = () => refresh("[data-live]");
+    events.addEventListener("hello", (event) => { if (JSON.parse(event.data).changes !== changes) refresh("[data-live]"); });
   }
   const every = [...new Set(parts("[data-every]").map((part) => Number(part.dataset.every)))];
   for (const seconds of every) {

@@ -1,0 +1,485 @@
+//! Importers: their states, and a form for the configuration of each, made from the schema in its manifest.
+
+use super::{
+    Frame, Web, failed,
+    fields::{self, Item},
+    form::{Fields, Posted},
+    missing, page, plain,
+    visitor::Visitor,
+};
+use crate::{
+    config::{Change, Editor},
+    http::{PluginState, PluginView},
+};
+use askama::Template;
+use axum::{
+    extract::{Path, State},
+    response::Response,
+};
+use http::StatusCode;
+use serde_json::{Map, Value, json};
+
+/// Objects and references in one another that are followed.
+const DEEPEST: usize = 6;
+
+struct PluginLine {
+    id: String,
+    name: String,
+    version: String,
+    state: String,
+    reason: String,
+    at: String,
+    takes: String,
+    count: u64,
+    can_resume: bool,
+}
+
+#[derive(Template)]
+#[template(path = "plugins.html")]
+struct PluginsPage {
+    frame: Frame,
+    tab: &'static str,
+    notice: Option<(&'static str, String)>,
+    plugins: Vec<PluginLine>,
+}
+
+#[derive(Template)]
+#[template(path = "plugin.html")]
+struct PluginPage {
+    frame: Frame,
+    tab: &'static str,
+    notice: Option<(&'static str, String)>,
+    plugin: PluginLine,
+    facts: Vec<(&'static str, String)>,
+    items: Vec<Item>,
+    /// Whether its manifest says what it reads.
+    has_schema: bool,
+    file: Option<String>,
+}
+
+fn line(view: &PluginView) -> PluginLine {
+    let id = view.id.clone().unwrap_or_default();
+    PluginLine {
+        name: view
+            .name
+            .clone()
+            .unwrap_or_else(|| if id.is_empty() { "?".to_owned() } else { id.clone() }),
+        version: view.version.clone().unwrap_or_default(),
+        state: super::word(&view.state),
+        reason: view.reason.clone().unwrap_or_default(),
+        at: view
+            .path
+            .clone()
+            .unwrap_or_else(|| "part of the program".to_owned()),
+        takes: view
+            .extensions
+            .iter()
+            .map(|e| format!(".{e}"))
+            .collect::<Vec<_>>()
+            .join(" "),
+        count: view.counters.imports,
+        can_resume: view.state == PluginState::Quarantined,
+        id,
+    }
+}
+
+fn show_all(
+    web: &Web,
+    visitor: &Visitor,
+    status: StatusCode,
+    notice: Option<(&'static str, String)>,
+) -> Response {
+    let template = PluginsPage {
+        frame: Frame::new(web, visitor, "Settings", "Importers"),
+        tab: "Importers",
+        notice,
+        plugins: PluginView::all(&web.engine.registry()).iter().map(line).collect(),
+    };
+    page(status, &template)
+}
+
+/// `GET /settings/plugins`.
+pub(super) async fn plugins(State(web): State<Web>, visitor: Visitor) -> Response {
+    show_all(&web, &visitor, StatusCode::OK, None)
+}
+
+/// `POST /settings/plugins/reload`.
+pub(super) async fn reload(State(web): State<Web>, posted: Posted) -> Response {
+    let (status, notice) = match web.live.reload_importers().await {
+        Ok(()) => (
+            StatusCode::OK,
+            ("good", "Every importer was loaded anew.".to_owned()),
+        ),
+        Err(error) => (
+            StatusCode::CONFLICT,
+            ("bad", format!("Nothing has changed: {error:#}.")),
+        ),
+    };
+    show_all(&web, &posted.visitor, status, Some(notice))
+}
+
+/// `POST /settings/plugins/{id}/resume`.
+pub(super) async fn resume(State(web): State<Web>, Path(id): Path<String>, posted: Posted) -> Response {
+    let used = web.engine.registry().get(&id).is_some_and(|entry| entry.resume());
+    let notice = match used {
+        true => ("good", format!("“{id}” is used again.")),
+        false => ("warn", format!("“{id}” was not in quarantine.")),
+    };
+    show_all(&web, &posted.visitor, StatusCode::OK, Some(notice))
+}
+
+/// A schema as forms need it: references put in, what may be left out marked so, and lists of objects left as JSON.
+fn flat(schema: &Value, root: &Value, required: bool, depth: usize) -> Value {
+    if depth > DEEPEST {
+        return json!({"description": schema["description"]});
+    }
+    if let Some(target) = schema["$ref"].as_str().and_then(|to| to.strip_prefix('#')) {
+        let mut found = flat(
+            root.pointer(target).unwrap_or(&Value::Null),
+            root,
+            required,
+            depth + 1,
+        );
+        if let Some(map) = found.as_object_mut() {
+            for key in ["description", "default"] {
+                if let Some(own) = schema.get(key) {
+                    map.insert(key.to_owned(), own.clone());
+                }
+            }
+        }
+        return found;
+    }
+    let either = schema["anyOf"].as_array().or_else(|| schema["oneOf"].as_array());
+    if let Some(either) = either {
+        let real: Vec<&Value> = either.iter().filter(|part| part["type"] != "null").collect();
+        if let [only] = real[..]
+            && only.get("const").is_none()
+        {
+            let mut found = flat(only, root, required && real.len() == either.len(), depth + 1);
+            if let (Some(map), Some(about)) = (found.as_object_mut(), schema.get("description")) {
+                map.insert("description".to_owned(), about.clone());
+            }
+            return found;
+        }
+    }
+    let mut out = schema.as_object().cloned().unwrap_or_default();
+    if let Some(properties) = schema["properties"].as_object() {
+        let needed = schema["required"].as_array();
+        let flattened = properties.iter().map(|(name, part)| {
+            let is_needed = needed.is_some_and(|all| all.contains(&json!(name)));
+            (name.clone(), flat(part, root, is_needed, depth + 1))
+        });
+        out.insert("properties".to_owned(), Value::Object(flattened.collect()));
+        return Value::Object(out);
+    }
+    if let Some(items) = schema.get("items") {
+        let items = flat(items, root, true, depth + 1);
+        if items.get("properties").is_some() {
+            out.remove("items");
+        } else {
+            out.insert("items".to_owned(), items);
+        }
+    }
+    if !required && let Some(kind) = out.get("type").and_then(Value::as_str) {
+        out.insert("type".to_owned(), json!([kind, "null"]));
+    }
+    Value::Object(out)
+}
+
+/// A configuration with the defaults of its schema where it says nothing.
+fn filled(schema: &Value, now: &Value) -> Value {
+    let Some(properties) = schema["properties"].as_object() else {
+        return now.clone();
+    };
+    let mut out: Map<String, Value> = now.as_object().cloned().unwrap_or_default();
+    for (name, part) in properties {
+        let own = out.get(name).cloned().unwrap_or(Value::Null);
+        let value = match own {
+            _ if part.get("properties").is_some() => filled(part, &own),
+            Value::Null => part["default"].clone(),
+            own => own,
+        };
+        // A tick that is not set says no.
+        let value = match value {
+            Value::Null if fields::kind_of(name, part) == fields::Kind::Flag => json!(false),
+            value => value,
+        };
+        out.insert(name.clone(), value);
+    }
+    Value::Object(out)
+}
+
+/// The key of an importer's configuration.
+fn key(id: &str) -> String {
+    format!("plugins.config.{id}")
+}
+
+fn config_of(editor: Option<&Editor>, id: &str) -> Result<Value, String> {
+    let Some(editor) = editor else {
+        return Ok(Value::Null);
+    };
+    let now = editor.effective().map_err(|error| error.to_string())?;
+    Ok(now["plugins"]["config"][id].clone())
+}
+
+/// The schema of an importer's form; nothing where one field of JSON is all that can be offered.
+fn schema_of(view: &PluginView) -> Option<Value> {
+    let schema = view.config_schema.as_ref()?;
+    let flat = flat(schema, schema, true, 0);
+    flat["properties"]
+        .as_object()
+        .is_some_and(|properties| !properties.is_empty())
+        .then_some(flat)
+}
+
+fn items(view: &PluginView, id: &str, editor: Option<&Editor>) -> Result<Vec<Item>, String> {
+    let now = config_of(editor, id)?;
+    let overridden = |key: &str| editor.is_none_or(|editor| editor.is_overridden(key));
+    let mut all = Vec::new();
+    match schema_of(view) {
+        Some(schema) => {
+            fields::items(
+                &schema,
+                &filled(&schema, &now),
+                &key(id),
+                "",
+                &overridden,
+                &mut all,
+            );
+        }
+        None => {
+            let schema = json!({"properties": {id: {"description": "As JSON; what it may be, the importer's own documentation says."}}});
+            fields::items(
+                &schema,
+                &json!({id: now}),
+                "plugins.config",
+                "",
+                &overridden,
+                &mut all,
+            );
+        }
+    }
+    Ok(fields::headed(all))
+}
+
+fn show(
+    web: &Web,
+    visitor: &Visitor,
+    view: &PluginView,
+    status: StatusCode,
+    notice: Option<(&'static str, String)>,
+) -> Response {
+    let plugin = line(view);
+    let editor = web.live.editor();
+    let items = match items(view, &plugin.id, editor) {
+        Ok(items) => items,
+        Err(error) => return failed(error),
+    };
+    let mut facts = vec![
+        ("Id", plugin.id.clone()),
+        ("Is", plugin.at.clone()),
+        ("Takes", plugin.takes.clone()),
+        ("Uses of the server", view.capabilities.join(", ")),
+        ("Licence", view.licence.clone().unwrap_or_default()),
+        ("More on it", view.homepage.clone().unwrap_or_default()),
+    ];
+    facts.retain(|(_, text)| !text.is_empty());
+    let template = PluginPage {
+        frame: Frame::new(web, visitor, "Settings", "Importer"),
+        tab: "Importers",
+        notice,
+        facts,
+        items,
+        has_schema: view.config_schema.is_some(),
+        file: editor.map(|editor| editor.path().display().to_string()),
+        plugin,
+    };
+    page(status, &template)
+}
+
+/// The importer of an id: the one in use, before one that is not.
+fn find(web: &Web, id: &str) -> Option<PluginView> {
+    let mut all = PluginView::all(&web.engine.registry());
+    all.retain(|view| view.id.as_deref() == Some(id));
+    let at = all.iter().position(|view| view.state == PluginState::Loaded);
+    (!all.is_empty()).then(|| all.swap_remove(at.unwrap_or(0)))
+}
+
+/// `GET /settings/plugins/{id}`.
+pub(super) async fn plugin(State(web): State<Web>, visitor: Visitor, Path(id): Path<String>) -> Response {
+    match find(&web, &id) {
+        Some(view) => show(&web, &visitor, &view, StatusCode::OK, None),
+        None => missing(&web, &visitor, "There is no such importer."),
+    }
+}
+
+/// What a form changes of an importer's configuration.
+fn changes(view: &PluginView, id: &str, editor: &Editor, form: &Fields) -> Result<Vec<Change>, String> {
+    let now = config_of(Some(editor), id)?;
+    let overridden = |key: &str| editor.is_overridden(key);
+    let above = ["plugins".to_owned(), "config".to_owned()];
+    let mut changes = Vec::new();
+    match schema_of(view) {
+        Some(schema) => {
+            let path = [&above[..], &[id.to_owned()]].concat();
+            let now = filled(&schema, &now);
+            fields::changes(&schema, &now, &path, form, &overridden, &mut changes)?;
+        }
+        None => {
+            let schema = json!({"properties": {id: {}}});
+            let now = json!({id: now});
+            fields::changes(&schema, &now, &above, form, &overridden, &mut changes)?;
+        }
+    }
+    Ok(changes)
+}
+
+/// `POST /settings/plugins/{id}`: the importer's own configuration, which it accepts before it is saved.
+pub(super) async fn save(State(web): State<Web>, Path(id): Path<String>, posted: Posted) -> Response {
+    let Posted { visitor, fields } = posted;
+    let Some(view) = find(&web, &id) else {
+        return missing(&web, &visitor, "There is no such importer.");
+    };
+    let Some(editor) = web.live.editor() else {
+        return plain(
+            StatusCode::CONFLICT,
+            "This server was started without a configuration file, so there is nothing to change.",
+        );
+    };
+    let saved = match changes(&view, &id, editor, &fields) {
+        Ok(changes) if changes.is_empty() => Ok("Nothing was changed."),
+        Ok(changes) => match web.live.change(changes).await {
+            Ok(_) => {
+                tracing::info!(
+                    user.name = visitor.user,
+                    plugin.id = id,
+                    "an importer's configuration was changed"
+                );
+                Ok("Saved, and in use.")
+            }
+            Err(error) => Err(format!("{error:#}")),
+        },
+        Err(fault) => Err(fault),
+    };
+    let (status, notice) = match saved {
+        Ok(text) => (StatusCode::OK, ("good", text.to_owned())),
+        Err(fault) => (
+            StatusCode::BAD_REQUEST,
+            ("bad", format!("Nothing is saved: {fault}.")),
+        ),
+    };
+    // It may be another one by now: loaded anew, with another state.
+    let view = find(&web, &id).unwrap_or(view);
+    show(&web, &visitor, &view, status, Some(notice))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn schema() -> Value {
+        json!({
+            "type": "object",
+            "required": ["name"],
+            "properties": {
+                "name": {"type": "string"},
+                "check": {"$ref": "#/$defs/Check", "default": "sample", "description": "How."},
+                "factor": {"type": "number", "default": 0.5},
+                "deep": {"type": "object", "properties": {"on": {"type": "boolean", "default": true}}},
+                "maybe": {"anyOf": [{"type": "integer"}, {"type": "null"}]},
+                "rules": {"type": "array", "items": {"type": "object", "properties": {"a": {"type": "string"}}}},
+                "words": {"type": "array", "items": {"type": "string"}},
+                "api_token": {"type": "string"},
+            },
+            "$defs": {"Check": {"enum": ["none", "sample", "full"], "type": "string"}},
+        })
+    }
+
+    fn form(pairs: &[(&str, &str)]) -> Fields {
+        let pairs = pairs
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+        Fields::from(pairs.collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn a_form_has_a_field_of_the_right_kind_for_each_key() {
+        let flat = flat(&schema(), &schema(), true, 0);
+        let mut all = Vec::new();
+        let now = filled(&flat, &json!({"words": ["a", "b"]}));
+        fields::items(&flat, &now, "plugins.config.x", "", &|_| false, &mut all);
+        let found: Vec<(&str, &str, &str)> = all
+            .iter()
+            .map(|item| (item.label.as_str(), item.input(), item.value.as_str()))
+            .collect();
+        for wanted in [
+            ("name", "text", ""),
+            ("check", "choice", "sample"),
+            ("factor", "number", "0.5"),
+            ("on", "flag", "true"),
+            ("maybe", "number", ""),
+            ("rules", "json", ""),
+            ("words", "lines", "a\nb"),
+            ("api token", "secret", ""),
+        ] {
+            assert!(found.contains(&wanted), "{wanted:?} in {found:?}");
+        }
+    }
+
+    #[test]
+    fn only_what_is_changed_is_written() {
+        let flat = flat(&schema(), &schema(), true, 0);
+        let now = filled(&flat, &json!({"name": "n"}));
+        let at = |name: &str| format!("plugins.config.x.{name}");
+        let there = |names: &[&str]| -> Vec<(String, String)> {
+            names
+                .iter()
+                .map(|name| (format!("{}.there", at(name)), "1".to_owned()))
+                .collect()
+        };
+        let mut sent = there(&["name", "check", "factor", "deep.on", "maybe", "words"]);
+        for (name, value) in [
+            ("name", "n"),
+            ("check", "full"),
+            ("factor", "0.25"),
+            ("maybe", ""),
+            ("words", "a\r\nb"),
+        ] {
+            sent.push((at(name), value.to_owned()));
+        }
+        let path = ["plugins", "config", "x"].map(str::to_owned);
+        let mut changes = Vec::new();
+        let fields = Fields::from(sent);
+        fields::changes(&flat, &now, &path, &fields, &|_| false, &mut changes).expect("valid");
+        let mut changed: Vec<(String, Value)> = changes
+            .into_iter()
+            .map(|(path, value)| (path[3..].join("."), value.expect("a value")))
+            .collect();
+        changed.sort_by(|a, b| a.0.cmp(&b.0));
+        assert_eq!(
+            changed,
+            [
+                ("check".to_owned(), json!("full")),
+                // The tick was taken away.
+                ("deep.on".to_owned(), json!(false)),
+                ("factor".to_owned(), json!(0.25)),
+                ("words".to_owned(), json!(["a", "b"])),
+            ]
+        );
+        let wrong = form(&[
+            ("plugins.config.x.factor.there", "1"),
+            ("plugins.config.x.factor", "much"),
+        ]);
+        let refused = fields::changes(&flat, &now, &path, &wrong, &|_| false, &mut Vec::new());
+        assert!(refused.expect_err("no number").contains("must be a number"));
+    }
+
+    #[test]
+    fn a_schema_that_refers_to_itself_ends() {
+        let schema = json!({
+            "properties": {"a": {"$ref": "#/$defs/A"}},
+            "$defs": {"A": {"properties": {"a": {"$ref": "#/$defs/A"}}}, "B": {"$ref": "#/$defs/B"}},
+        });
+        assert!(flat(&schema, &schema, true, 0)["properties"]["a"]["properties"].is_object());
+    }
+}
