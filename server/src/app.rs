@@ -248,6 +248,11 @@ impl App {
     /// # Errors
     /// Those of [`Self::start`].
     pub async fn start_with(settings: Settings, data: &DataDir, reread: Reread) -> Result<Self> {
+        // Every part of the server is in this future for a moment; whoever starts one need not hold that.
+        Box::pin(Self::put_together(settings, data, reread)).await
+    }
+
+    async fn put_together(settings: Settings, data: &DataDir, reread: Reread) -> Result<Self> {
         let secret = data.make_api_key()?;
         let base = settings.server.base_path.clone();
         let password = match settings.webdav.as_ref().map(|webdav| webdav.password.clone()) {
