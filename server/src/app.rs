@@ -412,6 +412,7 @@ impl App {
                 access: api.access.clone(),
                 settings: sabnzbd,
                 categories: core.categories.clone(),
+                live: live.clone(),
                 roots: Roots::new(
                     move |category| outputs.root(category).to_string_lossy().into_owned(),
                     move |path| paths.theirs(Path::new(path)),

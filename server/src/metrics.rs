@@ -138,6 +138,15 @@ impl Metrics {
         ] {
             text.one(name, "gauge", help, bytes);
         }
+        let (suspect, missing) = engine.health().counts().await?;
+        text.head(
+            "files_damaged",
+            "gauge",
+            "Files that lack articles, by how sure that is.",
+        );
+        for (state, count) in [("suspect", suspect), ("missing", missing)] {
+            text.value("files_damaged", &[("state", state)], count);
+        }
         self.operations(&mut text);
         let mut streams = BTreeMap::from([("http", 0u64), ("page", 0), ("webdav", 0)]);
         for stream in self.parts.streams.list() {

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 /// are for keys that open everything.
 const OPEN: &[(&str, &[&str])] = &[
     ("get /api/files/{id}", &["read"]),
+    ("get /api/health/files", &["read"]),
     ("get /api/health/summary", &["read"]),
     ("get /api/importers", &["read", "import"]),
     ("get /api/library", &["read"]),

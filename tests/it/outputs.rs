@@ -367,6 +367,73 @@ async fn a_copy_goes_on_from_what_was_flushed() {
     assert_eq!(tree(&folder).len(), 1, "{:?}", tree(&folder));
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_that_is_killed_on_its_way_is_gone_on_with_and_never_seen_half() {
+    use altmount_tests::server::{Provider, Server as Child};
+    const STEP: u64 = 32 << 20;
+    let newsd = altmount_newsd::Newsd::builder().start().await.expect("starts");
+    let folder = tempfile::tempdir().expect("a folder");
+    let copies = folder.path().join("copies");
+    // So slow that the kill comes on the way.
+    let more = format!(
+        "import: {{max_attempts: 1}}\noutputs:\n  default: [copy]\n  copy: {{path: '{}', min_free_bytes: 0, max_bytes_per_second: {}}}\n",
+        copies.display(),
+        STEP / 2
+    );
+    let mut server = Child::new(None, folder.path(), &[Provider::of(&newsd, 4)], &more);
+    server.start().await;
+    let len = 3 * STEP;
+    let film = Content::seeded(41, len);
+    let release = Release::builder("Film")
+        .seed(41)
+        .with(FileSpec::new("film.mkv", film.clone()).article_size(1 << 20))
+        .build();
+    newsd.add(&release);
+    let job = server.submit(&server.write(&release)).await;
+    server.completed(job).await;
+    let path = copies.join("Film/film.mkv");
+    // Until more than one step is on the disk.
+    let begun = || {
+        let parts = fs::read_dir(copies.join("Film")).into_iter().flatten().flatten();
+        parts
+            .filter_map(|part| part.metadata().ok())
+            .map(|meta| meta.len())
+            .max()
+            .unwrap_or(0)
+    };
+    for _ in 0..6000 {
+        if begun() > STEP {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!((STEP..len).contains(&begun()), "{}", begun());
+    server.kill();
+    assert!(!path.try_exists().expect("looked"), "nobody sees it half");
+    let before = newsd.counts().get(altmount_newsd::Command::Body);
+    server.start().await;
+    let view = format!("/api/queue/{job}");
+    for _ in 0..6000 {
+        if server.get(&view).await["storage"].is_string() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(
+        server.get(&view).await["storage"].as_str(),
+        copies.join("Film").to_str()
+    );
+    assert!(fs::read(&path).expect("there") == film.range(0, len as usize));
+    let fetched = newsd.counts().get(altmount_newsd::Command::Body) - before;
+    let rest = (len - STEP).div_ceil(1 << 20);
+    // A late one may have been asked for twice; what was on the disk was not.
+    assert!(
+        fetched < rest + STEP / 2 / (1 << 20),
+        "{fetched} articles for {rest}"
+    );
+    assert_eq!(tree(&copies).len(), 2, "{:?}", tree(&copies));
+}
+
 #[tokio::test]
 async fn a_disk_without_room_is_told_and_nothing_is_written() {
     let server = with(r#"["copy"]"#, |config, _| {

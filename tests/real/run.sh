@@ -71,7 +71,8 @@ step 'tools'
 
 step 'altmount'
 if [[ -z ${ALTMOUNT_BIN:-} ]]; then
-    (cd "$root" && cargo build --release --locked -p altmount -p altmount-newsd -p altmount-tests --bin altmount --bin altmount-newsd --bin altmount-soak) ||
+    (cd "$root" && cargo build --release --locked -p altmount -p altmount-newsd -p altmount-arrd -p altmount-tests \
+        --bin altmount --bin altmount-newsd --bin altmount-arrd --bin altmount-soak) ||
         die 'altmount could not be built'
     ALTMOUNT_BIN=${CARGO_TARGET_DIR:-$root/target}/release/altmount
 fi
@@ -286,10 +287,14 @@ outputs:
   symlinks: {path: $out/links}
   strm: {path: $out/strm, base_url: $base}
   copy: {path: $out/copies, min_free_bytes: 0}
-categories: [{name: plain}, {name: links}, {name: players}, {name: copies}]
+categories:
+$(printf '  - {name: %s}\n' plain links players copies tv movies music Readarr xxx whisparr prowlarr)
 EOF
 altmount_up
 python3 "$here/outputs.py" "$run/releases/nzb/rar5-store.nzb" "$run/releases/media/feature.mkv" "$mnt" 2>&1 | record
+"${ARRD_BIN:-$(dirname "$ALTMOUNT_BIN")/altmount-arrd}" "$base/sabnzbd" "$API_KEY" "$run/releases/nzb/rar5-store.nzb" \
+    "$run/releases/media/feature.mkv" "$mnt/library" "$out/library" 2>&1 | record
+rm -rf "$out/library"
 rebuilt() {
     "$ALTMOUNT_BIN" outputs rebuild --config "$run/config.yaml" --data-dir "$run/data" --listen "${base#http://}" |
         grep -q ' 0 blocked'

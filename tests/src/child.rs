@@ -194,6 +194,14 @@ impl Client {
         body["data"]["queue_id"].as_u64()
     }
 
+    /// What the SABnzbd API answers to these parameters.
+    pub async fn sabnzbd(&self, query: &str) -> Vec<u8> {
+        let url = format!("{}/sabnzbd/api?apikey={KEY}&output=json&{query}", self.base);
+        let answer = self.http.get(url).send().await.expect("an answer");
+        assert!(answer.status().is_success(), "{query}");
+        answer.bytes().await.expect("all of it").to_vec()
+    }
+
     /// All jobs, once none is queued or running.
     pub async fn wait_until_idle(&self, limit: Duration) -> Vec<Value> {
         let started = Instant::now();

@@ -180,6 +180,14 @@ impl Server {
         let _ = child.wait();
     }
 
+    /// `kill -9`, and waits for the process to be gone.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().expect("the child is killed");
+            child.wait().expect("the child is gone");
+        }
+    }
+
     /// Ends and starts it, with nothing in memory and, where there is a cache on disk, nothing in that.
     pub async fn restart_cold(&mut self) {
         self.stop().await;
@@ -220,6 +228,13 @@ impl Server {
         let body: Value = answer.json().await.expect("JSON");
         assert!(status.is_success(), "GET {path}: {body}");
         body["data"].clone()
+    }
+
+    /// What the SABnzbd API answers to these parameters.
+    pub async fn sabnzbd(&self, query: &str) -> Value {
+        let url = self.url(&format!("/sabnzbd/api?apikey={KEY}&output=json&{query}"));
+        let answer = self.http.get(url).send().await.expect("the server answers");
+        answer.json().await.expect("JSON")
     }
 
     /// Queues a file; returns its job.

@@ -41,6 +41,10 @@ pub struct EngineConfig {
     pub fetcher: Option<Arc<dyn Fetcher>>,
     /// How long an importer may take to let go of a cancelled import before it counts as wedged.
     pub cancel_grace: Duration,
+    /// How long after an article was first found missing a second "no" of all provider groups makes that certain.
+    pub confirm_after: Duration,
+    /// How long after that it is asked for again: news servers do get articles back. Doubled up to eight times this.
+    pub check_again: Duration,
 }
 
 /// What one import may use; past a limit it fails with kind `limit`.
@@ -91,6 +95,8 @@ impl Default for EngineConfig {
             progress_interval: Duration::from_millis(100),
             fetcher: None,
             cancel_grace: Duration::from_secs(10),
+            confirm_after: Duration::from_secs(3600),
+            check_again: Duration::from_secs(86_400),
         }
     }
 }

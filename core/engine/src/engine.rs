@@ -1,6 +1,7 @@
 use crate::{
-    EngineConfig, ImportService, Keys, Library, Registry, Users,
+    EngineConfig, Health, ImportService, Keys, Library, Registry, Users,
     events::{Event, Events},
+    health,
     publish::{Publisher, Publishing},
     shared::Shared,
     worker::{Worker, WorkerStatus},
@@ -13,7 +14,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
-use tokio::sync::{Notify, RwLock, Semaphore, broadcast, watch};
+use tokio::sync::{Notify, RwLock, Semaphore, broadcast, mpsc, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// A shorter lease would run out between two renewals.
@@ -26,6 +27,7 @@ const MOST_WAITING: usize = 64;
 pub struct Engine {
     imports: ImportService,
     library: Library,
+    health: Health,
     users: Users,
     tasks: TaskTracker,
     workers: Vec<Arc<Mutex<WorkerStatus>>>,
@@ -65,6 +67,7 @@ impl Engine {
         let submit_kib = u32::try_from(memory)
             .unwrap_or(u32::MAX)
             .min(Semaphore::MAX_PERMITS as u32);
+        let (misses, missed) = mpsc::channel(health::MOST_WAITING);
         let shared = Arc::new(Shared {
             store,
             vfs,
@@ -80,6 +83,7 @@ impl Engine {
             shutdown: CancellationToken::new(),
             waiting: Arc::new(Semaphore::new(MOST_WAITING)),
             keys,
+            misses,
             pause: watch::Sender::new(pause),
             config,
         });
@@ -104,9 +108,13 @@ impl Engine {
             })
             .collect();
         tasks.spawn(crate::downloads::keep_time(Arc::clone(&shared)));
+        let library = Library::new(Arc::clone(&shared));
+        let health = Health::new(Arc::clone(&shared), library.clone());
+        tasks.spawn(health.clone().watch(missed));
         tasks.close();
         Ok(Arc::new(Self {
-            library: Library::new(Arc::clone(&shared)),
+            library,
+            health,
             users: Users::new(shared.store.clone()),
             imports: ImportService { shared },
             tasks,
@@ -157,6 +165,11 @@ impl Engine {
     /// The files and folders.
     pub fn library(&self) -> &Library {
         &self.library
+    }
+
+    /// Which files are damaged.
+    pub fn health(&self) -> &Health {
+        &self.health
     }
 
     /// Everything that happens from now on. A subscriber that falls too far behind is told how many events it missed.

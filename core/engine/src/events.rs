@@ -1,8 +1,8 @@
 //! What happened, for whoever shows it: server-sent events, mounts' caches, histories.
 
 use crate::progress::ImportProgress;
-use altmount_model::{JobId, VPath};
-use altmount_store::{Failure, Job, JobState};
+use altmount_model::{FileId, JobId, VPath};
+use altmount_store::{Failure, HealthState, Job, JobState};
 use serde::Serialize;
 use std::{
     num::NonZeroUsize,
@@ -45,6 +45,17 @@ pub enum Event {
         id: JobId,
         /// Where, as this machine sees it.
         storage: String,
+    },
+    /// Something became known of a file's health: articles of it are missing, are missing for good, or are there again.
+    Health {
+        /// The file.
+        file: FileId,
+        /// Where it is.
+        path: VPath,
+        /// How it is now.
+        state: HealthState,
+        /// How many articles it lacks.
+        articles: u64,
     },
     /// The library changed.
     Library {

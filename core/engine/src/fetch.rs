@@ -2,7 +2,7 @@
 
 use crate::{SubmitError, SubmitRequest};
 use altmount_sdk::{ErrorKind, ImportError, Retry, async_trait};
-use altmount_store::{Job, Passwords};
+use altmount_store::{Job, Origin, Passwords};
 
 /// What is to be fetched, and what was said of it.
 #[derive(Clone, Debug)]
@@ -19,6 +19,8 @@ pub struct FetchWish {
     pub category: Option<String>,
     /// Higher goes first.
     pub priority: i32,
+    /// What is known of where it comes from.
+    pub origin: Origin,
 }
 
 impl FetchWish {
@@ -33,6 +35,7 @@ impl FetchWish {
             passwords: Passwords::default(),
             category: None,
             priority: 0,
+            origin: Origin::default(),
         }
     }
 
@@ -45,6 +48,7 @@ impl FetchWish {
             passwords: job.passwords.clone(),
             category: job.category.clone(),
             priority: job.priority,
+            origin: job.origin.clone(),
         }
     }
 }
@@ -66,6 +70,13 @@ pub trait Fetcher: std::fmt::Debug + Send + Sync {
     /// # Errors
     /// Why there is nothing; the error says whether trying again can help.
     async fn fetch(&self, wish: &FetchWish) -> Result<Vec<SubmitRequest>, ImportError>;
+
+    /// What is to be queued in the place of a job that has failed for good, such as another file of whoever gave this one
+    /// ([`altmount_store::Origin::failure_url`]); `None` where that is nothing.
+    fn substitute(&self, job: &Job) -> Option<SubmitRequest> {
+        let _ = job;
+        None
+    }
 }
 
 /// What a file that was fetched and is refused means for its job.

@@ -24,6 +24,7 @@ mod events;
 mod execute;
 mod expand;
 mod fetch;
+mod health;
 mod inspect;
 mod keys;
 mod library;
@@ -51,6 +52,7 @@ pub use engine::Engine;
 pub use error::SubmitError;
 pub use events::{Event, LibraryChange};
 pub use fetch::{FetchWish, Fetcher};
+pub use health::{Checked, Health};
 pub use inspect::{InspectedFile, Inspection};
 pub use keys::{Keys, create_key};
 pub use library::{Library, OpenError, OpenFile};
@@ -66,9 +68,10 @@ pub use worker::WorkerStatus;
 
 // What the engine's methods take and answer, so that adapters need not name the crates below.
 pub use altmount_store::{
-    ArrFile, ArrWork, Arrs, CancelOutcome, DeleteOutcome, EndedImports, Entry, Failure, HistoryFilter, Job,
-    JobFilter, JobState, Key, MakeDirOutcome, Output, OutputKind, Outputs, Page, Passwords, ROOT, Release,
-    ReleaseFile, RenameOutcome, ReplaceLimits, ReplaceVerdict, RestoreOutcome, Result as StoreResult,
-    RetryOutcome, Scope, Session, StoreError, StoreErrorKind, Trashed, Usage, User, Watched,
+    ArrFile, ArrWork, Arrs, CancelOutcome, DeleteOutcome, EndedImports, Entry, Failure, HealthRecord,
+    HealthState, HistoryFilter, Job, JobFilter, JobState, Key, MakeDirOutcome, MissingArticle, Origin,
+    Output, OutputKind, Outputs, Page, Passwords, ROOT, Release, ReleaseFile, RenameOutcome, ReplaceLimits,
+    ReplaceVerdict, RestoreOutcome, Result as StoreResult, RetryOutcome, Scope, Session, StoreError,
+    StoreErrorKind, Trashed, Usage, User, Watched,
 };
 pub use altmount_vfs::{Class, DiskStats, ReadError, ReadErrorKind, Reader, Timings, VfsStats};

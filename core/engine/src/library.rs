@@ -2,6 +2,7 @@
 
 use crate::{
     events::{Event, LibraryChange},
+    health::Told,
     shared::Shared,
 };
 use altmount_model::{ArticleTable, FileId, ReleaseId, TableNo, VPath};
@@ -135,10 +136,12 @@ impl Library {
                 cache: self.tables.clone(),
                 release,
             };
+            // Only what somebody wanted to see counts: an import says by itself what it lacks, and a check what it found.
+            let misses = (class == Class::Playback).then(|| Told::of(&self.shared, id));
             let opened = self
                 .shared
                 .vfs
-                .open(Arc::new(content), Arc::new(tables), class)
+                .open_watched(Arc::new(content), Arc::new(tables), class, misses)
                 .await;
             let reader = match opened {
                 Ok(reader) => reader,

@@ -14,8 +14,8 @@ use crate::{
 use altmount_model::{JobId, VPath};
 use altmount_sdk::{ErrorKind, ImportError};
 use altmount_store::{
-    CancelOutcome, EndedImports, Job, JobFilter, JobState, NewJob, Page, Passwords, Result, RetryOutcome,
-    Submitted,
+    CancelOutcome, EndedImports, Job, JobFilter, JobState, NewJob, Origin, Page, Passwords, Result,
+    RetryOutcome, Submitted,
 };
 use bytes::Bytes;
 use std::{path::Path, sync::Arc};
@@ -43,6 +43,8 @@ pub struct SubmitRequest {
     pub bytes: u64,
     /// Whether it is held back until somebody lets it go on.
     pub paused: bool,
+    /// What is known of where it is from.
+    pub origin: Origin,
 }
 
 /// Where a file to be imported is.
@@ -106,6 +108,7 @@ impl SubmitRequest {
             folder: VPath::root(),
             bytes: 0,
             paused: false,
+            origin: Origin::default(),
         }
     }
 }
@@ -128,29 +131,59 @@ impl ImportService {
     /// # Errors
     /// [`SubmitError`]: what is wrong with the file or the request, or what failed.
     pub async fn submit(&self, request: SubmitRequest) -> Result<Job, SubmitError> {
-        let shared = &self.shared;
         let given = request.source.describe();
-        let new = self.prepare(request).await?;
-        let announcing = shared.announce.read().await;
-        let submitted = shared.store.submit(new).await;
-        match submitted.map_err(|source| SubmitError::Internal {
-            path: given.clone(),
-            source,
-        })? {
-            Submitted::Accepted(job) => {
-                tracing::info!(
-                    job.id = job.id.0,
-                    "queued '{}' for '{}'",
-                    job.source_path,
-                    job.destination
-                );
-                shared.publish(Event::job(&job, JobState::Queued, None));
-                drop(announcing);
-                shared.wake.notify_one();
-                Ok(*job)
-            }
-            Submitted::Duplicate(job) => Err(SubmitError::Duplicate { path: given, job }),
+        let mut jobs = self.submit_all(vec![request]).await?;
+        jobs.pop().ok_or(SubmitError::PathInvalid {
+            path: given,
+            reason: "nothing came of it".to_owned(),
+        })
+    }
+
+    /// The same for several files, in one step: whatever happens, all of them are queued or none. Only of one that is queued
+    /// already that is told, with the others queued.
+    ///
+    /// # Errors
+    /// [`SubmitError`]: what is wrong with the first that cannot be queued.
+    pub async fn submit_all(&self, requests: Vec<SubmitRequest>) -> Result<Vec<Job>, SubmitError> {
+        let shared = &self.shared;
+        let mut given = Vec::with_capacity(requests.len());
+        let mut new = Vec::with_capacity(requests.len());
+        for request in requests {
+            given.push(request.source.describe());
+            new.push(self.prepare(request).await?);
         }
+        let announcing = shared.announce.read().await;
+        let submitted = shared.store.submit_all(new).await;
+        let submitted = submitted.map_err(|source| SubmitError::Internal {
+            path: given.join(", "),
+            source,
+        })?;
+        let (mut jobs, mut refused) = (Vec::with_capacity(submitted.len()), None);
+        for (one, given) in submitted.into_iter().zip(given) {
+            match one {
+                Submitted::Accepted(job) => {
+                    self.say_queued(&job);
+                    jobs.push(*job);
+                }
+                Submitted::Duplicate(job) => refused = Some(SubmitError::Duplicate { path: given, job }),
+            }
+        }
+        drop(announcing);
+        shared.wake.notify_one();
+        match refused {
+            Some(error) => Err(error),
+            None => Ok(jobs),
+        }
+    }
+
+    pub(crate) fn say_queued(&self, job: &Job) {
+        tracing::info!(
+            job.id = job.id.0,
+            "queued '{}' for '{}'",
+            job.source_path,
+            job.destination
+        );
+        self.shared.publish(Event::job(job, JobState::Queued, None));
     }
 
     /// The files behind an address, to be submitted or not; nothing is queued.
@@ -265,6 +298,7 @@ impl ImportService {
             paused: request.paused,
             url,
             fetched,
+            origin: request.origin,
         })
     }
 

@@ -4,6 +4,7 @@ use crate::{
     EngineConfig, Pause,
     events::{Event, Events},
     execute::Host,
+    health::Missed,
     keys::KeyRing,
     progress::Progress,
     registry::Registry,
@@ -15,7 +16,7 @@ use std::{
     collections::HashMap,
     sync::{Arc, Mutex, OnceLock, PoisonError},
 };
-use tokio::sync::{Notify, RwLock, Semaphore, watch};
+use tokio::sync::{Notify, RwLock, Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) struct Shared {
@@ -43,6 +44,8 @@ pub(crate) struct Shared {
     /// Jobs that wait for the turn of their importer and occupy no worker.
     pub(crate) waiting: Arc<Semaphore>,
     pub(crate) keys: KeyRing,
+    /// Where reads say which articles of which files are missing.
+    pub(crate) misses: mpsc::Sender<Missed>,
     /// Whether the queue is paused; the store has the same.
     pub(crate) pause: watch::Sender<Option<Pause>>,
 }

@@ -219,23 +219,33 @@ impl Worker {
             .await
             .map_err(|error| import_error_of_submit(&error))?;
         let store_failed = |error| import_error_of_store("the fetched file cannot be stored", &error);
-        let fetched = shared
-            .store
-            .fetched(job.id, &self.owner, new)
-            .await
-            .map_err(store_failed)?;
-        if fetched.is_some() {
-            // Only now: a job that is lost here is fetched again, and these with it.
-            for file in files {
-                if let Err(error) = service.submit(file).await {
-                    tracing::warn!(
-                        job.id = job.id.0,
-                        "a further file at the address is not queued: {error}"
-                    );
-                }
+        let mut further = Vec::new();
+        for file in files {
+            match service.prepare(file).await {
+                Ok(new) => further.push(new),
+                Err(error) => tracing::warn!(
+                    job.id = job.id.0,
+                    "a further file at the address is not queued: {error}"
+                ),
             }
         }
-        Ok(fetched)
+        let announcing = shared.announce.read().await;
+        let fetched = shared
+            .store
+            .fetched(job.id, &self.owner, new, further)
+            .await
+            .map_err(store_failed)?;
+        let Some((job, further)) = fetched else {
+            return Ok(None);
+        };
+        for job in &further {
+            service.say_queued(job);
+        }
+        drop(announcing);
+        if !further.is_empty() {
+            shared.wake.notify_one();
+        }
+        Ok(Some(job))
     }
 
     async fn process_file(&self, job: &Job, control: &Arc<Control>, aside: &Notify) {
@@ -510,7 +520,7 @@ impl Worker {
             JobState::Failed
         };
         let retry_at = wait.map(|wait| now_ms().saturating_add_unsigned(ms(wait)));
-        let _announcing = shared.announce.read().await;
+        let announcing = shared.announce.read().await;
         match shared
             .store
             .fail(job.id, &self.owner, failure.clone(), retry_at)
@@ -520,9 +530,29 @@ impl Worker {
                 self.publish_left(job, state, Some(failure)).await;
                 // Whoever sleeps learns of the new time.
                 shared.wake.notify_one();
+                drop(announcing);
+                if state == JobState::Failed {
+                    self.substitute(job).await;
+                }
             }
             Ok(false) => self.lost(job, "the job failed after its lease was lost").await,
             Err(error) => self.trouble("a failed job cannot be stored", &error),
+        }
+    }
+
+    /// Queues what is to be tried in the place of a job that has failed.
+    async fn substitute(&self, job: &Job) {
+        let shared = &self.shared;
+        let fetcher = shared.config.fetcher.as_ref();
+        let Some(request) = fetcher.and_then(|fetcher| fetcher.substitute(job)) else {
+            return;
+        };
+        let service = ImportService {
+            shared: Arc::clone(shared),
+        };
+        match service.submit(request).await {
+            Ok(other) => tracing::info!(job.id = job.id.0, "job {} takes its place", other.id),
+            Err(error) => tracing::warn!(job.id = job.id.0, "nothing takes its place: {error}"),
         }
     }
 

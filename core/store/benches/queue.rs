@@ -68,6 +68,7 @@ impl Setup {
             paused: false,
             url: None,
             fetched: true,
+            origin: altmount_store::Origin::default(),
         }
     }
 }

@@ -2,7 +2,7 @@
 //! savepoint, unless it says otherwise.
 
 use crate::{
-    HistoryFilter, Job, JobState, NewJob, Page, Passwords, Result, Usage, destination,
+    HistoryFilter, Job, JobState, NewJob, Page, Passwords, Result, Submitted, Usage, destination,
     queue::{self, from_json, job_of, to_json},
     to_i64,
 };
@@ -254,7 +254,9 @@ pub(crate) async fn fetched(
     id: JobId,
     owner: &str,
     new: NewJob,
-) -> Result<Option<Job>> {
+    further: Vec<NewJob>,
+    now: i64,
+) -> Result<Option<(Job, Vec<Job>)>> {
     let row = sqlx::query(
         "SELECT source_key FROM jobs WHERE id = ?1 AND state = 1 AND lease_owner = ?2 AND fetched = 0",
     )
@@ -267,7 +269,7 @@ pub(crate) async fn fetched(
     let place = destination::allocate(conn, &new.destination, &source_key, Some(id)).await?;
     sqlx::query(
         "UPDATE jobs SET fetched = 1, file_name = ?2, name = ?3, size = ?4, blob = ?5, bytes = ?6, wanted = ?7, \
-         destination = ?8, passwords = ?9, category = ?10 WHERE id = ?1",
+         destination = ?8, passwords = ?9, category = ?10, posted_ms = ?11, failure_url = ?12 WHERE id = ?1",
     )
     .bind(id.0)
     .bind(&new.file_name)
@@ -279,9 +281,17 @@ pub(crate) async fn fetched(
     .bind(place.as_str())
     .bind(to_json(&new.passwords.as_slice(), "a job's passwords")?)
     .bind(&new.category)
+    .bind(new.origin.posted_ms)
+    .bind(&new.origin.failure_url)
     .execute(&mut *conn)
     .await?;
-    queue::job(conn, id).await
+    let mut more = Vec::with_capacity(further.len());
+    for new in further {
+        if let Submitted::Accepted(job) = queue::submit(conn, new, now).await? {
+            more.push(*job);
+        }
+    }
+    Ok(queue::job(conn, id).await?.map(|job| (job, more)))
 }
 
 pub(crate) async fn add_usage(conn: &mut SqliteConnection, usage: &[Usage]) -> Result<()> {

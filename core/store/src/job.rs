@@ -124,6 +124,19 @@ pub struct NewJob {
     pub url: Option<String>,
     /// Whether the file is here. Where it is not, `blob` is an empty one and the job's first step is to fetch it.
     pub fetched: bool,
+    /// What is known of where it is from.
+    pub origin: Origin,
+}
+
+/// What is known of where a queued file is from.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Origin {
+    /// When its articles were posted, by what it says: the mean of its files, in ms since 1970.
+    pub posted_ms: Option<i64>,
+    /// Where whoever gave it has another one for the same thing, should this one fail.
+    pub failure_url: Option<String>,
+    /// How many such files in a row it is the last of.
+    pub substitutes: u32,
 }
 
 /// Why a job failed.
@@ -210,6 +223,8 @@ pub struct Job {
     pub url: Option<String>,
     /// See [`NewJob::fetched`].
     pub fetched: bool,
+    /// See [`NewJob::origin`].
+    pub origin: Origin,
     /// How often it was tried in vain to put its release where other programs find it.
     pub publish_attempts: u32,
     /// Why that failed; it is tried again.

@@ -22,6 +22,7 @@ mod destination;
 mod downloads;
 mod entry;
 mod error;
+mod health;
 mod job;
 mod library;
 mod open;
@@ -44,14 +45,16 @@ pub use entry::{
     RestoreOutcome, Trashed,
 };
 pub use error::{Result, StoreError, StoreErrorKind};
+pub use health::{Asked, HealthRecord, HealthState, HealthTimes, MissingArticle};
 pub use job::{
-    CancelOutcome, Failure, Job, JobFilter, JobState, NewJob, Page, Passwords, RetryOutcome, Submitted,
+    CancelOutcome, Failure, Job, JobFilter, JobState, NewJob, Origin, Page, Passwords, RetryOutcome,
+    Submitted,
 };
 pub use open::{newest_schema, schema};
 pub use output::{Output, OutputKind, ReleaseFile};
 pub use store::{
-    Arrs, EndedImports, HistoryFilter, Key, Orphans, Outputs, ROOT, Scope, Session, Store, Usage, User,
-    Watched,
+    Arrs, EndedImports, HealthRecords, HistoryFilter, Key, Orphans, Outputs, ROOT, Scope, Session, Store,
+    Usage, User, Watched,
 };
 
 /// The time now, in milliseconds since 1970.

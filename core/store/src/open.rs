@@ -35,6 +35,7 @@ pub(crate) fn migrations() -> Vec<Migration> {
         ),
         (8, "trash", include_str!("../migrations/0008_trash.sql")),
         (7, "arr", include_str!("../migrations/0007_arr.sql")),
+        (9, "health", include_str!("../migrations/0009_health.sql")),
         (
             10,
             "operations",

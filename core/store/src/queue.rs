@@ -3,8 +3,8 @@
 //! Statements name the partial index that they are for: SQLite would take the index of states and read every queued job.
 
 use crate::{
-    BlobId, CancelOutcome, Failure, Job, JobFilter, JobState, NewJob, Page, Passwords, Result, RetryOutcome,
-    StoreError, Submitted, destination, to_i64,
+    BlobId, CancelOutcome, Failure, Job, JobFilter, JobState, NewJob, Origin, Page, Passwords, Result,
+    RetryOutcome, StoreError, Submitted, destination, to_i64,
 };
 use altmount_model::{JobId, ReleaseId, VPath};
 use rand::Rng;
@@ -19,7 +19,7 @@ macro_rules! columns {
          category, wanted_importer, importer, attempts, crashes, not_before_ms, cancel_requested, failure_kind, \
          failure_message, failure_details, release_id, created_ms, started_ms, finished_ms, progress_done, \
          progress_total, missing_bytes, nzo_id, name, bytes, storage, archived, paused, url, fetched, \
-         publish_attempts, publish_error"
+         publish_attempts, publish_error, posted_ms, failure_url, substitutes"
     };
 }
 
@@ -131,6 +131,11 @@ pub(crate) fn job_of(row: &SqliteRow) -> Result<Job> {
         fetched: row.try_get("fetched")?,
         publish_attempts: row.try_get("publish_attempts")?,
         publish_error: row.try_get("publish_error")?,
+        origin: Origin {
+            posted_ms: row.try_get("posted_ms")?,
+            failure_url: row.try_get("failure_url")?,
+            substitutes: row.try_get("substitutes")?,
+        },
     })
 }
 
@@ -193,8 +198,9 @@ pub(crate) async fn submit(conn: &mut SqliteConnection, new: NewJob, now: i64) -
     let place = destination::allocate(conn, &new.destination, &new.source_key, None).await?;
     let row = sqlx::query(concat!(
         "INSERT INTO jobs (state, source_path, source_key, file_name, size, blob, wanted, destination, delete_source, \
-         passwords, priority, category, wanted_importer, created_ms, nzo_id, name, bytes, paused, url, fetched, position) \
-         VALUES (0, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, \
+         passwords, priority, category, wanted_importer, created_ms, nzo_id, name, bytes, paused, url, fetched, posted_ms, \
+         failure_url, substitutes, position) \
+         VALUES (0, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, \
          coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'jobs'), 0) + 1) RETURNING ",
         columns!()
     ))
@@ -217,6 +223,9 @@ pub(crate) async fn submit(conn: &mut SqliteConnection, new: NewJob, now: i64) -
     .bind(new.paused)
     .bind(&new.url)
     .bind(new.fetched)
+    .bind(new.origin.posted_ms)
+    .bind(&new.origin.failure_url)
+    .bind(new.origin.substitutes)
     .fetch_one(conn)
     .await?;
     Ok(Submitted::Accepted(Box::new(job_of(&row)?)))

@@ -4,6 +4,7 @@ mod arr;
 mod backup;
 mod browse;
 mod downloads;
+mod health;
 mod history;
 mod jobs;
 mod keys;
@@ -22,6 +23,7 @@ pub use keys::{Key, Scope};
 pub use orphans::Orphans;
 
 pub use arr::Arrs;
+pub use health::HealthRecords;
 pub use outputs::Outputs;
 
 use crate::{BlobId, Result, StoreError, StoreErrorKind, blobs::Blobs, library, open, queue, writer::Writer};

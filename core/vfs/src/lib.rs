@@ -37,6 +37,6 @@ pub use disk::DiskStats;
 pub use error::{ReadError, ReadErrorKind};
 pub use http::{HttpProbe, address_allowed};
 pub use reader::Reader;
-pub use source::{Article, ArticleInfo, ArticleSource, Class, FetchError, Stat, TableSource};
+pub use source::{Article, ArticleInfo, ArticleSource, Class, FetchError, Misses, Stat, TableSource};
 pub use timings::{Timings, WAITS_MS};
 pub use vfs::{Vfs, VfsStats};

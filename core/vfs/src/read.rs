@@ -4,12 +4,12 @@
 //! its checksum came out right; a [`Taking`] knows of whom it has such bytes, and [`Core::prove`] waits for the verdicts.
 
 use crate::{
-    Class, Early, ReadError, ReadErrorKind,
+    Class, Early, FetchError, Misses, ReadError, ReadErrorKind,
     ahead::{Budget, Gauge, Habits},
     cipher::BLOCK,
     local::Roots,
     plan::{Piece, Plan, PlanNode, UnitRef},
-    units::{Flight, Key, Unit, Units},
+    units::{Flight, Key, Unit, UnitError, Units},
 };
 use altmount_model::NodeId;
 use bytes::{Bytes, BytesMut};
@@ -43,6 +43,7 @@ pub(crate) struct Core {
     pub(crate) class: Class,
     pub(crate) habits: Habits,
     pub(crate) early: Early,
+    pub(crate) misses: Option<Arc<dyn Misses>>,
     /// Bytes that its windows hold ahead.
     pub(crate) ahead: Gauge,
 }
@@ -201,7 +202,8 @@ impl Core {
                 Here::All(unit) => unit,
             }
         } else {
-            self.units.get(&wanted.key, self.class).await?
+            let unit = self.units.get(&wanted.key, self.class).await;
+            unit.map_err(|error| self.failed(error))?
         };
         self.check(piece.node, &wanted, &unit)?;
         Ok(Some(unit.data.slice(
@@ -247,7 +249,7 @@ impl Core {
             };
             if let Some(ended) = ended {
                 self.prove(taking).await?;
-                return Ok(Here::All(ended?));
+                return Ok(Here::All(ended.map_err(|error| self.failed(error))?));
             }
             let says = arrival.info().and_then(|info| info.offset);
             let promised = wanted.article.map(|(_, offset)| offset);
@@ -268,7 +270,15 @@ impl Core {
         }
         let ended = outcome.await;
         self.prove(taking).await?;
-        Ok(Here::All(ended?))
+        Ok(Here::All(ended.map_err(|error| self.failed(error))?))
+    }
+
+    /// What a read says of a unit that could not be had; tells whoever keeps count of missing articles.
+    fn failed(&self, error: UnitError) -> ReadError {
+        if let (UnitError::Fetch(FetchError::Missing { id }), Some(misses)) = (&error, &self.misses) {
+            misses.missing(id);
+        }
+        error.into()
     }
 
     /// Waits for the verdicts of all that was taken on trust.
@@ -279,7 +289,8 @@ impl Core {
         let Some(unproven) = taking.unproven.take() else {
             return Ok(());
         };
-        let unit = unproven.flight.outcome().await?;
+        let unit = unproven.flight.outcome().await;
+        let unit = unit.map_err(|error| self.failed(error))?;
         self.check(unproven.node, &unproven.wanted, &unit)?;
         let torn = unproven
             .flight

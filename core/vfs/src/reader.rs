@@ -4,6 +4,7 @@ use crate::{
     plan::Walk,
     read::{Core, LAST, MAX_CHUNK, Taking},
     tracks::Tracks,
+    units::Key,
 };
 use altmount_model::ByteRange;
 use bytes::{Bytes, BytesMut};
@@ -160,6 +161,32 @@ impl Reader {
                 Err(e) => Some((Err(e), None)),
             }
         })
+    }
+
+    /// The message-ids of the articles that hold bytes of `range`, in the order of the bytes; one that holds several pieces may
+    /// come more than once. At most `limit`. Takes its time for a long file: not for an async task.
+    pub fn articles(&self, range: ByteRange, limit: usize) -> Vec<Arc<str>> {
+        let plan = &self.core.plan;
+        let mut walk = Walk::new(plan, range.start, range.end.min(self.len()));
+        let mut ids: Vec<Arc<str>> = Vec::new();
+        while let Some(leaf) = walk.next(plan) {
+            let mut piece = leaf.piece;
+            while let Some(unit) = plan.unit(piece.node, piece.start) {
+                if let Key::Article(id) = unit.key
+                    && ids.last() != Some(&id)
+                {
+                    if ids.len() == limit {
+                        return ids;
+                    }
+                    ids.push(id);
+                }
+                piece.start = (unit.start + unit.len as i64).max(0) as u64;
+                if piece.start >= piece.end {
+                    break;
+                }
+            }
+        }
+        ids
     }
 
     /// Keeps what holds the bytes of `range` in the disk cache, before all else that is there. Nothing where there is no such

@@ -116,6 +116,12 @@ pub trait ArticleSource: Send + Sync + 'static {
     async fn stat(&self, ids: &[&str], class: Class) -> Vec<Stat>;
 }
 
+/// Who is told of the articles that a reader needed and that are missing.
+pub trait Misses: Send + Sync + 'static {
+    /// Every provider group denies to have the article. Called by reads, so it returns at once.
+    fn missing(&self, id: &str);
+}
+
 /// Where the article tables of one release (or of one running import) come from.
 #[async_trait]
 pub trait TableSource: Send + Sync {

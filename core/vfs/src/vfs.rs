@@ -1,6 +1,6 @@
 use crate::{
-    Article, ArticleSource, Class, Early, FetchError, HttpProbe, ReadError, Reader, Stat, TableSource,
-    VfsConfig,
+    Article, ArticleSource, Class, Early, FetchError, HttpProbe, Misses, ReadError, Reader, Stat,
+    TableSource, VfsConfig,
     ahead::{Budget, Gauge, Habits},
     disk::{Disk, DiskStats},
     http::Http,
@@ -96,6 +96,20 @@ impl Vfs {
         tables: Arc<dyn TableSource>,
         class: Class,
     ) -> Result<Reader, ReadError> {
+        self.open_watched(content, tables, class, None).await
+    }
+
+    /// The same; `misses` is told of the articles that reads find missing.
+    ///
+    /// # Errors
+    /// Those of [`Self::open`].
+    pub async fn open_watched(
+        self: &Arc<Self>,
+        content: Arc<Content>,
+        tables: Arc<dyn TableSource>,
+        class: Class,
+        misses: Option<Arc<dyn Misses>>,
+    ) -> Result<Reader, ReadError> {
         if class == Class::Playback {
             self.units.source().warm();
         }
@@ -108,6 +122,7 @@ impl Vfs {
             class,
             habits: self.habits,
             early: self.early,
+            misses,
             ahead: Gauge::default(),
         }))
     }
@@ -137,6 +152,19 @@ impl Vfs {
     /// Whether each of the articles exists, in the order of `ids`.
     pub async fn stat(&self, ids: &[&str], class: Class) -> Vec<Stat> {
         self.units.source().stat(ids, class).await
+    }
+
+    /// Whether an article can be had now: asked anew of the news servers, past every cache, by a request for its bytes. A
+    /// "no" to `STAT` is none here. `Ok(false)` only where every provider group says so.
+    ///
+    /// # Errors
+    /// [`FetchError::Unknown`], [`FetchError::Corrupt`].
+    pub async fn ask(&self, id: &str, class: Class) -> Result<bool, FetchError> {
+        match self.units.source().fetch(id, class).await {
+            Ok(_) => Ok(true),
+            Err(FetchError::Missing { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// What a server says of an HTTP resource, under the rules that reads of it are under.

@@ -59,7 +59,7 @@ impl Arrs {
         let rules = &self.settings.rules;
         let queue = read_queue(instance).await?;
         let ids: Vec<String> = queue.keys().cloned().collect();
-        let store = |error: altmount_engine::StoreError| ArrError::Unreachable(error.to_string());
+        let store = ArrError::store;
         let ours: HashMap<String, JobId> = self.rows.ours(&ids).await.map_err(store)?.into_iter().collect();
         let mut seen = Vec::new();
         for (id, waiting) in queue.iter().filter(|(id, _)| ours.contains_key(*id)) {

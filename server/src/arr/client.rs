@@ -20,13 +20,30 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 pub enum ArrError {
     /// It does not answer, or not now: this is tried again.
     Unreachable(String),
-    /// It says no, or what it says is no answer: trying again does not help.
+    /// It says no, or what it says is no answer: trying again does not help, unless somebody mends the configuration.
     Refused {
         /// The HTTP status; 200 where the answer itself makes no sense.
         status: u16,
         /// What it says.
         text: String,
     },
+}
+
+impl ArrError {
+    /// Whether what was to be done may still be done: when it answers again, or when somebody has mended the configuration (the
+    /// key, the address). Not where it refuses the thing itself.
+    pub(super) fn may_pass(&self) -> bool {
+        match self {
+            Self::Unreachable(_) => true,
+            // A redirect is somebody's login page, and what is no JSON is no *arr.
+            Self::Refused { status, .. } => matches!(status, 200..=399 | 401 | 403),
+        }
+    }
+
+    /// Our own store failed: as good as an *arr that does not answer, for what is to be done.
+    pub(super) fn store(error: altmount_engine::StoreError) -> Self {
+        Self::Unreachable(error.to_string())
+    }
 }
 
 impl fmt::Display for ArrError {
@@ -36,6 +53,9 @@ impl fmt::Display for ArrError {
             Self::Refused { status: 401, .. } => f.write_str(
                 "it refuses the API key; Settings, General of the application shows the right one",
             ),
+            Self::Refused {
+                status: 300..=399, ..
+            } => f.write_str("it answers with a redirect; 'url' has to be the address of the application itself, its URL base included"),
             Self::Refused { status, text } => write!(f, "it answers {status}: {text}"),
         }
     }
@@ -200,7 +220,14 @@ impl Client {
     }
 
     pub(super) async fn command(&self, body: &Value) -> Result<(), ArrError> {
-        self.post("command", body).await.map(drop)
+        match self.post("command", body).await {
+            // Every *arr takes commands: there is none at this address.
+            Err(ArrError::Refused { status: 404, .. }) => Err(ArrError::Refused {
+                status: 200,
+                text: "there is no API; is the URL base of the application in 'url'?".to_owned(),
+            }),
+            done => done.map(drop),
+        }
     }
 
     /// Looks whether it is there, takes the key, and is what the configuration says that it is. Answers its version.
@@ -218,6 +245,15 @@ impl Client {
             });
         }
         match status["version"].as_str() {
+            Some(version) if !version.starts_with(self.names.version) => Err(ArrError::Refused {
+                status: 200,
+                text: format!(
+                    "it is version {}, and the kind in the configuration is for versions {}*: 'whisparr' is Whisparr 2, \
+                     'whisparr_v3' Whisparr 3",
+                    told(version),
+                    self.names.version
+                ),
+            }),
             Some(version) => Ok(told(version)),
             None => Err(ArrError::Refused {
                 status: 200,

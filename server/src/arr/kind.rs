@@ -3,11 +3,13 @@
 use crate::config::ArrKind;
 use serde_json::{Value, json};
 
-/// Which things of an *arr an item is: the numbers by which its searches go.
+/// What an application calls things.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Names {
     /// What it calls itself (`appName` of `system/status`).
     pub(super) app: &'static str,
+    /// What its version begins with, where that tells two applications of one name apart.
+    pub(super) version: &'static str,
     /// The API's version.
     pub(super) api: &'static str,
     /// The field of the download client's settings that has the category.
@@ -28,71 +30,89 @@ pub(super) struct Names {
     pub(super) search: (&'static str, &'static str),
 }
 
+const SERIES: Names = Names {
+    app: "Sonarr",
+    version: "",
+    api: "v3",
+    category: "tvCategory",
+    usual_category: "tv",
+    priorities: ["recentTvPriority", "olderTvPriority"],
+    file: "episodefile",
+    thing: "episodeId",
+    parent: "seriesId",
+    parents: "series",
+    search: ("EpisodeSearch", "episodeIds"),
+};
+const FILMS: Names = Names {
+    app: "Radarr",
+    category: "movieCategory",
+    usual_category: "movies",
+    priorities: ["recentMoviePriority", "olderMoviePriority"],
+    file: "moviefile",
+    thing: "movieId",
+    parent: "movieId",
+    parents: "movie",
+    search: ("MoviesSearch", "movieIds"),
+    ..SERIES
+};
+const MUSIC: Names = Names {
+    app: "Lidarr",
+    api: "v1",
+    category: "musicCategory",
+    usual_category: "music",
+    priorities: ["recentMusicPriority", "olderMusicPriority"],
+    file: "trackfile",
+    thing: "albumId",
+    parent: "artistId",
+    parents: "artist",
+    search: ("AlbumSearch", "albumIds"),
+    ..SERIES
+};
+const BOOKS: Names = Names {
+    app: "Readarr",
+    usual_category: "books",
+    file: "bookfile",
+    thing: "bookId",
+    parent: "authorId",
+    parents: "author",
+    search: ("BookSearch", "bookIds"),
+    ..MUSIC
+};
+
 /// The category that an application of a kind sends where nothing else is configured.
 pub fn usual_category(kind: ArrKind) -> &'static str {
     names(kind).usual_category
 }
 
+/// Whisparr 2 is a fork of Sonarr, Whisparr 3 one of Radarr; both kept the names.
 pub(super) fn names(kind: ArrKind) -> &'static Names {
-    const SONARR: Names = Names {
-        app: "Sonarr",
-        api: "v3",
-        category: "tvCategory",
-        usual_category: "tv",
-        priorities: ["recentTvPriority", "olderTvPriority"],
-        file: "episodefile",
-        thing: "episodeId",
-        parent: "seriesId",
-        parents: "series",
-        search: ("EpisodeSearch", "episodeIds"),
-    };
-    const RADARR: Names = Names {
-        app: "Radarr",
-        api: "v3",
-        category: "movieCategory",
-        usual_category: "movies",
-        priorities: ["recentMoviePriority", "olderMoviePriority"],
-        file: "moviefile",
-        thing: "movieId",
-        parent: "movieId",
-        parents: "movie",
-        search: ("MoviesSearch", "movieIds"),
-    };
-    const LIDARR: Names = Names {
-        app: "Lidarr",
-        api: "v1",
-        category: "musicCategory",
-        usual_category: "music",
-        priorities: ["recentMusicPriority", "olderMusicPriority"],
-        file: "trackfile",
-        thing: "albumId",
-        parent: "artistId",
-        parents: "artist",
-        search: ("AlbumSearch", "albumIds"),
-    };
-    const READARR: Names = Names {
-        app: "Readarr",
-        category: "musicCategory",
-        usual_category: "books",
-        file: "bookfile",
-        thing: "bookId",
-        parent: "authorId",
-        parents: "author",
-        search: ("BookSearch", "bookIds"),
-        ..LIDARR
-    };
-    // A fork of Sonarr that kept its names.
-    const WHISPARR: Names = Names {
-        app: "Whisparr",
-        usual_category: "adult",
-        ..SONARR
-    };
+    const WHISPARR: &str = "Whisparr";
+    const ADULT: &str = "adult";
     match kind {
-        ArrKind::Sonarr => &SONARR,
-        ArrKind::Radarr => &RADARR,
-        ArrKind::Lidarr => &LIDARR,
-        ArrKind::Readarr => &READARR,
-        ArrKind::Whisparr => &WHISPARR,
+        ArrKind::Sonarr => &SERIES,
+        ArrKind::Radarr => &FILMS,
+        ArrKind::Lidarr => &MUSIC,
+        ArrKind::Readarr => &BOOKS,
+        ArrKind::Whisparr => {
+            &const {
+                Names {
+                    app: WHISPARR,
+                    version: "2.",
+                    usual_category: ADULT,
+                    ..SERIES
+                }
+            }
+        }
+        ArrKind::WhisparrV3 => {
+            &const {
+                Names {
+                    app: WHISPARR,
+                    version: "3.",
+                    usual_category: ADULT,
+                    ..FILMS
+                }
+            }
+        }
     }
 }
 

@@ -1,14 +1,15 @@
 //! The way back to the *arr applications (Sonarr, Radarr, Lidarr, Readarr, Whisparr) that use this server as a download client.
 //!
 //! They are told when a release can be imported ([`work`]), they tell what they did with it ([`webhook`]), they are asked to
-//! replace what is no good ([`replace`]), and what is stuck in their queues is cleared away by rules ([`clean`]).
-//! [`register`] makes this server known to one. What is to be done at an *arr is stored until it is done; that one does not
-//! answer is no reason for anything else.
+//! replace what is no good ([`replace`]), also without anybody's asking ([`missing`]), and what is stuck in their queues is
+//! cleared away by rules ([`clean`]). [`register`] makes this server known to one. What is to be done at an *arr is stored until
+//! it is done; that one does not answer is no reason for anything else.
 
 mod clean;
 mod client;
 mod current;
 mod kind;
+mod missing;
 mod register;
 mod replace;
 mod webhook;
@@ -23,7 +24,7 @@ pub use webhook::Heard;
 
 use crate::config::{ArrInstanceSettings, ArrSettings, OutputSettings};
 use altmount_engine::{
-    Arrs as Rows, Engine, Event, ImportService, Job, JobState, Keys, Library, Outputs as OutputRows,
+    Arrs as Rows, Engine, Event, Health, ImportService, Job, JobState, Keys, Library, Outputs as OutputRows,
     StoreError,
 };
 use altmount_store::now_ms;
@@ -117,6 +118,7 @@ pub struct Arrs {
     outputs: OutputRows,
     library: Library,
     imports: ImportService,
+    health: Health,
     keys: Keys,
 }
 
@@ -142,6 +144,7 @@ impl Arrs {
             outputs: engine.outputs(),
             library: engine.library().clone(),
             imports: engine.imports().clone(),
+            health: engine.health().clone(),
             keys: engine.keys(),
         }))
     }
@@ -154,6 +157,9 @@ impl Arrs {
         if !self.instances.is_empty() {
             tasks.spawn(Arc::clone(self).listen(engine.events(), stop.clone()));
             tasks.spawn(Arc::clone(self).look_at_queues(stop.clone()));
+            if self.settings.replace_missing {
+                tasks.spawn(Arc::clone(self).replace_missing(engine.events(), stop.clone()));
+            }
         }
     }
 

@@ -9,7 +9,7 @@ use super::{
     kind::{Item, lies_below, same_path},
     work::Work,
 };
-use altmount_engine::{Job, ReplaceVerdict, StoreError};
+use altmount_engine::{HealthState, Job, ReplaceVerdict, StoreError};
 use altmount_model::FileId;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -28,6 +28,9 @@ pub(super) struct Replacement {
     pub(super) path: String,
     /// What it is of, as far as the *arr told.
     pub(super) item: String,
+    /// The file, where nobody asked for it but its own state: what is done is done only while that is so.
+    #[serde(default)]
+    pub(super) missing: Option<FileId>,
 }
 
 /// Why a release is not replaced.
@@ -61,6 +64,16 @@ impl Arrs {
     /// # Errors
     /// [`ReplaceError`].
     pub async fn replace(&self, file: FileId, force: bool) -> Result<Accepted, ReplaceError> {
+        self.ask_for_another(file, force, false).await
+    }
+
+    /// The same. With `missing` nobody asked for it: it is done where the file lacks articles when its turn comes.
+    pub(super) async fn ask_for_another(
+        &self,
+        file: FileId,
+        force: bool,
+        missing: bool,
+    ) -> Result<Accepted, ReplaceError> {
         let entry = self.library.entry(file).await?.filter(|entry| !entry.is_dir);
         let release = entry.ok_or(ReplaceError::NoFile(file))?.release;
         let facts = match release {
@@ -99,6 +112,7 @@ impl Arrs {
             arr_file: record.as_ref().map_or(0, |record| record.arr_file),
             path: record.map(|record| record.path).unwrap_or_default(),
             item,
+            missing: missing.then_some(file),
         };
         let fingerprint = match release {
             Some(release) => self.library.fingerprint(release).await?,
@@ -153,13 +167,42 @@ impl Arrs {
         Err(ReplaceError::Limited(why))
     }
 
+    /// Whether there is still reason for it, where nobody but the file's state asked for it: the articles may be there again,
+    /// and what the *arr has imported and has no more is nothing that it lacks.
+    async fn is_still_wanted(&self, instance: &Instance, wanted: &Replacement) -> Result<bool, ArrError> {
+        let Some(file) = wanted.missing else {
+            return Ok(true);
+        };
+        let record = self.health.record(file).await.map_err(ArrError::store)?;
+        if record.is_none_or(|record| record.state != HealthState::Missing) {
+            tracing::info!(
+                file.id = file.0,
+                "not replaced: it does not lack articles any more"
+            );
+            return Ok(false);
+        }
+        if wanted.path.is_empty() && !wanted.nzo_id.is_empty() {
+            let imported = history(instance, &wanted.nzo_id, Happened::Imported).await?;
+            if !imported.is_empty() {
+                let done = "not replaced: the *arr imported it and has it no more";
+                tracing::info!(file.id = file.0, "{done}");
+                self.health.acted(file, done).await.map_err(ArrError::store)?;
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// Does it, from the beginning or from where an earlier try got to.
-    pub(super) async fn do_replace(instance: &Instance, wanted: &Replacement) -> Result<(), ArrError> {
+    pub(super) async fn do_replace(&self, instance: &Instance, wanted: &Replacement) -> Result<(), ArrError> {
         let client = &instance.client;
         let names = client.names;
+        if !self.is_still_wanted(instance, wanted).await? {
+            return Ok(());
+        }
         let grabbed = match wanted.nzo_id.as_str() {
             "" => Vec::new(),
-            nzo_id => history(instance, nzo_id, 1).await?,
+            nzo_id => history(instance, nzo_id, Happened::Grabbed).await?,
         };
         let mut item = Item::parse(&wanted.item);
         if !item.is_known() {
@@ -199,7 +242,10 @@ impl Arrs {
             let settings = client.get("config/downloadclient", &[]).await?;
             searches_itself = settings["autoRedownloadFailed"] == true;
             // Told twice it would search twice.
-            if history(instance, &wanted.nzo_id, 4).await?.is_empty() {
+            if history(instance, &wanted.nzo_id, Happened::Failed)
+                .await?
+                .is_empty()
+            {
                 client.post(&format!("history/failed/{id}"), &json!({})).await?;
             }
         }
@@ -213,9 +259,17 @@ impl Arrs {
     }
 }
 
+/// A kind of record in an *arr's history.
+#[derive(Clone, Copy, Debug)]
+enum Happened {
+    Grabbed = 1,
+    Imported = 3,
+    Failed = 4,
+}
+
 /// The records of a download in an *arr's history, of one kind.
-async fn history(instance: &Instance, nzo_id: &str, event: u8) -> Result<Vec<Value>, ArrError> {
-    let event_text = event.to_string();
+async fn history(instance: &Instance, nzo_id: &str, event: Happened) -> Result<Vec<Value>, ArrError> {
+    let event_text = (event as u8).to_string();
     let query = [
         ("page", "1"),
         ("pageSize", PAGE),
@@ -224,7 +278,11 @@ async fn history(instance: &Instance, nzo_id: &str, event: u8) -> Result<Vec<Val
         ("downloadId", nzo_id),
         ("eventType", event_text.as_str()),
     ];
-    let name = if event == 1 { "grabbed" } else { "downloadFailed" };
+    let is_one = |name: &str| match event {
+        Happened::Grabbed => name == "grabbed",
+        Happened::Imported => name.ends_with("Imported"),
+        Happened::Failed => name == "downloadFailed",
+    };
     let mut answer = instance.client.get("history", &query).await?;
     let records = match answer["records"].take() {
         Value::Array(records) => records,
@@ -235,7 +293,7 @@ async fn history(instance: &Instance, nzo_id: &str, event: u8) -> Result<Vec<Val
         record["downloadId"]
             .as_str()
             .is_some_and(|id| id.eq_ignore_ascii_case(nzo_id))
-            && record["eventType"].as_str().is_none_or(|event| event == name)
+            && record["eventType"].as_str().is_none_or(is_one)
     });
     Ok(mine.collect())
 }

@@ -90,14 +90,14 @@ impl Arrs {
             let done = match serde_json::from_str(&row.work) {
                 Ok(work) => self.work(instance, &work).await,
                 Err(error) => Err(ArrError::Refused {
-                    status: 0,
+                    status: 422,
                     text: format!("the wish cannot be read: {error}"),
                 }),
             };
             instance.note(&done);
             match done {
                 Ok(()) => self.rows.done(row, now_ms()).await?,
-                Err(error @ ArrError::Unreachable(_)) => {
+                Err(error) if error.may_pass() => {
                     let wait = FIRST_WAIT
                         .saturating_mul(1 << row.attempts.min(16))
                         .min(LONGEST_WAIT);
@@ -105,8 +105,12 @@ impl Arrs {
                     tracing::warn!(arr.name = name, retry.wait_ms = wait_ms, "{error}");
                     let after = now_ms().saturating_add(wait_ms);
                     self.rows.failed(row.id, &error.to_string(), after).await?;
-                    // It is away: what else there is for it has to wait as well.
+                    // It is away, or does not let us in: what else there is for it has to wait as well.
                     return Ok(Some(after));
+                }
+                Err(ArrError::Refused { status: 404, text }) => {
+                    tracing::info!(arr.name = name, "nothing is to be done any more: {text}");
+                    self.rows.done(row, now_ms()).await?;
                 }
                 Err(error) => {
                     tracing::error!(arr.name = name, "something is given up: {error}");
@@ -124,7 +128,7 @@ impl Arrs {
                     .command(&json!({"name": "RefreshMonitoredDownloads"}))
                     .await
             }
-            Work::Replace(wanted) => Self::do_replace(instance, wanted).await,
+            Work::Replace(wanted) => self.do_replace(instance, wanted).await,
             Work::Clean => self.clean(instance).await.map(drop),
         }
     }

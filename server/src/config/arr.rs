@@ -22,6 +22,8 @@ pub struct ArrSettings {
     pub instances: Vec<ArrInstanceSettings>,
     /// Whether a file that one of them deleted goes from the library.
     pub delete_files: bool,
+    /// Whether what certainly lacks articles is replaced without being asked.
+    pub replace_missing: bool,
     /// How often anything is replaced.
     pub limits: ReplaceLimits,
     /// How often their queues are looked at.
@@ -74,6 +76,7 @@ pub(super) fn resolve(arr: Arr, faults: &mut Faults) -> ArrSettings {
         queue,
     } = arr;
     let Replace {
+        automatic,
         per_item_per_day,
         per_release_per_day,
         brake_per_hour,
@@ -84,6 +87,7 @@ pub(super) fn resolve(arr: Arr, faults: &mut Faults) -> ArrSettings {
         own_url,
         instances: resolve_instances(instances, faults),
         delete_files: deleted_files == DeletedFiles::Remove,
+        replace_missing: automatic,
         limits: ReplaceLimits {
             per_item: per_item_per_day,
             per_set: per_release_per_day,

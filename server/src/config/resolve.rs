@@ -144,6 +144,8 @@ pub struct SabnzbdSettings {
     pub fetch_timeout: Duration,
     /// Redirects that are followed then.
     pub fetch_redirects: u8,
+    /// Whether the indexer's other NZB is fetched where one failed.
+    pub new_nzb_on_failure: bool,
 }
 
 /// A category of the download client.
@@ -194,6 +196,7 @@ impl Config {
             mount,
             watch,
             library,
+            health,
             outputs,
             arr,
             plugins,
@@ -232,6 +235,12 @@ impl Config {
             tables_bytes,
         } = cache;
         engine.table_cache_bytes = tables_bytes;
+        let Health {
+            confirm_after_seconds,
+            check_again_seconds,
+        } = health;
+        engine.confirm_after = seconds(confirm_after_seconds);
+        engine.check_again = seconds(faults.at_least_one("health.check_again_seconds", check_again_seconds));
         let HttpSources {
             allow_private,
             max_redirects,
@@ -408,6 +417,7 @@ fn resolve_sabnzbd(sabnzbd: Sabnzbd, faults: &mut Faults) -> Option<SabnzbdSetti
         fetch_allow,
         fetch_timeout_seconds,
         fetch_max_redirects,
+        new_nzb_on_failure,
     } = sabnzbd;
     let base = url_base.trim_matches('/');
     let unreserved = |c: char| c.is_ascii_alphanumeric() || "-._~/".contains(c);
@@ -439,6 +449,7 @@ fn resolve_sabnzbd(sabnzbd: Sabnzbd, faults: &mut Faults) -> Option<SabnzbdSetti
         fetch_allow,
         fetch_timeout: seconds(faults.at_least_one("sabnzbd.fetch_timeout_seconds", fetch_timeout_seconds)),
         fetch_redirects: fetch_max_redirects,
+        new_nzb_on_failure,
     };
     enabled.then_some(settings)
 }

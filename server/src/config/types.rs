@@ -35,6 +35,8 @@ pub struct Config {
     pub watch: Watch,
     /// What is kept of the library beside what is in it.
     pub library: Library,
+    /// Files that lack articles.
+    pub health: Health,
     /// How a finished release reaches a library beside the mount and WebDAV.
     pub outputs: Outputs,
     /// Sonarr, Radarr, Lidarr, Readarr and Whisparr: what they are told, and what they tell.
@@ -462,6 +464,9 @@ pub struct Sabnzbd {
     pub fetch_timeout_seconds: u32,
     /// How many redirects are followed when an NZB is fetched.
     pub fetch_max_redirects: u8,
+    /// Whether another NZB is fetched in the place of one that failed, where the indexer named one (`X-DNZB-Failure`) on its own
+    /// host, or on one of `fetch_allow`. The applications look for another one by themselves.
+    pub new_nzb_on_failure: bool,
 }
 
 impl Default for Sabnzbd {
@@ -476,6 +481,7 @@ impl Default for Sabnzbd {
             fetch_allow: Vec::new(),
             fetch_timeout_seconds: 60,
             fetch_max_redirects: 5,
+            new_nzb_on_failure: false,
         }
     }
 }
@@ -704,6 +710,25 @@ pub struct PathMapping {
     pub theirs: String,
 }
 
+/// Files that lack articles. One is noted when a read or a check finds that every provider group denies to have an article of it.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Health {
+    /// How long after that they are all asked again. Only where they still deny it, anything is done.
+    pub confirm_after_seconds: u32,
+    /// How long after that they are asked once more, in case it is there again; doubled each time, up to eight times this.
+    pub check_again_seconds: u32,
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self {
+            confirm_after_seconds: 3600,
+            check_again_seconds: 86_400,
+        }
+    }
+}
+
 /// Sonarr, Radarr, Lidarr, Readarr and Whisparr: what they are told, and what they tell.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -715,7 +740,7 @@ pub struct Arr {
     /// What becomes of a library's file when the application that imported it tells that it deleted it. Nothing is ever deleted
     /// because a file is missing there.
     pub deleted_files: DeletedFiles,
-    /// How often releases are replaced, at most.
+    /// When releases are replaced, and how often at most.
     pub replace: Replace,
     /// Downloads that are stuck in their queues.
     pub queue: Queue,
@@ -753,8 +778,10 @@ pub enum ArrKind {
     Lidarr,
     /// Readarr, for books.
     Readarr,
-    /// Whisparr, which is as Sonarr.
+    /// Whisparr 2, which is as Sonarr.
     Whisparr,
+    /// Whisparr 3, which is as Radarr.
+    WhisparrV3,
 }
 
 impl ArrKind {
@@ -766,6 +793,7 @@ impl ArrKind {
             Self::Lidarr => "lidarr",
             Self::Readarr => "readarr",
             Self::Whisparr => "whisparr",
+            Self::WhisparrV3 => "whisparr_v3",
         }
     }
 }
@@ -781,10 +809,13 @@ pub enum DeletedFiles {
     Keep,
 }
 
-/// How often releases are replaced.
+/// When releases are replaced, and how often.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Replace {
+    /// Whether the release of a file that certainly lacks articles (`health.confirm_after_seconds`) is blocklisted, and another
+    /// one searched for, by the application that has the file. Without it that is done when somebody asks for it.
+    pub automatic: bool,
     /// One episode, film, album or book, in 24 hours.
     pub per_item_per_day: u32,
     /// One set of articles, under whatever name it comes, in 24 hours.
@@ -796,6 +827,7 @@ pub struct Replace {
 impl Default for Replace {
     fn default() -> Self {
         Self {
+            automatic: true,
             per_item_per_day: 3,
             per_release_per_day: 1,
             brake_per_hour: 20,

@@ -29,6 +29,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tree::Tree;
 
+/// `EINVAL`: what is to be unmounted is no mount point (umount(2)).
+const NOT_MOUNTED: i32 = 22;
 /// How long the session's thread may take to see that its connection is gone.
 const JOIN: Duration = Duration::from_secs(5);
 
@@ -121,6 +123,10 @@ impl Mount {
         });
         match tokio::time::timeout(JOIN, ended).await {
             Ok(Ok(Ok(()))) => {}
+            // `release` has unmounted it already, and files that are open keep the connection until this process ends.
+            Ok(Ok(Err(error))) if error.raw_os_error() == Some(NOT_MOUNTED) => {
+                tracing::debug!(mount.path = shown, "the mount is detached");
+            }
             Ok(Ok(Err(error))) => {
                 tracing::warn!(mount.path = shown, "the mount ended with an error: {error}")
             }

@@ -35,7 +35,7 @@ fn within(path: &str, route: &str) -> bool {
 /// links, which open a file longer than the key does.
 const READABLE: [&str; 9] = [
     "/api/files",
-    "/api/health/summary",
+    "/api/health",
     "/api/importers",
     "/api/library",
     "/api/openapi.json",

@@ -3,6 +3,7 @@
 use super::{
     Api,
     envelope::{ApiError, ApiId, ErrorBody, Single, query_value, time},
+    file_health::FileHealth,
     library::EntryView,
 };
 use altmount_engine::{DeleteOutcome, ReleaseFacts};
@@ -33,6 +34,8 @@ pub(super) struct FileView {
     articles: u64,
     /// Bytes of declared fill in it: what stands for bytes that nobody has.
     fill_bytes: u64,
+    /// What is known of articles that it lacks; `null` where it is not known to lack any.
+    health: Option<FileHealth>,
     /// What was made of it outside of the library.
     outputs: Vec<OutputView>,
     /// The release that it is of.
@@ -145,6 +148,7 @@ pub(super) async fn file(State(api): State<Api>, ApiId(id): ApiId) -> Result<Sin
         Some(id) => library.release(id).await.map_err(ApiError::internal)?,
         None => None,
     };
+    let health = FileHealth::of(&api, entry.id).await?;
     let outputs = api.engine.outputs().of_file(entry.id).await;
     let outputs = outputs
         .map_err(ApiError::internal)?
@@ -154,6 +158,7 @@ pub(super) async fn file(State(api): State<Api>, ApiId(id): ApiId) -> Result<Sin
             path: output.path,
         });
     Ok(Single::of(FileView {
+        health,
         entry: EntryView::of(&api, entry, path.as_ref()),
         attributes: facts.attributes,
         content: facts.nodes,

@@ -5,6 +5,7 @@ mod auth;
 mod backup;
 mod envelope;
 mod events;
+mod file_health;
 mod files;
 mod health;
 mod import;

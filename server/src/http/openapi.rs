@@ -1,9 +1,9 @@
 //! The API's description, collected from the handlers.
 
 use super::{
-    Api, arr, backup, envelope::json as answer_json, events, files, health, import, importers, keys, library,
-    log, operations, outputs, plugins, providers, queue, settings, stream, stream_import, streams, trash,
-    users,
+    Api, arr, backup, envelope::json as answer_json, events, file_health, files, health, import, importers,
+    keys, library, log, operations, outputs, plugins, providers, queue, settings, stream, stream_import,
+    streams, trash, users,
 };
 use axum::routing::{MethodRouter, get};
 use http::StatusCode;
@@ -77,6 +77,8 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(providers::history))
         .routes(routes!(streams::list))
         .routes(routes!(health::summary))
+        .routes(routes!(file_health::files))
+        .routes(routes!(file_health::check))
         .routes(routes!(stream::stream))
         .routes(routes!(trash::put))
         .routes(routes!(trash::list))

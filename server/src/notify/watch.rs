@@ -2,7 +2,7 @@
 
 use super::{Happening, Level, Notifier};
 use crate::{config::NotifyEvent, pools::Pools};
-use altmount_engine::{Engine, Event, JobState};
+use altmount_engine::{Engine, Event, HealthState, JobState};
 use altmount_usenet::{ProviderState, ProviderStatus};
 use std::{collections::HashMap, sync::Arc, time::Duration};
 use tokio::sync::broadcast::error::RecvError;
@@ -11,7 +11,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 /// Between two looks at the news servers, which say nothing of themselves.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
-/// Tells how imports end.
+/// Tells how imports end, and which files turn out to lack articles.
 pub fn watch_imports(
     engine: &Arc<Engine>,
     notifier: Notifier,
@@ -34,6 +34,23 @@ pub fn watch_imports(
                     file_name,
                     ..
                 }) => (id, state, failure, file_name),
+                Ok(Event::Health {
+                    path,
+                    state: HealthState::Missing,
+                    articles,
+                    ..
+                }) => {
+                    notifier.tell(Happening {
+                        event: NotifyEvent::Degraded,
+                        subject: path.as_str().to_owned(),
+                        text: format!(
+                            "/{}: {articles} articles are gone from every news server",
+                            path.as_str()
+                        ),
+                        level: Level::Warning,
+                    });
+                    continue;
+                }
                 Ok(_) => continue,
                 Err(RecvError::Lagged(missed)) => {
                     tracing::warn!("{missed} events came too fast to be told");

@@ -28,24 +28,28 @@ const CHUNK: u64 = 4 << 20;
 #[derive(Debug)]
 pub(super) struct Copier {
     library: Library,
-    bytes_per_second: Option<u64>,
+    pace: Pace,
     min_free: u64,
+}
+
+/// The speed of all copies together.
+#[derive(Debug)]
+struct Pace {
+    bytes_per_second: Option<u64>,
     /// When the next byte may be written.
     next: Mutex<Instant>,
 }
 
-impl Copier {
-    pub(super) fn new(library: Library, settings: Option<&CopySettings>) -> Self {
+impl Pace {
+    fn new(bytes_per_second: Option<u64>) -> Self {
         Self {
-            library,
-            bytes_per_second: settings.and_then(|settings| settings.bytes_per_second),
-            min_free: settings.map_or(0, |settings| settings.min_free),
+            bytes_per_second,
             next: Mutex::new(Instant::now()),
         }
     }
 
     /// Waits until so many bytes more may be written.
-    async fn pace(&self, bytes: u64) {
+    async fn turn(&self, bytes: u64) {
         let Some(rate) = self.bytes_per_second else { return };
         let turn = {
             let mut next = self.next.lock().await;
@@ -54,6 +58,16 @@ impl Copier {
             turn
         };
         tokio::time::sleep_until(turn).await;
+    }
+}
+
+impl Copier {
+    pub(super) fn new(library: Library, settings: Option<&CopySettings>) -> Self {
+        Self {
+            library,
+            pace: Pace::new(settings.and_then(|settings| settings.bytes_per_second)),
+            min_free: settings.map_or(0, |settings| settings.min_free),
+        }
     }
 
     /// Writes a file's bytes to `path` and answers what the copy is recognised by. With `replace` what is there is ours.
@@ -96,7 +110,7 @@ impl Copier {
         while done < size {
             let len = CHUNK.min(size - done);
             if rated {
-                self.pace(len).await;
+                self.pace.turn(len).await;
             }
             let bytes: Bytes = open
                 .reader
@@ -210,6 +224,24 @@ mod tests {
             assert_eq!(counted, done, "{there} of {size}");
             assert_eq!(std::fs::metadata(&part).expect("there").len(), done);
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn all_copies_together_keep_to_the_configured_speed() {
+        const RATE: u64 = 1 << 20;
+        let (pace, begun) = (Pace::new(Some(RATE)), Instant::now());
+        // Two copies of 16 MiB; the first piece of all waits for nothing.
+        let copy = async || {
+            for _ in 0..4 {
+                pace.turn(CHUNK).await;
+            }
+        };
+        tokio::join!(copy(), copy());
+        let seconds = (7 * CHUNK) / RATE;
+        assert_eq!(begun.elapsed().as_secs(), seconds);
+        let free = Pace::new(None);
+        free.turn(u64::MAX).await;
+        assert_eq!(begun.elapsed().as_secs(), seconds);
     }
 
     #[test]

@@ -7,12 +7,12 @@ use super::{
     queue::{DEFAULT, PAUSED, priority_of},
     request::{Call, SentFile, shown},
 };
-use altmount_engine::{Passwords, SubmitError, SubmitRequest, SubmitSource};
+use altmount_engine::{Passwords, SubmitError, SubmitRequest};
 use altmount_model::VPath;
 use serde_json::{Value, json};
 
 /// Longest address.
-const MAX_URL: usize = 8192;
+pub(super) const MAX_URL: usize = 8192;
 
 /// What a call wants of the jobs that it adds.
 struct Wish {
@@ -80,23 +80,28 @@ impl Sabnzbd {
         if call.files.is_empty() {
             return refused("there is no file in the request");
         }
-        let mut names = Vec::new();
+        let (mut requests, mut reason) = (Vec::new(), None);
         for file in &call.files {
-            match self.add_one(call, file).await {
-                Ok(more) => names.extend(more),
+            match self.requests_of(call, file).await {
+                Ok(more) => requests.extend(more),
                 Err(why) => {
                     tracing::warn!("a file that was sent is not queued: {why}");
-                    // What was accepted before stays; a client that sends one file gets that one's reason.
-                    if names.is_empty() {
-                        return refused(why);
-                    }
+                    reason.get_or_insert(why);
                 }
             }
         }
-        accepted(names)
+        if let (true, Some(why)) = (requests.is_empty(), reason) {
+            return refused(why);
+        }
+        // In one step: a client that gets no answer sends all of it again.
+        match self.engine().imports().submit_all(requests).await {
+            Ok(jobs) => accepted(jobs.into_iter().map(|job| job.nzo_id).collect()),
+            Err(error) => refused(plain(&error)),
+        }
     }
 
-    async fn add_one(&self, call: &Call, file: &SentFile) -> Result<Vec<String>, String> {
+    /// What is to be queued of a file that was sent: more than one where it is a ZIP.
+    async fn requests_of(&self, call: &Call, file: &SentFile) -> Result<Vec<SubmitRequest>, String> {
         let bytes = file.bytes.clone()?;
         // Looked at first, so that a call with a wrong category costs nothing.
         self.wish(call)?;
@@ -105,20 +110,12 @@ impl Sabnzbd {
         let unpacked =
             tokio::task::spawn_blocking(move || nzb::unpack(&name, bytes, nzbname.as_deref(), limit)).await;
         let found = unpacked.map_err(|error| format!("the file cannot be looked at: {error}"))??;
-        let mut names = Vec::new();
-        for one in found {
+        let requests = found.into_iter().map(|one| {
             let mut wish = self.wish(call)?;
             wish.name = Some(one.name.clone());
-            let request = request_of(one, wish, None);
-            let job = self
-                .engine()
-                .imports()
-                .submit(request)
-                .await
-                .map_err(|error| plain(&error))?;
-            names.push(job.nzo_id);
-        }
-        Ok(names)
+            Ok(request_of(one, wish))
+        });
+        requests.collect()
     }
 
     pub(super) async fn add_url(&self, call: &Call) -> Value {
@@ -176,12 +173,10 @@ impl Sabnzbd {
 }
 
 /// A request for an NZB that is here.
-fn request_of(one: Received, mut wish: Wish, url: Option<String>) -> SubmitRequest {
+fn request_of(one: Received, mut wish: Wish) -> SubmitRequest {
     let mut request = SubmitRequest::upload(one.file_name, one.bytes);
-    if let SubmitSource::Upload { url: from, .. } = &mut request.source {
-        *from = url;
-    }
     request.bytes = one.size;
+    request.origin.posted_ms = one.posted_ms;
     wish.passwords.extend(one.password);
     wish.apply(&mut request);
     request

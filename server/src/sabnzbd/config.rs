@@ -93,22 +93,78 @@ impl Sabnzbd {
         servers.collect::<Vec<_>>().into()
     }
 
+    /// Adds a category to the configuration, or changes the folder and the priority of one that is there.
+    ///
+    /// # Errors
+    /// Why it cannot be, for the client.
+    async fn set_category(&self, name: &str, call: &Call) -> Result<(), String> {
+        if name.is_empty() || name == "*" {
+            return Err("expects the name of a category".to_owned());
+        }
+        let live = &self.0.parts.live;
+        let Some(editor) = live.editor().cloned() else {
+            return Err(
+                "this server was started without a configuration file, which is where categories are"
+                    .to_owned(),
+            );
+        };
+        let raw = tokio::task::spawn_blocking(move || editor.raw()).await;
+        let raw = raw.map_err(|error| error.to_string())?;
+        let raw = raw.map_err(|error| error.to_string())?;
+        let mut all = raw["categories"].as_array().cloned().unwrap_or_default();
+        let at = all
+            .iter()
+            .position(|category| category["name"] == name)
+            .unwrap_or_else(|| {
+                all.push(json!({"name": name}));
+                all.len() - 1
+            });
+        if let Some(dir) = call.text("dir") {
+            // SABnzbd's sign for "no folder of the job's own", which every job has here.
+            let dir = dir.trim_end_matches('*').trim_matches('/');
+            all[at]["dir"] = if dir.is_empty() { Value::Null } else { json!(dir) };
+        }
+        if let Some(priority) = call.text("priority") {
+            let priority = priority
+                .parse::<i32>()
+                .map_err(|_| "expects a number for the priority".to_owned())?;
+            // The server's own choice is the normal one.
+            all[at]["priority"] = json!(if priority == DEFAULT { 0 } else { priority });
+        }
+        let change = (vec!["categories".to_owned()], Some(Value::Array(all)));
+        live.change(vec![change])
+            .await
+            .map_err(|error| format!("{error:#}"))?;
+        if let Some(category) = self.category(name).filter(|category| !category.dir.is_root()) {
+            super::make_folders(self.engine(), &category.dir).await;
+        }
+        Ok(())
+    }
+
     pub(super) fn get_config(&self, call: &Call) -> Value {
+        match call.text("section") {
+            Some(section) => self.part_of_config(section, call.text("keyword")),
+            None => json!({"config": self.whole_config()}),
+        }
+    }
+
+    fn whole_config(&self) -> Map<String, Value> {
         let mut config = Map::new();
         config.insert("misc".to_owned(), self.misc());
         config.insert("categories".to_owned(), self.categories());
         config.insert("servers".to_owned(), self.servers());
         config.insert("sorters".to_owned(), json!([]));
-        let Some(section) = call.text("section") else {
-            return json!({"config": config});
-        };
-        let Some(part) = config.remove(section) else {
+        config
+    }
+
+    fn part_of_config(&self, section: &str, keyword: Option<&str>) -> Value {
+        let Some(part) = self.whole_config().remove(section) else {
             return error(format!(
                 "there is no section '{}'",
                 super::request::shown(section)
             ));
         };
-        let Some(keyword) = call.text("keyword") else {
+        let Some(keyword) = keyword else {
             return json!({"config": {section: part}});
         };
         let one = match part {
@@ -128,7 +184,7 @@ impl Sabnzbd {
         }
     }
 
-    /// What can be set here is what is not in the configuration file.
+    /// What can be set here: the speed limit, and categories. The rest is set in the configuration file.
     pub(super) async fn set_config(&self, call: &Call) -> Result<Value, StoreError> {
         let (section, keyword) = (
             call.text("section").unwrap_or_default(),
@@ -139,6 +195,14 @@ impl Sabnzbd {
             ("misc", "bandwidth_perc") => {
                 self.change_speed(value).await?;
                 Ok(json!({"config": {"misc": {"bandwidth_perc": self.speed_limit().0}}}))
+            }
+            ("categories", _) => {
+                // Clients name it either way.
+                let name = call.text("keyword").or(call.text("name")).unwrap_or_default();
+                Ok(match self.set_category(name, call).await {
+                    Ok(()) => self.part_of_config("categories", Some(name)),
+                    Err(why) => error(why),
+                })
             }
             _ => Ok(error(format!(
                 "'{}' of '{}' is set in the configuration file of this server",

@@ -23,6 +23,9 @@ use std::{
 };
 use url::Host;
 
+/// Files in a row that are fetched because the one before failed.
+const MOST_SUBSTITUTES: u32 = 5;
+
 /// None of a name's addresses may be connected to.
 #[derive(Debug, thiserror::Error)]
 #[error("the address is private or reserved")]
@@ -186,6 +189,23 @@ impl UrlFetcher {
         ))
     }
 
+    /// Whether an address that an answer names leads back to who answered, or to a host that the configuration names: no
+    /// indexer makes this server ask anybody else.
+    fn is_of_the_same(&self, asked: &Url, to: &str) -> bool {
+        Url::parse(to).is_ok_and(|to| {
+            let host = to.host_str().unwrap_or_default();
+            let listed = self
+                .settings
+                .fetch_allow
+                .iter()
+                .any(|allowed| allowed.eq_ignore_ascii_case(host));
+            matches!(to.scheme(), "http" | "https")
+                && to.as_str().len() <= super::add::MAX_URL
+                && (to.host() == asked.host() || listed)
+                && literal_allowed(&to, &self.settings).is_ok()
+        })
+    }
+
     fn folder(&self, category: Option<&str>) -> VPath {
         let ours = category.and_then(|name| self.categories.get(name));
         ours.map_or_else(VPath::root, |category| category.dir)
@@ -235,6 +255,7 @@ impl Fetcher for UrlFetcher {
         let found = found.map_err(|why| failed(why, Retry::Never))?;
         let said = text(&headers, "x-dnzb-category");
         let password = text(&headers, "x-dnzb-password");
+        let failure_url = text(&headers, "x-dnzb-failure").filter(|to| self.is_of_the_same(&url, to));
         let requests = found.into_iter().map(|one| {
             // What the client asked for goes before what the indexer says, and that before what the NZB says.
             let known = |name: String| {
@@ -261,9 +282,25 @@ impl Fetcher for UrlFetcher {
             request.priority = job.priority;
             request.name = Some(one.name);
             request.bytes = one.size;
+            request.origin.posted_ms = one.posted_ms;
+            request.origin.failure_url.clone_from(&failure_url);
+            request.origin.substitutes = job.origin.substitutes;
             request
         });
         Ok(requests.collect())
+    }
+
+    fn substitute(&self, job: &Job) -> Option<SubmitRequest> {
+        let url = job.origin.failure_url.clone()?;
+        if !self.settings.new_nzb_on_failure || job.origin.substitutes >= MOST_SUBSTITUTES {
+            return None;
+        }
+        let mut request = SubmitRequest::url(url);
+        request.category.clone_from(&job.category);
+        request.folder = self.folder(job.category.as_deref());
+        request.priority = job.priority;
+        request.origin.substitutes = job.origin.substitutes + 1;
+        Some(request)
     }
 }
 

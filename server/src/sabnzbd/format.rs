@@ -66,6 +66,16 @@ pub(super) fn rate(text: &str) -> Option<u64> {
     (bytes.is_finite() && (0.0..1e15).contains(&bytes)).then_some(bytes as u64)
 }
 
+/// How long ago something was, as SABnzbd says it: days, or hours, or minutes. Times are in ms since 1970.
+pub(super) fn age(then: Option<i64>, now: i64) -> String {
+    let Some(then) = then else { return "-".to_owned() };
+    match now.saturating_sub(then).max(0) / 60_000 {
+        minutes @ 0..60 => format!("{minutes}m"),
+        minutes @ 60..1440 => format!("{}h", minutes / 60),
+        minutes => format!("{}d", minutes / 1440),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -96,6 +106,22 @@ mod tests {
         ] {
             assert_eq!(time_left(seconds), text);
         }
+    }
+
+    #[test]
+    fn an_age_has_one_unit() {
+        let minute = 60_000;
+        for (ago, text) in [
+            (0, "0m"),
+            (59 * minute, "59m"),
+            (60 * minute, "1h"),
+            (1439 * minute, "23h"),
+            (1440 * minute, "1d"),
+            (-5, "0m"),
+        ] {
+            assert_eq!(age(Some(1_000_000_000_000 - ago), 1_000_000_000_000), text);
+        }
+        assert_eq!(age(None, 5), "-");
     }
 
     #[test]

@@ -26,6 +26,7 @@ use crate::{
     access::Access,
     categories::Categories,
     config::{CategorySettings, SabnzbdSettings},
+    live::Live,
     throttle::Limiter,
 };
 use altmount_engine::{Engine, Job, Scope};
@@ -130,6 +131,8 @@ pub struct Parts {
     pub settings: SabnzbdSettings,
     /// The categories, `*` left out.
     pub categories: Categories,
+    /// Where categories can be changed.
+    pub live: Live,
     /// Where releases are.
     pub roots: Roots,
     /// Who removes what was made for a job.
@@ -155,6 +158,8 @@ struct Inner {
     parts: Parts,
     bounds: Bounds,
     started: Instant,
+    /// What a person should know of.
+    warnings: Mutex<status::Warnings>,
     /// Counts changes of the history, for clients that ask whether there was one.
     changes: AtomicU64,
     /// SHA-256 of name and password -> when it was right.
@@ -191,6 +196,7 @@ impl Sabnzbd {
             parts,
             bounds,
             started: Instant::now(),
+            warnings: Mutex::default(),
             changes: AtomicU64::new(1),
             logins: Mutex::default(),
         }))

@@ -26,6 +26,8 @@ pub(super) struct Received {
     pub(super) size: u64,
     /// The category that it names.
     pub(super) category: Option<String>,
+    /// When its files were posted on average, in ms since 1970.
+    pub(super) posted_ms: Option<i64>,
 }
 
 /// What a job of a file of this name is called, and the password in it. `nzbname` is what the client wants instead.
@@ -138,6 +140,7 @@ fn parsed(file_name: &str, bytes: Bytes, nzbname: Option<&str>) -> Result<Receiv
         file_name: format!("{name}.nzb"),
         category: category.map(|(_, value)| value.clone()),
         size: posted_bytes(&nzb),
+        posted_ms: posted_ms(&nzb),
         name,
         password,
         bytes,
@@ -154,6 +157,19 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Nzb, String> {
         true => Err("it lists no file".to_owned()),
         false => Ok(nzb),
     }
+}
+
+/// When the files of an NZB were posted on average, in ms since 1970; of those that do not say it, nothing.
+pub(super) fn posted_ms(nzb: &Nzb) -> Option<i64> {
+    let (sum, count) = nzb
+        .files
+        .iter()
+        .filter_map(|file| file.date)
+        .fold((0i128, 0i128), |(sum, count), date| {
+            (sum + i128::from(date), count + 1)
+        });
+    let mean = sum.checked_div(count)?;
+    i64::try_from(mean).ok()?.checked_mul(1000)
 }
 
 /// How many bytes the articles of an NZB have, by what it says.
@@ -217,6 +233,27 @@ mod tests {
             ("Wanted".to_owned(), Some("p".to_owned()))
         );
         assert!(job_name(&"ä".repeat(1000), None).0.len() <= MAX_NAME);
+    }
+
+    #[test]
+    fn the_age_is_the_mean_of_the_files_that_say_it() {
+        let nzb = |dates: &[&str]| {
+            let files: String = dates
+                .iter()
+                .enumerate()
+                .map(|(at, date)| {
+                    format!(
+                        "<file subject=\"a\" {date}><segments><segment bytes=\"1\" number=\"1\">{at}@y</segment></segments></file>"
+                    )
+                })
+                .collect();
+            parse(format!("<nzb>{files}</nzb>").as_bytes()).expect("parses")
+        };
+        assert_eq!(
+            posted_ms(&nzb(&["date=\"100\"", "date=\"300\"", ""])),
+            Some(200_000)
+        );
+        assert_eq!(posted_ms(&nzb(&["", "date=\"x\""])), None);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use super::{
     Sabnzbd,
     answer::{done, error},
     category_of,
-    format::{mb, size, time_left, units},
+    format::{age, mb, size, time_left, units},
     nzb,
     request::Call,
 };
@@ -158,6 +158,7 @@ impl Sabnzbd {
             || !categories.is_empty()
             || !statuses.is_empty()
             || !priorities.is_empty();
+        let now = altmount_store::now_ms();
         let (mut slots, mut matches) = (Vec::new(), 0usize);
         let (mut all, mut all_left, mut ahead) = (0u64, 0u64, 0u64);
         let seconds = |bytes: u64| {
@@ -210,13 +211,15 @@ impl Sabnzbd {
                 "direct_unpack": null,
                 "status": status,
                 "timeleft": time_left(if held { 0 } else { seconds(ahead) }),
-                "avg_age": "-",
+                "avg_age": age(job.origin.posted_ms, now),
                 "time_added": job.created_ms / 1000,
             }));
         }
         let total = usize::try_from(active.total).unwrap_or(usize::MAX);
-        let mut queue = self.head(speed);
+        let mut queue = self.head();
         let more = json!({
+            "kbpersec": format!("{:.2}", speed as f64 / 1024.0),
+            "speed": units(speed),
             "paused": paused,
             "pause_int": pause.and_then(|pause| pause.until_ms).map_or("0".to_owned(), |until| {
                 let left = u64::try_from(until - jiff::Timestamp::now().as_millisecond()).unwrap_or(0) / 1000;
@@ -253,7 +256,7 @@ impl Sabnzbd {
     }
 
     /// What queue and status have in common.
-    pub(super) fn head(&self, speed: u64) -> Value {
+    pub(super) fn head(&self) -> Value {
         let (free, all) = self.disk();
         let (percent, absolute) = self.speed_limit();
         json!({
@@ -266,9 +269,7 @@ impl Sabnzbd {
             "diskspacetotal2": super::format::gb(all),
             "speedlimit": percent.to_string(),
             "speedlimit_abs": absolute.to_string(),
-            "have_warnings": self.problems().len().to_string(),
-            "kbpersec": format!("{:.2}", speed as f64 / 1024.0),
-            "speed": units(speed),
+            "have_warnings": self.warning_list().len().to_string(),
         })
     }
 
@@ -457,7 +458,8 @@ impl Sabnzbd {
         match call.text("sort").unwrap_or_default() {
             "name" => jobs.sort_by_key(|job| job.name.to_lowercase()),
             "size" | "remaining" => jobs.sort_by_key(bytes_of),
-            "avg_age" => jobs.sort_by_key(|job| std::cmp::Reverse(job.created_ms)),
+            // The youngest first, and those that nobody knows the age of behind them.
+            "avg_age" => jobs.sort_by_key(|job| std::cmp::Reverse(job.origin.posted_ms)),
             _ => return Ok(error("expects one of name, size, remaining, avg_age")),
         }
         if call
@@ -486,7 +488,7 @@ impl Sabnzbd {
         let Ok(Ok(nzb)) = parsed else {
             return Ok(json!({"files": []}));
         };
-        let now = jiff::Timestamp::now().as_second();
+        let now = altmount_store::now_ms();
         let share = (bytes_of(&job), left_of(&job));
         let files = nzb.files.iter().take(10_000).enumerate().map(|(at, file)| {
             let bytes: u64 = nzb
@@ -495,16 +497,14 @@ impl Sabnzbd {
                 .map(|segment| u64::from(segment.encoded_bytes()))
                 .sum();
             let left = u128::from(bytes) * u128::from(share.1) / u128::from(share.0.max(1));
-            let days = file.date.map_or("-".to_owned(), |date| {
-                format!("{}d", (now - date).max(0) / 86_400)
-            });
+            let posted = file.date.and_then(|date| date.checked_mul(1000));
             let quoted = file.subject.split('"').nth(1).filter(|name| !name.is_empty());
             json!({
                 "filename": quoted.unwrap_or(&file.subject),
                 "mbleft": mb(u64::try_from(left).unwrap_or(bytes)),
                 "mb": mb(bytes),
                 "bytes": format!("{:.2}", bytes as f64),
-                "age": days,
+                "age": age(posted, now),
                 "nzf_id": format!("SABnzbd_nzf_{}_{at}", job.id.0),
                 "status": if job.state == JobState::Running { "active" } else { "queued" },
             })

@@ -2,18 +2,75 @@
 
 use super::{
     Sabnzbd,
-    answer::done,
-    format::{rate, units},
+    answer::{done, error},
+    format::rate,
     request::Call,
 };
+use crate::logs::{self, Line};
 use altmount_engine::StoreError;
+use altmount_store::now_ms;
 use altmount_usenet::ProviderState;
 use jiff::{Timestamp, ToSpan, civil::Date};
 use serde_json::{Map, Value, json};
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::PoisonError,
+};
 
 /// Where the speed limit is kept, in bytes a second.
 pub(super) const SPEED: &str = "sabnzbd.speed_limit";
+
+/// Warnings that are shown, as a SABnzbd has them.
+const MAX_WARNINGS: usize = 20;
+
+/// The warnings since somebody cleared them: lines of the log, and what was found wrong when somebody looked. A problem
+/// that lasts is one warning, with the time when it was first seen.
+#[derive(Debug, Default)]
+pub(super) struct Warnings {
+    seen: VecDeque<(i64, String)>,
+    lasting: BTreeSet<String>,
+    cleared_ms: i64,
+}
+
+impl Warnings {
+    fn look(&mut self, problems: Vec<String>, now: i64) {
+        let problems: BTreeSet<String> = problems.into_iter().collect();
+        for new in problems.difference(&self.lasting) {
+            self.seen.push_back((now, new.clone()));
+        }
+        while self.seen.len() > MAX_WARNINGS {
+            self.seen.pop_front();
+        }
+        self.lasting = problems;
+    }
+
+    fn list(&mut self, problems: Vec<String>, lines: Vec<Line>, now: i64) -> Vec<Value> {
+        self.look(problems, now);
+        let seen = self.seen.iter().map(|(at, text)| (*at, "WARNING", text.clone()));
+        let lines = lines
+            .into_iter()
+            .filter(|line| line.at_ms > self.cleared_ms)
+            .map(|line| {
+                let kind = if line.level == "error" { "ERROR" } else { "WARNING" };
+                (line.at_ms, kind, line.text)
+            });
+        let mut all: Vec<_> = seen.chain(lines).collect();
+        all.sort_by_key(|(at, ..)| *at);
+        let older = all.len().saturating_sub(MAX_WARNINGS);
+        let shown = all
+            .into_iter()
+            .skip(older)
+            .map(|(at, kind, text)| json!({"type": kind, "text": text, "time": at / 1000, "origin": ""}));
+        shown.collect()
+    }
+
+    /// What is known is forgotten; what lasts is no news.
+    fn clear(&mut self, problems: Vec<String>, now: i64) {
+        self.look(problems, now);
+        self.seen.clear();
+        self.cleared_ms = now;
+    }
+}
 
 /// Bytes of all time, this month, the last seven days, today.
 #[derive(Clone, Copy, Debug, Default)]
@@ -119,26 +176,27 @@ impl Sabnzbd {
         problems
     }
 
-    fn warning_list(&self) -> Value {
-        let now = Timestamp::now().as_second();
-        let problems = self.problems();
-        let list = problems
-            .iter()
-            .map(|text| json!({"type": "WARNING", "text": text, "time": now, "origin": "altmount"}));
-        list.collect::<Vec<_>>().into()
+    /// What a person should know of, the oldest first.
+    pub(super) fn warning_list(&self) -> Vec<Value> {
+        let mut log = self.0.warnings.lock().unwrap_or_else(PoisonError::into_inner);
+        log.list(self.problems(), logs::lines("warn", "", MAX_WARNINGS), now_ms())
     }
 
     pub(super) fn warnings(&self, call: &Call) -> Value {
         match call.text("name") {
-            // They are what is wrong now, and go with it.
-            Some("clear") => done(),
-            _ => json!({"warnings": self.warning_list()}),
+            Some("clear") => {
+                let mut log = self.0.warnings.lock().unwrap_or_else(PoisonError::into_inner);
+                log.clear(self.problems(), now_ms());
+                done()
+            }
+            None | Some("show") => json!({"warnings": self.warning_list()}),
+            Some(_) => error("not implemented"),
         }
     }
 
     pub(super) async fn full_status(&self, call: &Call) -> Result<Value, StoreError> {
         let imports = self.engine().imports();
-        let mut status = self.head(self.0.parts.meter.speed());
+        let mut status = self.head();
         let uptime = self.0.started.elapsed().as_secs();
         let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
         let load: Vec<&str> = load.split(' ').take(3).collect();
@@ -152,9 +210,12 @@ impl Sabnzbd {
                 "serverconnections": [],
                 "serverssl": u8::from(status.tls),
                 "serversslinfo": "",
-                "serveroptional": status.backup,
-                "serverpriority": 0,
+                "serveripaddress": null,
+                "servercanonname": null,
+                "serverwarning": "",
                 "servererror": status.last_error.unwrap_or_default(),
+                "serverpriority": 0,
+                "serveroptional": status.backup,
                 "serverbps": "0",
             })
         });
@@ -165,10 +226,11 @@ impl Sabnzbd {
                 _ => format!("{}d", uptime / 86_400),
             },
             "color_scheme": "Auto",
-            "helpuri": "",
+            "confighelpuri": "",
             "pid": std::process::id(),
             "active_lang": "en",
-            "my_lang": "en",
+            "rtl": false,
+            "my_lcldata": self.complete_dir(),
             "my_home": self.complete_dir(),
             "completedir": self.complete_dir(),
             "downloaddir": self.complete_dir(),
@@ -176,6 +238,12 @@ impl Sabnzbd {
             "webdir": "",
             "url_base": self.settings().url_base,
             "configfn": "",
+            "windows": cfg!(windows),
+            "macos": cfg!(target_os = "macos"),
+            "power_options": false,
+            "pp_pause_event": false,
+            // Who has it knows it.
+            "apikey": "",
             "new_release": "",
             "new_rel_url": "",
             "finishaction": null,
@@ -187,18 +255,31 @@ impl Sabnzbd {
             "left_quota": "0 B",
             "cache_art": "0",
             "cache_size": "0 B",
-            "cache_max": "0",
             "loadavg": load.join(" | "),
             "logfile": "",
+            "loglevel": "1",
             "folders": [],
             "warnings": self.warning_list(),
+            "delayed_assembler": 0,
+            "pystone": 0,
+            "downloaddirspeed": 0,
+            "completedirspeed": 0,
+            "internetbandwidth": 0,
             "servers": servers.collect::<Vec<_>>(),
-            "speed_now": units(self.0.parts.meter.speed()),
         });
         if let (Some(status), Value::Object(more)) = (status.as_object_mut(), more) {
             status.extend(more);
-            if call.flag("skip_dashboard") {
-                status.remove("speed_now");
+            if !call.flag("skip_dashboard") {
+                // It asks nobody for its own addresses.
+                for name in [
+                    "active_socks5_proxy",
+                    "localipv4",
+                    "publicipv4",
+                    "ipv6",
+                    "dnslookup",
+                ] {
+                    status.insert(name.to_owned(), Value::Null);
+                }
             }
         }
         Ok(json!({"status": status}))
@@ -256,5 +337,45 @@ impl Sabnzbd {
             .await?;
         self.0.parts.limiter.set(bytes);
         Ok(done())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts(list: &[Value]) -> Vec<(&str, i64)> {
+        let of = |entry: &'_ Value| entry["time"].as_i64().unwrap_or(-1);
+        list.iter()
+            .map(|entry| (entry["text"].as_str().unwrap_or(""), of(entry)))
+            .collect()
+    }
+
+    #[test]
+    fn a_warning_has_its_time_and_goes_when_it_is_cleared() {
+        let mut log = Warnings::default();
+        let line = |at_ms: i64, text: &str| Line {
+            at_ms,
+            level: "error",
+            target: "x".to_owned(),
+            text: text.to_owned(),
+        };
+        let away = || vec!["away".to_owned()];
+        assert_eq!(texts(&log.list(away(), Vec::new(), 5_000)), [("away", 5)]);
+        // It lasts, and is one warning with its first time.
+        let list = log.list(away(), vec![line(4_000, "line")], 9_000);
+        assert_eq!(texts(&list), [("line", 4), ("away", 5)]);
+        assert_eq!(
+            (&list[0]["type"], &list[1]["type"]),
+            (&json!("ERROR"), &json!("WARNING"))
+        );
+        log.clear(away(), 10_000);
+        assert!(log.list(away(), vec![line(4_000, "line")], 11_000).is_empty());
+        // It was over and is back, and something new is logged.
+        assert!(log.list(Vec::new(), Vec::new(), 12_000).is_empty());
+        let list = log.list(away(), vec![line(4_000, "line"), line(13_000, "new")], 14_000);
+        assert_eq!(texts(&list), [("new", 13), ("away", 14)]);
+        let many = (0..50).map(|at| line(20_000 + at, "many")).collect();
+        assert_eq!(log.list(away(), many, 30_000).len(), MAX_WARNINGS);
     }
 }

@@ -21,12 +21,13 @@ use axum::{
 use http::StatusCode;
 
 /// What there is to choose from.
-pub(super) const KINDS: [ArrKind; 5] = [
+pub(super) const KINDS: [ArrKind; 6] = [
     ArrKind::Sonarr,
     ArrKind::Radarr,
     ArrKind::Lidarr,
     ArrKind::Readarr,
     ArrKind::Whisparr,
+    ArrKind::WhisparrV3,
 ];
 
 /// The form for a new one.

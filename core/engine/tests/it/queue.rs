@@ -276,6 +276,7 @@ async fn a_job_that_a_dead_process_ran_is_run_again() {
         paused: false,
         url: None,
         fetched: true,
+        origin: altmount_store::Origin::default(),
     };
     let altmount_store::Submitted::Accepted(queued) = bench.store.submit(new).await.expect("store") else {
         panic!("nobody else has it");

@@ -1,7 +1,7 @@
 //! The queue and its history as a download client has them: in the order of turns, by category, held back, put away.
 
 use super::Store;
-use crate::{Job, NewJob, Page, Result, downloads, queue};
+use crate::{Job, NewJob, Page, Result, downloads, now_ms, queue};
 use altmount_model::{JobId, VPath};
 
 /// Which finished jobs to list: the completed and the failed ones, newest first.
@@ -214,14 +214,26 @@ impl Store {
     }
 
     /// The file of a running job is here: takes from `new` what the file decides (its name, bytes and folder, the passwords
-    /// and the category with it). `None` where the job is not `owner`'s any more.
+    /// and the category with it), and queues the `further` files that came with it, in one step. `None` where the job is not
+    /// `owner`'s any more.
     ///
     /// # Errors
     /// [`crate::StoreErrorKind::NotFound`] where its blob was never put.
-    pub async fn fetched(&self, id: JobId, owner: &str, new: NewJob) -> Result<Option<Job>> {
+    pub async fn fetched(
+        &self,
+        id: JobId,
+        owner: &str,
+        new: NewJob,
+        further: Vec<NewJob>,
+    ) -> Result<Option<(Job, Vec<Job>)>> {
         let owner = owner.to_owned();
-        self.with_blob(new, move |conn, new| {
-            Box::pin(async move { downloads::fetched(conn, id, &owner, new).await })
+        let mut all = further;
+        all.insert(0, new);
+        self.with_blobs(all, move |conn, mut further| {
+            Box::pin(async move {
+                let new = further.remove(0);
+                downloads::fetched(conn, id, &owner, new, further, now_ms()).await
+            })
         })
         .await
     }

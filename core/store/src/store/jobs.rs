@@ -16,25 +16,50 @@ impl Store {
     /// # Errors
     /// [`StoreErrorKind::NotFound`] where its blob was never put, [`StoreErrorKind::Invalid`] for the root as its destination.
     pub async fn submit(&self, new: NewJob) -> Result<Submitted> {
-        self.with_blob(new, |conn, new| {
-            Box::pin(async move { queue::submit(conn, new, now_ms()).await })
+        let mut all = self.submit_all(vec![new]).await?;
+        all.pop()
+            .ok_or_else(|| StoreError::invalid("a submission has no outcome"))
+    }
+
+    /// Accepts several jobs in one step: all of them or none.
+    ///
+    /// # Errors
+    /// Those of [`Self::submit`].
+    pub async fn submit_all(&self, new: Vec<NewJob>) -> Result<Vec<Submitted>> {
+        self.with_blobs(new, |conn, new| {
+            Box::pin(async move {
+                let mut all = Vec::with_capacity(new.len());
+                for one in new {
+                    all.push(queue::submit(conn, one, now_ms()).await?);
+                }
+                Ok(all)
+            })
         })
         .await
     }
 
-    /// Runs `work` where the blob of `new` is there, and stays there until it is done.
-    pub(super) async fn with_blob<T, F>(&self, new: NewJob, work: F) -> Result<T>
+    /// Runs `work` where the blobs of all of `new` are there, and stay there until it is done.
+    pub(super) async fn with_blobs<T, F>(&self, new: Vec<NewJob>, work: F) -> Result<T>
     where
         T: Send + 'static,
-        F: for<'c> FnOnce(&'c mut SqliteConnection, NewJob) -> OpFuture<'c, T> + Send + 'static,
+        F: for<'c> FnOnce(&'c mut SqliteConnection, Vec<NewJob>) -> OpFuture<'c, T> + Send + 'static,
     {
         // Travels with the operation, so that it holds even where the caller gives up waiting.
         let guard = Arc::clone(&self.0.sweep).read_owned().await;
-        let (blobs, blob) = (Arc::clone(&self.0.blobs), new.blob.clone());
-        if !blocking(move || blobs.exists(&blob)).await? {
+        let blobs = Arc::clone(&self.0.blobs);
+        let wanted: Vec<_> = new.iter().map(|one| one.blob.clone()).collect();
+        let lost = blocking(move || {
+            for blob in wanted {
+                if !blobs.exists(&blob)? {
+                    return Ok(Some(blob));
+                }
+            }
+            Ok(None)
+        });
+        if let Some(blob) = lost.await? {
             return Err(StoreError::new(
                 StoreErrorKind::NotFound,
-                format!("there is no blob {}", new.blob),
+                format!("there is no blob {blob}"),
             ));
         }
         self.0

@@ -148,7 +148,7 @@ async fn a_file_that_arrives_decides_the_name_once_and_for_the_lease_alone() {
     };
     assert!(
         f.store
-            .fetched(job.id, "w", file())
+            .fetched(job.id, "w", file(), Vec::new())
             .await
             .expect("reads")
             .is_none(),
@@ -157,7 +157,7 @@ async fn a_file_that_arrives_decides_the_name_once_and_for_the_lease_alone() {
     f.claim("w").await.expect("due");
     assert!(
         f.store
-            .fetched(job.id, "v", file())
+            .fetched(job.id, "v", file(), Vec::new())
             .await
             .expect("reads")
             .is_none(),
@@ -165,10 +165,15 @@ async fn a_file_that_arrives_decides_the_name_once_and_for_the_lease_alone() {
     );
     let got = f
         .store
-        .fetched(job.id, "w", file())
+        .fetched(job.id, "w", file(), vec![new_job(&f.blob, "more", "tv/More")])
         .await
         .expect("stores")
         .expect("is its");
+    let (got, further) = got;
+    assert_eq!(
+        (further.len(), further[0].destination.as_str(), further[0].state),
+        (1, "tv/More", JobState::Queued)
+    );
     assert_eq!(
         (
             got.name.as_str(),
@@ -181,7 +186,7 @@ async fn a_file_that_arrives_decides_the_name_once_and_for_the_lease_alone() {
     assert_eq!((got.nzo_id, got.source_key), (job.nzo_id, job.source_key));
     assert!(
         f.store
-            .fetched(job.id, "w", file())
+            .fetched(job.id, "w", file(), Vec::new())
             .await
             .expect("reads")
             .is_none(),

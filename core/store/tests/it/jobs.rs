@@ -32,6 +32,11 @@ async fn a_job_comes_back_as_it_was_submitted() {
         paused: false,
         url: None,
         fetched: true,
+        origin: altmount_store::Origin {
+            posted_ms: Some(1_600_000_000_000),
+            failure_url: Some("https://indexer/failed?guid=1".to_owned()),
+            substitutes: 2,
+        },
         ..f.job("key", "a/b")
     };
     let job = accepted(f.store.submit(new.clone()).await.expect("submits"));

@@ -161,6 +161,7 @@ pub(crate) fn new_job(blob: &BlobId, source: &str, destination: &str) -> NewJob 
         paused: false,
         url: None,
         fetched: true,
+        origin: altmount_store::Origin::default(),
     }
 }
 

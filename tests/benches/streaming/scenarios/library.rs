@@ -104,6 +104,7 @@ async fn fill(data: &Path) {
             paused: false,
             url: None,
             fetched: true,
+            origin: altmount_store::Origin::default(),
         };
         let Submitted::Accepted(job) = store.submit(job).await.expect("submits") else {
             panic!("sources differ");

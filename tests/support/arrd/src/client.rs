@@ -15,20 +15,23 @@ pub enum Kind {
     Lidarr,
     /// Books.
     Readarr,
-    /// Adult films; a fork of Sonarr.
+    /// Adult films; version 2 is a fork of Sonarr.
     Whisparr,
+    /// Adult films; version 3 is a fork of Radarr.
+    WhisparrV3,
     /// Indexers: it adds and never looks.
     Prowlarr,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Sonarr,
         Self::Radarr,
         Self::Lidarr,
         Self::Readarr,
         Self::Whisparr,
+        Self::WhisparrV3,
         Self::Prowlarr,
     ];
 
@@ -40,13 +43,17 @@ impl Kind {
             Self::Lidarr => "music",
             Self::Readarr => "Readarr",
             Self::Whisparr => "xxx",
+            Self::WhisparrV3 => "whisparr",
             Self::Prowlarr => "prowlarr",
         }
     }
 
     /// Whether it looks at sorters.
     fn looks_at_sorters(self) -> bool {
-        matches!(self, Self::Sonarr | Self::Radarr | Self::Whisparr)
+        matches!(
+            self,
+            Self::Sonarr | Self::Radarr | Self::Whisparr | Self::WhisparrV3
+        )
     }
 }
 

@@ -26,6 +26,8 @@ pub const MASK: &str = "********";
 pub struct App {
     /// `appName`.
     pub name: &'static str,
+    /// `version`.
+    pub version: &'static str,
     /// `v3` or `v1`.
     pub api: &'static str,
     /// The field with the category.
@@ -38,47 +40,67 @@ pub struct App {
     pub thing: &'static str,
     /// The search command and its parameter.
     pub search: (&'static str, &'static str),
+    /// What its history calls the import of a file.
+    pub imported: &'static str,
 }
 
 /// Sonarr.
 pub const SONARR: App = App {
     name: "Sonarr",
+    version: "4.0.9.2244",
     api: "v3",
     category: "tvCategory",
     files: "episodefile",
     parents: ("series", "seriesId"),
     thing: "episodeId",
     search: ("EpisodeSearch", "episodeIds"),
+    imported: "downloadFolderImported",
 };
 /// Radarr.
 pub const RADARR: App = App {
     name: "Radarr",
-    api: "v3",
+    version: "5.11.0.9244",
     category: "movieCategory",
     files: "moviefile",
     parents: ("movie", "movieId"),
     thing: "movieId",
     search: ("MoviesSearch", "movieIds"),
+    ..SONARR
 };
 /// Lidarr.
 pub const LIDARR: App = App {
     name: "Lidarr",
+    version: "2.5.3.4341",
     api: "v1",
     category: "musicCategory",
     files: "trackfile",
     parents: ("artist", "artistId"),
     thing: "albumId",
     search: ("AlbumSearch", "albumIds"),
+    imported: "trackFileImported",
 };
 /// Readarr.
 pub const READARR: App = App {
     name: "Readarr",
-    api: "v1",
-    category: "musicCategory",
+    version: "0.4.1.2648",
     files: "bookfile",
     parents: ("author", "authorId"),
     thing: "bookId",
     search: ("BookSearch", "bookIds"),
+    imported: "bookFileImported",
+    ..LIDARR
+};
+/// Whisparr 2, a fork of Sonarr.
+pub const WHISPARR: App = App {
+    name: "Whisparr",
+    version: "2.0.0.548",
+    ..SONARR
+};
+/// Whisparr 3, a fork of Radarr.
+pub const WHISPARR_V3: App = App {
+    name: "Whisparr",
+    version: "3.0.0.694",
+    ..RADARR
 };
 
 /// What it has.
@@ -108,6 +130,18 @@ pub struct State {
     pub searches_itself: bool,
     /// Answers 503 to everything.
     pub down: bool,
+    /// Refuses the API key with this status.
+    pub refuses: Option<u16>,
+}
+
+impl State {
+    /// The entries of a route that has settings.
+    fn entries(&mut self, route: &str) -> &mut Vec<Value> {
+        match route {
+            "downloadclient" => &mut self.clients,
+            _ => &mut self.hooks,
+        }
+    }
 }
 
 struct Inner {
@@ -287,14 +321,15 @@ impl Inner {
     fn serve(&self, mut stream: TcpStream) {
         let Ok(request) = read(&stream) else { return };
         let right = request.key.as_deref() == Some(&self.key);
-        let down = {
+        let (down, refuses) = {
             let mut state = self.state();
             state.requests.push(request.line.clone());
-            state.down
+            (state.down, state.refuses)
         };
-        let (status, body) = match (down, right) {
-            (true, _) => (503, json!({"message": "starting"})),
-            (_, false) => (401, json!({"error": "Unauthorized"})),
+        let (status, body) = match (down, refuses, right) {
+            (true, ..) => (503, json!({"message": "starting"})),
+            (_, Some(status), _) => (status, json!({"error": "Unauthorized"})),
+            (_, _, false) => (401, json!({"error": "Unauthorized"})),
             _ => self.answer(&request),
         };
         self.changed.notify_all();
@@ -321,9 +356,10 @@ impl Inner {
             _ => (path, None),
         };
         match (request.method.as_str(), route, id) {
-            ("GET", "system/status", None) => {
-                (200, json!({"appName": self.app.name, "version": "4.0.9.2244"}))
-            }
+            ("GET", "system/status", None) => (
+                200,
+                json!({"appName": self.app.name, "version": self.app.version}),
+            ),
             ("GET", "config/downloadclient", None) => {
                 (200, json!({"autoRedownloadFailed": self.state().searches_itself}))
             }
@@ -390,7 +426,7 @@ impl Inner {
                 .unwrap_or(usual)
         };
         let (page, size) = (number("page", 1).max(1), number("pageSize", 10));
-        let events = ["", "grabbed", "", "downloadFolderImported", "downloadFailed"];
+        let events = ["", "grabbed", "", self.app.imported, "downloadFailed"];
         let event = request
             .query
             .get("eventType")
@@ -400,7 +436,7 @@ impl Inner {
                 .query
                 .get("downloadId")
                 .is_none_or(|id| row["downloadId"] == id.as_str())
-                && event.is_none_or(|event| row["eventType"] == events[event])
+                && event.is_none_or(|event| events.get(event).is_some_and(|name| row["eventType"] == *name))
         });
         let of: Vec<&Value> = of.collect();
         let records: Vec<&Value> = of.iter().copied().skip((page - 1) * size).take(size).collect();
@@ -464,13 +500,8 @@ impl Inner {
     }
 
     fn save(&self, route: &str, id: Option<i64>, sent: &Value) -> (u16, Value) {
-        let client = route == "downloadclient";
         let mut state = self.state();
-        let entries = if client {
-            &mut state.clients
-        } else {
-            &mut state.hooks
-        };
+        let entries = state.entries(route);
         let kept = entries
             .iter()
             .position(|entry| Some(entry["id"].as_i64()) == Some(id) && id.is_some());
@@ -489,20 +520,15 @@ impl Inner {
         };
         entry["id"] = json!(id.unwrap_or(entries.len() as i64 + 1));
         drop(state);
-        let wrong = if client {
-            self.wrong_client(&entry)
-        } else {
-            wrong_hook(&entry)
+        let wrong = match route {
+            "downloadclient" => self.wrong_client(&entry),
+            _ => wrong_hook(&entry),
         };
         if let Some(wrong) = wrong {
             return wrong;
         }
         let mut state = self.state();
-        let entries = if client {
-            &mut state.clients
-        } else {
-            &mut state.hooks
-        };
+        let entries = state.entries(route);
         match kept {
             Some(at) => entries[at] = entry.clone(),
             None => entries.push(entry.clone()),

@@ -1,0 +1,220 @@
+//! `/api/health/files`: files that lack articles, and the check of one.
+
+use super::{
+    Api,
+    envelope::{ApiError, ApiId, ErrorBody, List, Meta, PageQuery, Single, query_value, time},
+};
+use altmount_engine::{Checked, HealthRecord, HealthState, OpenError};
+use altmount_model::FileId;
+use axum::extract::{FromRequestParts, State};
+use http::request::Parts;
+use jiff::Timestamp;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// Articles that are told of one file.
+const MAX_ARTICLES: u32 = 100;
+
+/// How a file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum HealthView {
+    /// Every provider group denied once to have an article of it. They are asked again.
+    Suspect,
+    /// And denied it again, later.
+    Missing,
+}
+
+/// What is known of the articles that a file lacks.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct FileHealth {
+    /// How it is.
+    state: HealthView,
+    /// When the first article was found missing.
+    #[schema(value_type = String, format = DateTime)]
+    since: Timestamp,
+    /// How many articles are missing.
+    missing_articles: u64,
+    /// Their message-ids, the first hundred.
+    message_ids: Vec<String>,
+    /// How often they were asked for anew.
+    checks: u64,
+    /// When they were last.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    checked_at: Option<Timestamp>,
+    /// When they are next.
+    #[schema(value_type = String, format = DateTime)]
+    next_check_at: Timestamp,
+    /// What was done because of it.
+    action: Option<String>,
+    /// When.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    action_at: Option<Timestamp>,
+}
+
+/// A file that lacks articles.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct DamagedView {
+    /// The file's id.
+    #[schema(minimum = 1)]
+    id: i64,
+    /// Where it is.
+    path: String,
+    /// What is known of it.
+    health: FileHealth,
+}
+
+/// What came of a check.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct CheckView {
+    /// The file's id.
+    #[schema(minimum = 1)]
+    id: i64,
+    /// Articles that it is made of.
+    articles: u64,
+    /// Those that every provider group denies to have.
+    missing_articles: u64,
+    /// Those that nobody could say anything of.
+    unknown_articles: u64,
+    /// What is noted of the file now; `null` where it is not known to lack any.
+    health: Option<FileHealth>,
+}
+
+impl FileHealth {
+    async fn from(api: &Api, record: HealthRecord) -> Result<Self, ApiError> {
+        let articles = api.engine.health().articles(record.file, MAX_ARTICLES).await;
+        let articles = articles.map_err(ApiError::internal)?;
+        Ok(Self {
+            state: match record.state {
+                HealthState::Missing => HealthView::Missing,
+                _ => HealthView::Suspect,
+            },
+            since: time(record.since_ms),
+            missing_articles: record.articles,
+            message_ids: articles.into_iter().map(|article| article.message_id).collect(),
+            checks: record.checks,
+            checked_at: record.checked_ms.map(time),
+            next_check_at: time(record.check_after_ms),
+            action: record.action,
+            action_at: record.action_ms.map(time),
+        })
+    }
+
+    /// What is known of a file.
+    pub(super) async fn of(api: &Api, file: FileId) -> Result<Option<Self>, ApiError> {
+        match api
+            .engine
+            .health()
+            .record(file)
+            .await
+            .map_err(ApiError::internal)?
+        {
+            Some(record) => Self::from(api, record).await.map(Some),
+            None => Ok(None),
+        }
+    }
+}
+
+/// Which files are wanted.
+pub(super) struct Wanted(Option<HealthState>);
+
+impl<S: Send + Sync> FromRequestParts<S> for Wanted {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, ApiError> {
+        let Some(word) = query_value(parts, "state")? else {
+            return Ok(Self(None));
+        };
+        let state = HealthState::parse(&word).filter(|state| *state != HealthState::Healthy);
+        state.map(|state| Self(Some(state))).ok_or_else(|| {
+            ApiError::bad_request(
+                "The query parameter 'state' is malformed",
+                "it is 'suspect' or 'missing'",
+            )
+        })
+    }
+}
+
+/// Lists the files that lack articles, the last found first.
+#[utoipa::path(
+    get,
+    path = "/api/health/files",
+    tag = "health",
+    params(
+        ("state" = Option<HealthView>, Query, description = "Only those of this state"),
+        PageQuery,
+    ),
+    responses(
+        (status = 200, description = "The files", body = List<DamagedView>),
+        (status = 400, description = "A parameter is malformed", body = ErrorBody),
+    )
+)]
+pub(super) async fn files(
+    State(api): State<Api>,
+    Wanted(state): Wanted,
+    page: PageQuery,
+) -> Result<List<DamagedView>, ApiError> {
+    let found = api.engine.health().page(state, page.offset, page.limit).await;
+    let found = found.map_err(ApiError::internal)?;
+    let mut data = Vec::with_capacity(found.items.len());
+    for record in found.items {
+        let path = api.engine.library().path_of(record.file).await;
+        // One that was deleted since is left out.
+        let Some(path) = path.map_err(ApiError::internal)? else {
+            continue;
+        };
+        data.push(DamagedView {
+            id: record.file.0,
+            path: path.to_string(),
+            health: FileHealth::from(&api, record).await?,
+        });
+    }
+    Ok(List {
+        data,
+        meta: Meta {
+            total: found.total,
+            limit: page.limit,
+            offset: page.offset,
+        },
+    })
+}
+
+/// Asks the news servers for all articles of a file, and notes what is missing. Answers when all have answered.
+#[utoipa::path(
+    post,
+    path = "/api/files/{id}/check",
+    tag = "health",
+    params(("id" = i64, Path, description = "Id of the file", minimum = 1)),
+    responses(
+        (status = 200, description = "What came of it", body = Single<CheckView>),
+        (status = 400, description = "The id is malformed", body = ErrorBody),
+        (status = 404, description = "There is no such file", body = ErrorBody),
+        (status = 409, description = "It cannot be opened now", body = ErrorBody),
+    )
+)]
+pub(super) async fn check(State(api): State<Api>, ApiId(id): ApiId) -> Result<Single<CheckView>, ApiError> {
+    let checked = api.engine.health().check(FileId(id)).await;
+    let Checked {
+        articles,
+        missing,
+        unknown,
+        record,
+    } = checked.map_err(|error| match error {
+        OpenError::NotFound(_) | OpenError::Folder(_) => {
+            ApiError::not_found("There is no such file", error.to_string())
+        }
+        OpenError::Store(error) => ApiError::internal(error),
+        error => ApiError::conflict("The file cannot be checked", error.to_string()),
+    })?;
+    let health = match record {
+        Some(record) => Some(FileHealth::from(&api, record).await?),
+        None => None,
+    };
+    Ok(Single::of(CheckView {
+        id,
+        articles,
+        missing_articles: missing,
+        unknown_articles: unknown,
+        health,
+    }))
+}
