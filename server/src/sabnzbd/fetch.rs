@@ -5,7 +5,7 @@ use crate::{
     categories::Categories,
     config::{CategorySettings, SabnzbdSettings},
 };
-use altmount_engine::{FetchWish, Fetcher, Passwords, SubmitRequest, SubmitSource};
+use altmount_engine::{FetchWish, Fetcher, Job, Passwords, SubmitRequest, SubmitSource};
 use altmount_model::VPath;
 use altmount_sdk::{ErrorKind, ImportError, Retry};
 use async_trait::async_trait;
