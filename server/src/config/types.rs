@@ -1,5 +1,9 @@
 //! The configuration tree. The doc comments are the reference page and the sample file: both are generated from here.
 
+mod operations;
+
+pub use operations::*;
+
 use schemars::JsonSchema;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize, Serializer};
@@ -27,6 +31,8 @@ pub struct Config {
     pub webdav: Webdav,
     /// The library as a folder of this machine (FUSE).
     pub mount: Mount,
+    /// Folders from which files are queued by themselves.
+    pub watch: Watch,
     /// What is kept of the library beside what is in it.
     pub library: Library,
     /// Files that lack articles.
@@ -39,6 +45,14 @@ pub struct Config {
     pub plugins: Plugins,
     /// Files whose bytes lie on web servers (`.strm`, `.url`, link lists).
     pub http_sources: HttpSources,
+    /// Copies of everything that a new server needs to be this one, made by themselves.
+    pub backup: Backup,
+    /// Who is told what happened.
+    pub notify: Notify,
+    /// Figures for Prometheus.
+    pub metrics: Metrics,
+    /// Traces for an OpenTelemetry collector.
+    pub telemetry: Telemetry,
     /// What is logged, to standard error.
     pub log: Log,
 }
@@ -575,13 +589,19 @@ impl Default for Mount {
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Library {
-    /// How long what was deleted on the page or by `/api/files/{id}/trash` can be had back, in days.
+    /// How long what was deleted can be had back, in days; with 0 only what is deleted on the page and over the API is in the
+    /// trash, for up to an hour.
     pub trash_days: u32,
+    /// Whether what programs delete over WebDAV and the mount, and what goes because an *arr deleted it, is in the trash too.
+    pub trash_all: bool,
 }
 
 impl Default for Library {
     fn default() -> Self {
-        Self { trash_days: 14 }
+        Self {
+            trash_days: 14,
+            trash_all: true,
+        }
     }
 }
 
@@ -971,6 +991,9 @@ fn all_redacted<S: Serializer>(secrets: &[SecretString], serializer: S) -> Resul
     serializer.collect_seq(secrets.iter().map(|_| REDACTED))
 }
 
-fn redacted<S: Serializer>(secret: &Option<SecretString>, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn redacted<S: Serializer>(
+    secret: &Option<SecretString>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     secret.as_ref().map(|_| REDACTED).serialize(serializer)
 }
