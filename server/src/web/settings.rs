@@ -32,7 +32,15 @@ pub(super) const TABS: &[(&str, &str)] = &[
     ("/account", "Account"),
 ];
 /// Sections that are used as soon as they are saved.
-const AT_ONCE: [&str; 5] = ["arr", "categories", "log", "plugins", "providers"];
+const AT_ONCE: [&str; 7] = [
+    "arr",
+    "categories",
+    "log",
+    "notify",
+    "plugins",
+    "providers",
+    "watch",
+];
 /// What is asked for first of an item of a list.
 const MAIN: [&str; 16] = [
     "kind",
