@@ -1,6 +1,11 @@
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
+mod form;
+
+#[cfg(feature = "schema")]
+pub(crate) use form::Packed;
+
 /// A message-id without its angle brackets (RFC 3977 section 3.6: 1 to 250 octets, printable ASCII).
 ///
 /// It goes into NNTP commands as it is, so nothing that could end a command line can be in it.
@@ -19,6 +24,11 @@ impl MessageId {
     /// # Errors
     /// [`MessageIdError`] where it is empty, over 248 octets, or has a character outside of printable ASCII.
     pub fn new(text: &str) -> Result<Self, MessageIdError> {
+        Self::bare(text).map(|text| Self(text.into()))
+    }
+
+    /// The checked id inside of `text`, which may have its angle brackets.
+    fn bare(text: &str) -> Result<&str, MessageIdError> {
         let text = text.trim();
         let text = text.strip_prefix('<').unwrap_or(text);
         let text = text.strip_suffix('>').unwrap_or(text);
@@ -28,7 +38,7 @@ impl MessageId {
                 .bytes()
                 .all(|b| (0x21..=0x7e).contains(&b) && b != b'<' && b != b'>');
         if valid {
-            Ok(Self(text.into()))
+            Ok(text)
         } else {
             Err(MessageIdError(
                 text.chars()
@@ -70,8 +80,7 @@ impl From<MessageId> for String {
 /// Kept packed: the ids in one text, the lengths as runs (a normal post is one run and a last article). Its serde
 /// form is the one of the plugin protocol: `{"ids": ["a@b", ...], "sizes": [[716800, 99], [1234, 1]]}`, where each
 /// pair is (decoded bytes, how many articles). `"posted"` is there where it is known.
-#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(try_from = "Packed", into = "Packed")]
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct ArticleTable {
     ids: String,
     /// End of each id in `ids`.
@@ -87,19 +96,6 @@ struct Run {
     first: u32,
     offset: u64,
     size: u64,
-}
-
-#[derive(Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub(crate) struct Packed {
-    /// The message-ids, in order.
-    #[cfg_attr(feature = "schema", schemars(with = "Vec<MessageId>"))]
-    ids: Vec<String>,
-    /// Runs of decoded lengths: bytes of each article, and how many of them follow each other.
-    sizes: Vec<(u64, u32)>,
-    /// When the file was posted, in seconds since 1970.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    posted: Option<i64>,
 }
 
 /// Why an [`ArticleTable`] cannot be made.
@@ -230,41 +226,6 @@ impl ArticleTable {
     }
 }
 
-impl TryFrom<Packed> for ArticleTable {
-    type Error = ArticleTableError;
-    fn try_from(packed: Packed) -> Result<Self, ArticleTableError> {
-        let sizes: u64 = packed.sizes.iter().map(|(_, n)| u64::from(*n)).sum();
-        if sizes != packed.ids.len() as u64 {
-            return Err(ArticleTableError::Count {
-                ids: packed.ids.len(),
-                sizes,
-            });
-        }
-        let mut table = Self::new();
-        let each = packed
-            .sizes
-            .iter()
-            .flat_map(|(size, n)| std::iter::repeat_n(*size, *n as usize));
-        for (id, size) in packed.ids.iter().zip(each) {
-            table.push(&MessageId::new(id)?, size)?;
-        }
-        table.set_posted(packed.posted);
-        Ok(table)
-    }
-}
-
-impl From<ArticleTable> for Packed {
-    fn from(table: ArticleTable) -> Self {
-        Self {
-            ids: (0..table.count())
-                .filter_map(|i| table.id(i).map(str::to_owned))
-                .collect(),
-            sizes: table.sizes().collect(),
-            posted: table.posted,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -311,6 +272,21 @@ mod tests {
             serde_json::from_str::<ArticleTable>(r#"{"ids":["a@b"],"sizes":[[10,4000000000]]}"#).is_err()
         );
         assert!(serde_json::from_str::<ArticleTable>(r#"{"ids":["a\r\nQUIT"],"sizes":[[1,1]]}"#).is_err());
+        let huge = format!(r#"{{"ids":["a@b","c@d"],"sizes":[[{},2]]}}"#, u64::MAX / 2);
+        assert!(serde_json::from_str::<ArticleTable>(&huge).is_err());
+    }
+
+    #[test]
+    fn other_ways_to_write_a_table_are_the_same_table() {
+        let t = table(&[10, 10, 3]);
+        for json in [
+            r#"{"sizes":[[10,1],[10,1],[7,0],[3,1]],"ids":["<0@x>"," 1@x ","2@x"]}"#,
+            r#"{"ids":["\u0030@x","1@x","2@x"],"more":[1],"sizes":[[10,2],[3,1]]}"#,
+        ] {
+            assert_eq!(serde_json::from_str::<ArticleTable>(json).expect("parses"), t);
+        }
+        let empty: ArticleTable = serde_json::from_str(r#"{"ids":[],"sizes":[]}"#).expect("parses");
+        assert_eq!(empty, ArticleTable::new());
     }
 
     #[test]

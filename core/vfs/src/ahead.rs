@@ -5,10 +5,11 @@
 //! at a time, so that those that want more than there is take turns.
 //!
 //! How far a window reaches follows the reader. Nothing is fetched for one that has read only a little (a probe), and then two
-//! units. Whoever goes on has what a player reads after a seek fetched at once, side by side, and a little more: more would
-//! be wasted where that was all. Who reads on behind that has what lasts a few seconds at the rate at which it was seen to
-//! read, within the reader's own cap, what the source can have on its way, and its fair share of the budget. A reader that
-//! stops reading loses its window after a while, with all that is still on its way.
+//! units. Whoever goes on, or jumps in a film that is being played, has what a player reads after a jump fetched at once, side by
+//! side, and a little more: more would be wasted where that was all. Who reads on behind that has what lasts a few seconds at the
+//! rate at which it was seen to read, and as much as there may be while it is we whom it waits for: within the reader's own cap,
+//! what the source can have on its way, and its fair share of the budget. A reader that stops reading loses its window after a while,
+//! with all that is still on its way.
 
 use crate::{
     Class,
@@ -21,7 +22,7 @@ use std::{
     collections::VecDeque,
     ops::Range,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
@@ -36,10 +37,10 @@ use tokio_util::task::AbortOnDropHandle;
 const MAX_STEPS: usize = 512;
 /// Most HTTP blocks ahead of a position: more only makes a server refuse.
 const MAX_HTTP: usize = 8;
-/// Who has read less than this may be looking for something only. What clients and kernels buffer is in it: a connection takes
-/// half a megabyte before anybody has looked at it.
-const PROBE: u64 = 3 << 19;
-/// What a player reads after a seek, about.
+/// Who has read less than this may be looking for something only. What clients and kernels buffer is in it: that is read before
+/// anybody has looked at it.
+const PROBE: u64 = 512 << 10;
+/// What a player reads after a jump, about.
 const SEEK: u64 = 8 << 20;
 /// Where so much was read in order, nobody is only looking any more. What a seek needs, and some megabytes that the kernels of both
 /// ends may hold: nobody here can see that the client has not looked at them.
@@ -48,6 +49,10 @@ const RUN: u64 = SEEK + (3 << 20);
 const SEEK_AHEAD: u64 = RUN;
 /// Who reads for so long plays what he reads, however little it was.
 const PLAYING: Duration = Duration::from_secs(4);
+/// A film of which so much was read in order is being played, and a jump in it is a player's. Programs that look at films read some 5 MB.
+const PLAYED: u64 = 6 << 20;
+/// Films of which is known that they are being played.
+const MAX_PLAYED: usize = 256;
 /// Units up to this long are fetched two ahead at least, longer ones one: of those a seek needs hardly more than the one
 /// that it ends in.
 const LONG_UNIT: u64 = 1 << 20;
@@ -163,10 +168,12 @@ impl Drop for Sharer {
 }
 
 /// How a window begins.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Start {
     /// It follows the reader: nobody knows how much will be read.
     Slow,
+    /// A player jumped: it will read as much as players do.
+    Jump,
     /// At once as large as it may be: all of the range is wanted, and soon.
     Large,
     /// The same, and all of the range is waited for now.
@@ -185,6 +192,8 @@ struct Shared {
     frontier: AtomicI64,
     /// Reads that are under way.
     reading: AtomicUsize,
+    /// How long reads took, all together, in microseconds.
+    waited: AtomicU64,
     /// When the reader was last seen.
     seen: Mutex<Instant>,
     /// Raised by a jump of the reader: nothing more is fetched until it comes back here.
@@ -206,6 +215,7 @@ impl Ahead {
             position: AtomicU64::new(position),
             frontier: AtomicI64::new(0),
             reading: AtomicUsize::new(0),
+            waited: AtomicU64::new(0),
             seen: Mutex::new(Instant::now()),
             halts: AtomicUsize::new(0),
             moved: Notify::new(),
@@ -232,6 +242,8 @@ impl Ahead {
             width: core.units.source().width() as u64,
             rate: Rate::new(position),
             began: Instant::now(),
+            played: core.played.clone(),
+            noted: class != Class::Playback,
             range,
         };
         let task = tokio::spawn(window.follow(shared.clone()));
@@ -245,7 +257,7 @@ impl Ahead {
     pub(crate) fn begin(&self, position: u64) -> Reading {
         self.shared.reading.fetch_add(1, Ordering::Relaxed);
         self.move_to(position);
-        Reading(self.shared.clone())
+        Reading(self.shared.clone(), Instant::now())
     }
 
     /// The reader is at `position`: what lies before it is let go of, and more is fetched.
@@ -268,10 +280,12 @@ impl Ahead {
 }
 
 /// A read that is under way.
-pub(crate) struct Reading(Arc<Shared>);
+pub(crate) struct Reading(Arc<Shared>, Instant);
 
 impl Drop for Reading {
     fn drop(&mut self) {
+        let took = u64::try_from(self.1.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.0.waited.fetch_add(took, Ordering::Relaxed);
         self.0.reading.fetch_sub(1, Ordering::Relaxed);
         self.0.see();
     }
@@ -291,8 +305,12 @@ impl Shared {
 struct Rate {
     since: Instant,
     from: u64,
+    /// What the reads had taken at `since`, in microseconds.
+    waited: u64,
     /// Bytes per second, once it is known.
     known: Option<f64>,
+    /// Whether the reader waited for us for most of the time: then its rate is ours.
+    starved: bool,
 }
 
 impl Rate {
@@ -300,12 +318,14 @@ impl Rate {
         Self {
             since: Instant::now(),
             from: position,
+            waited: 0,
             known: None,
+            starved: false,
         }
     }
 
     /// Whether a sample was taken.
-    fn at(&mut self, position: u64) -> bool {
+    fn at(&mut self, position: u64, waited: u64) -> bool {
         let elapsed = self.since.elapsed();
         if elapsed < SAMPLE {
             return false;
@@ -313,8 +333,42 @@ impl Rate {
         let now = position.saturating_sub(self.from) as f64 / elapsed.as_secs_f64();
         // Quick to grow, for a window that is too small is what slows a reader down.
         self.known = Some(self.known.map_or(now, |before| now.max((before + now) / 2.0)));
-        (self.since, self.from) = (Instant::now(), position);
+        let waits = Duration::from_micros(waited.saturating_sub(self.waited));
+        self.starved = waits >= elapsed / 2;
+        (self.since, self.from, self.waited) = (Instant::now(), position, waited);
         true
+    }
+
+    /// What the reader takes in this time, as far as that is known and its own doing.
+    fn takes(&self, time: Duration) -> u64 {
+        match self.known {
+            Some(rate) if !self.starved => (rate * time.as_secs_f64()) as u64,
+            _ => u64::MAX,
+        }
+    }
+}
+
+/// The films that are being played, by their first unit; the one that was noted last at the end.
+#[derive(Default)]
+pub(crate) struct Played(Mutex<VecDeque<Key>>);
+
+impl Played {
+    fn films(&self) -> MutexGuard<'_, VecDeque<Key>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn has(&self, plan: &Plan) -> bool {
+        plan.first_unit().is_some_and(|film| self.films().contains(&film))
+    }
+
+    fn note(&self, plan: &Plan) {
+        let Some(film) = plan.first_unit() else { return };
+        let mut films = self.films();
+        films.retain(|known| *known != film);
+        if films.len() >= MAX_PLAYED {
+            films.pop_front();
+        }
+        films.push_back(film);
     }
 }
 
@@ -373,6 +427,9 @@ struct Window {
     sharer: Option<Sharer>,
     rate: Rate,
     began: Instant,
+    played: Arc<Played>,
+    /// Whether it is known already that this is a film that is being played.
+    noted: bool,
     /// What the source said of its width, when the rate was looked at last.
     width: u64,
 }
@@ -388,7 +445,11 @@ impl Window {
             if now != position {
                 position = now;
                 self.release(position);
-                if self.rate.at(position) {
+                if !self.noted && position - self.range.start.min(position) >= PLAYED {
+                    self.noted = true;
+                    self.played.note(&self.plan);
+                }
+                if self.rate.at(position, shared.waited.load(Ordering::Relaxed)) {
                     self.width = self.units.source().width() as u64;
                 }
             } else if halted != halts {
@@ -478,11 +539,11 @@ impl Window {
         let link = (2 * self.width).saturating_mul(self.unit);
         let share = self.budget.share().max(self.unit);
         let most = self.habits.cap.min(link).min(share);
-        if self.start != Start::Slow {
+        if matches!(self.start, Start::Large | Start::Full) {
             return most;
         }
         let read = position - self.range.start;
-        if read < self.habits.after.min(self.unit) {
+        if read < self.habits.after.min(self.unit) && self.start == Start::Slow {
             return SLACK;
         }
         let (least, upto) = if self.unit <= LONG_UNIT {
@@ -490,22 +551,16 @@ impl Window {
         } else {
             (self.unit, SEEK)
         };
-        let (run, least) = if read < PROBE {
-            (0, least)
-        } else if read < RUN && self.began.elapsed() < PLAYING {
+        if read < PROBE && self.start == Start::Slow {
+            return least.min(most);
+        }
+        let takes = self.rate.takes(self.habits.lasts);
+        if read < RUN && self.began.elapsed() < PLAYING {
             // Towards its end less and less: what is there is about to be enough.
-            (
-                upto.saturating_sub(read),
-                if upto == SEEK { SLACK } else { least },
-            )
-        } else {
-            (u64::MAX, least)
-        };
-        let pace = self
-            .rate
-            .known
-            .map_or(u64::MAX, |rate| (rate * self.habits.lasts.as_secs_f64()) as u64);
-        run.min(pace).max(least).min(most)
+            let least = if upto == SEEK { SLACK } else { least };
+            return upto.saturating_sub(read).min(takes).max(least).min(most);
+        }
+        takes.max(least).min(most)
     }
 
     /// Fetches what is to be ahead, as far as there is room at once.

@@ -72,8 +72,9 @@ impl Default for VfsConfig {
     fn default() -> Self {
         Self {
             memory_bytes: 64 << 20,
-            read_ahead_bytes: 128 << 20,
-            read_ahead_total_bytes: 128 << 20,
+            // Two articles of 4 MiB for each of twenty connections: one that arrives, and one that is asked for.
+            read_ahead_bytes: 160 << 20,
+            read_ahead_total_bytes: 160 << 20,
             read_ahead_after_bytes: 128 << 10,
             read_ahead_lasts: Duration::from_secs(2),
             read_ahead_idle: Duration::from_secs(2),

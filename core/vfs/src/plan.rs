@@ -17,6 +17,8 @@ use std::{
 
 /// An HTTP resource is read, cached and fetched ahead in blocks of this many bytes.
 pub(crate) const HTTP_BLOCK: u64 = 512 << 10;
+/// Parts of a file that are looked at for its first unit.
+const MAX_LOOKS: usize = 16;
 /// How many tables are loaded at once when a content is opened.
 const TABLES_AT_ONCE: usize = 4;
 
@@ -94,6 +96,15 @@ impl AsRef<[u8]> for InlineBytes {
 }
 
 impl Plan {
+    /// The first unit that the file lies in, by which it is known again; `None` where it begins with much that is in none.
+    pub(crate) fn first_unit(&self) -> Option<Key> {
+        let mut walk = Walk::new(self, 0, self.len);
+        (0..MAX_LOOKS)
+            .map_while(|_| walk.next(self))
+            .find_map(|leaf| self.unit(leaf.piece.node, leaf.piece.start))
+            .map(|unit| unit.key)
+    }
+
     /// Checks the graph, loads the tables that it names and checks them against it.
     pub(crate) async fn compile(
         content: Arc<Content>,

@@ -5,7 +5,7 @@
 
 use crate::{
     Class, Early, FetchError, Misses, ReadError, ReadErrorKind,
-    ahead::{Budget, Gauge, Habits},
+    ahead::{Budget, Gauge, Habits, Played},
     cipher::BLOCK,
     local::Roots,
     plan::{Piece, Plan, PlanNode, UnitRef},
@@ -33,6 +33,9 @@ pub(crate) const FULL_CHUNK: usize = 64 << 10;
 /// The last bytes of an article, and of a range, which are given out when all before them is proven.
 pub(crate) const LAST: u64 = 16 << 10;
 
+/// Most bytes of an article that still arrive for nobody. A connection reads on over as many rather than be closed.
+const MAX_REST: u64 = 1 << 20;
+
 static ZEROS: LazyLock<Bytes> = LazyLock::new(|| Bytes::from(vec![0; MAX_CHUNK as usize]));
 
 /// What reads of one open content share.
@@ -43,6 +46,7 @@ pub(crate) struct Core {
     pub(crate) budget: Budget,
     pub(crate) class: Class,
     pub(crate) habits: Habits,
+    pub(crate) played: Arc<Played>,
     pub(crate) early: Early,
     pub(crate) misses: Option<Arc<dyn Misses>>,
     /// Bytes that its windows hold ahead.
@@ -97,6 +101,24 @@ impl Taking {
         Self {
             early: core.class == Class::Playback && core.early == Early::Free,
             ..Self::proven()
+        }
+    }
+
+    /// The reader goes away. An article of which it has had a part arrives to its end all the same, where little is missing: the line
+    /// would have to carry that anyway, and whoever comes next finds it here.
+    pub(crate) fn leave(&mut self) {
+        let Some(unproven) = self.unproven.take() else {
+            return;
+        };
+        let here = unproven.flight.arrival.as_ref().map_or(0, |a| a.published());
+        if unproven.wanted.len.saturating_sub(here) > MAX_REST {
+            return;
+        }
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                // For the caches.
+                let _ = unproven.flight.outcome().await;
+            });
         }
     }
 

@@ -153,7 +153,9 @@ impl Reader {
             // Who names an end before that of the file wants what lies before it.
             let len = end - range.start;
             let start = if end == self.len() {
-                Start::Slow
+                // From the start on is how a film is looked at, too.
+                let jump = range.start > 0 && self.core.played.has(&self.core.plan);
+                if jump { Start::Jump } else { Start::Slow }
             } else if len <= MAX_FULL {
                 Start::Full
             } else if len > MIN_LARGE {
@@ -245,6 +247,12 @@ struct Streaming {
     end: u64,
     /// The range's last bytes, which wait for the verdict on what they are from.
     last: Option<Bytes>,
+}
+
+impl Drop for Streaming {
+    fn drop(&mut self) {
+        self.taking.leave();
+    }
 }
 
 impl Streaming {

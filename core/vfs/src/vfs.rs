@@ -1,7 +1,7 @@
 use crate::{
     Article, ArticleSource, Class, Early, FetchError, HttpProbe, Misses, ReadError, Reader, Stat,
     TableSource, VfsConfig,
-    ahead::{Budget, Gauge, Habits},
+    ahead::{Budget, Gauge, Habits, Played},
     disk::{Disk, DiskStats},
     http::Http,
     local::Roots,
@@ -22,6 +22,7 @@ pub struct Vfs {
     roots: Arc<Roots>,
     budget: Budget,
     habits: Habits,
+    played: Arc<Played>,
     early: Early,
 }
 
@@ -81,6 +82,7 @@ impl Vfs {
                 lasts: config.read_ahead_lasts,
                 idle: config.read_ahead_idle,
             },
+            played: Arc::default(),
             early: config.early,
         }))
     }
@@ -122,6 +124,7 @@ impl Vfs {
             budget: self.budget.clone(),
             class,
             habits: self.habits,
+            played: self.played.clone(),
             early: self.early,
             misses,
             ahead: Gauge::default(),

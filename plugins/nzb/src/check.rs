@@ -1,10 +1,11 @@
 //! Whether the articles of the listed files exist: some of them, or all.
 
+use crate::early::Early;
 use crate::fetch::{Laid, STAT_BATCH, Source, UNLISTED};
 use crate::nzb::NzbFile;
-use crate::{Check, DamagePolicy};
-use altmount_sdk::Result;
+use crate::{Check, Config, DamagePolicy};
 use altmount_sdk::usenet::{self, Presence};
+use altmount_sdk::{MessageId, Result};
 
 /// Releases of up to this many articles are checked whole.
 const SMALL: usize = 500;
@@ -35,6 +36,7 @@ pub(crate) struct Asked {
 /// are replaced in the file's `laid`. `progress` is told how many of how many articles were asked for.
 pub(crate) async fn check(
     source: Source<'_>,
+    early: &Early<'_>,
     files: &mut [Listed<'_>],
     progress: &(dyn Fn(usize, usize) + Sync),
 ) -> Result<Vec<Asked>> {
@@ -43,31 +45,26 @@ pub(crate) async fn check(
     let mut asked: Vec<(usize, usize)> = Vec::new();
     if source.config.check != Check::None {
         for (no, listed) in files.iter().enumerate() {
-            let count = listed.laid.articles.len();
-            let picked = if whole {
-                (0..count).collect()
-            } else {
-                sample(count)
-            };
-            asked.extend(
-                picked
-                    .into_iter()
-                    .filter(|at| listed.laid.asks_for(*at))
-                    .map(|at| (no, at)),
-            );
+            let picked = picked(source.config, total, listed.laid.articles.len());
+            asked.extend(picked.filter(|at| listed.laid.asks_for(*at)).map(|at| (no, at)));
         }
     }
     let mut absent: Vec<Vec<usize>> = files.iter().map(|f| f.laid.unlisted()).collect();
     let mut unknown = vec![0usize; files.len()];
     let mut done = 0;
+    let known = early.known().await;
     for batch in asked.chunks(STAT_BATCH) {
         let mut ids = Vec::with_capacity(batch.len());
         for (no, at) in batch {
             let listed = &files[*no];
             ids.push(source.id(listed.file, listed.laid.articles[*at].0)?);
         }
-        for ((no, at), presence) in batch.iter().zip(usenet::stat(source.cx, &ids).await?) {
-            match presence {
+        // What nobody knew early is asked for once more.
+        let heard = |id: &MessageId| known.get(id).copied().filter(|p| *p != Presence::Unknown);
+        let open: Vec<MessageId> = ids.iter().filter(|id| heard(id).is_none()).cloned().collect();
+        let mut answers = usenet::stat(source.cx, &open).await?.into_iter();
+        for ((no, at), id) in batch.iter().zip(&ids) {
+            match heard(id).or_else(|| answers.next()).unwrap_or(Presence::Unknown) {
                 Presence::Present => {}
                 Presence::Missing => absent[*no].push(*at),
                 Presence::Unknown => unknown[*no] += 1,
@@ -95,6 +92,17 @@ pub(crate) async fn check(
         });
     }
     Ok(all)
+}
+
+/// Which articles are asked for of a file that has `count`, where the files have `total` together.
+pub(crate) fn picked(config: &Config, total: usize, count: usize) -> impl Iterator<Item = usize> + use<> {
+    let whole = config.check == Check::Full || total <= SMALL;
+    let picked = if whole {
+        (0..count).collect()
+    } else {
+        sample(count)
+    };
+    picked.into_iter()
 }
 
 /// The last article and up to [`SPREAD`] between.

@@ -4,6 +4,7 @@
 use crate::archive::{self, Graph, Stream};
 use crate::check::{self, Listed};
 use crate::decode::NzbReader;
+use crate::early::{self, Early};
 use crate::fetch::Source;
 use crate::heads::{self, Posted, Unlaid};
 use crate::listing::{self, Leaf};
@@ -36,13 +37,22 @@ pub(crate) async fn run(config: &Config, request: &ImportRequest, cx: &dyn Impor
         nzb: &nzb,
         config,
     };
+    let early = Early::new(source);
+    let beside = async {
+        futures::join!(early.known(), early::bring_ends(source));
+    };
+    early::while_running(import(source, &early, request), beside).await
+}
+
+async fn import(source: Source<'_>, early: &Early<'_>, request: &ImportRequest) -> Result<Summary> {
+    let Source { cx, nzb, config } = source;
     let mut notes = Vec::new();
-    note_empty(&nzb, &mut notes);
+    note_empty(nzb, &mut notes);
 
     // Half of the way is reading heads, the other half asking whether all is there.
     let steps = 2 * nzb.files.len() as u64;
     let progress = |done: usize| cx.progress((done as u64).min(steps / 2), steps);
-    let (mut posted, unlaid) = heads::read(source, &nzb, &progress).await?;
+    let (mut posted, unlaid) = heads::read(source, nzb, &progress).await?;
     damaged(source, request, unlaid, &mut notes).await?;
 
     let mut graph = Graph::default();
@@ -66,7 +76,7 @@ pub(crate) async fn run(config: &Config, request: &ImportRequest, cx: &dyn Impor
         .filter(|i| !is_sidecar(*i))
         .map(|i| stream(i, &posted[i], &names[i], nodes[i]))
         .collect();
-    let passwords = passwords(&nzb, request);
+    let passwords = passwords(nzb, request);
     let opened = archive::expand(cx, &mut graph, streams, &passwords, config.max_depth).await?;
     let volumes = opened.volumes();
     let mut leaves = listing::leaves(config, opened, &mut notes)?;
@@ -79,6 +89,7 @@ pub(crate) async fn run(config: &Config, request: &ImportRequest, cx: &dyn Impor
 
     let holes = check_presence(
         source,
+        early,
         &mut graph,
         &mut posted,
         &names,
@@ -234,8 +245,13 @@ fn plain(stream: &Stream) -> Option<usize> {
 }
 
 /// Asks for the articles that listed files need; returns the holes that the damage policy takes, by the place of the file.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "one step of the import, with what the steps before it made"
+)]
 async fn check_presence(
     source: Source<'_>,
+    early: &Early<'_>,
     graph: &mut Graph,
     posted: &mut [Posted<'_>],
     names: &[Name],
@@ -262,7 +278,7 @@ async fn check_presence(
         let part = (steps / 2) * done as u64 / of.max(1) as u64;
         source.cx.progress(steps / 2 + part, steps);
     };
-    let asked = check::check(source, &mut files, &progress).await?;
+    let asked = check::check(source, early, &mut files, &progress).await?;
     drop(files);
     for (i, before) in which.iter().zip(before) {
         let posted = &mut posted[*i];

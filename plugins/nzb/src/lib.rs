@@ -19,6 +19,7 @@ mod content;
 mod damage;
 mod decode;
 mod described;
+mod early;
 mod fetch;
 mod heads;
 mod import;

@@ -110,12 +110,16 @@ fn is_sample(path: &str) -> bool {
         .any(|word| word.eq_ignore_ascii_case("sample"))
 }
 
-fn is_video(stream: &Stream) -> bool {
+/// Whether a file with this extension is a video.
+pub(crate) fn is_video_extension(extension: &str) -> bool {
     const VIDEOS: &[&str] = &[
         "mkv", "mp4", "m4v", "avi", "mov", "wmv", "mpg", "mpeg", "ts", "m2ts", "mts", "vob", "webm", "flv",
     ];
-    stream.extension().is_some_and(|e| VIDEOS.contains(&e.as_str()))
-        || stream.kind.is_some_and(|k| k.is_media())
+    VIDEOS.contains(&extension)
+}
+
+fn is_video(stream: &Stream) -> bool {
+    stream.extension().is_some_and(|e| is_video_extension(&e)) || stream.kind.is_some_and(|k| k.is_media())
 }
 
 /// The only big listed file takes the release's name where its own says nothing. Big: at least half of the largest.

@@ -137,6 +137,22 @@ async fn a_bad_verdict_fails_the_stream_before_its_last_bytes_and_nothing_is_kep
 }
 
 #[tokio::test]
+async fn an_article_of_which_a_leaver_had_a_part_is_there_for_the_next() {
+    let (f, mut stream) = streaming(2, range(0, 2 * SIZE)).await;
+    let say = f.news.slowly(FIRST);
+    assert!(futures::poll!(stream.next()).is_pending());
+    let says = async |what| say.send(what).await.expect("it listens");
+    says(Say::Copy(info(&f, FIRST))).await;
+    says(Say::Bytes(part(&f, 0, 10_000))).await;
+    within(stream.next()).await.expect("an item").expect("bytes");
+    drop(stream);
+    says(Say::Right(part(&f, 10_000, SIZE))).await;
+    f.settle().await;
+    assert_eq!(f.vfs.stats().cache_entries, 1);
+    assert_eq!(f.news.log().len(), 1);
+}
+
+#[tokio::test]
 async fn a_copy_that_breaks_off_is_gone_on_from_and_one_that_was_wrong_fails_who_had_of_it() {
     for (wrong, seen) in [(None, 0), (Some(300_000), 0), (Some(20_000), 1)] {
         let (f, mut stream) = streaming(1, range(0, SIZE)).await;

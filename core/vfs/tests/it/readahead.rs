@@ -16,6 +16,9 @@ fn all() -> ByteRange {
     }
 }
 
+/// What is fetched for a player after a jump.
+const PLAY: usize = 11 << 20;
+
 #[tokio::test]
 async fn nothing_is_fetched_ahead_of_a_probe_and_then_two_units_and_then_what_a_seek_needs() {
     const MIB: usize = 1 << 20;
@@ -32,7 +35,7 @@ async fn nothing_is_fetched_ahead_of_a_probe_and_then_two_units_and_then_what_a_
         // The unit at the position is under way, and whole units ahead of it.
         let most = match consumed {
             0 => 0,
-            _ if consumed * SIZE < 3 * MIB / 2 => 2,
+            _ if consumed * SIZE < MIB / 2 => 2,
             // At once all that begins in the first 11 MiB.
             _ => (11 * MIB).div_ceil(SIZE) - consumed - 1,
         };
@@ -50,6 +53,41 @@ async fn nothing_is_fetched_ahead_of_a_probe_and_then_two_units_and_then_what_a_
             }
         }
     }
+}
+
+/// How many articles are asked for when a reader without an end begins at `at`, before it has had a byte.
+async fn at_once(f: &Fixture, at: u64) -> usize {
+    let before = f.news.log().len();
+    let reader = f.open(Class::Playback).await;
+    let range = ByteRange {
+        start: at,
+        end: u64::MAX,
+    };
+    let mut stream = pin!(reader.stream(range));
+    assert!(futures::poll!(stream.next()).is_pending());
+    f.settle().await;
+    f.news.log().len() - before
+}
+
+#[tokio::test]
+async fn a_jump_in_a_film_that_is_played_is_a_players() {
+    let config = VfsConfig {
+        memory_bytes: 0,
+        ..config()
+    };
+    let f = Fixture::new(Arc::default(), config, 400, SIZE);
+    let away = 200 * SIZE as u64 + 1;
+    assert_eq!(at_once(&f, away).await, 1, "nobody knows who that is");
+    let reader = f.open(Class::Playback).await;
+    let mut stream = Box::pin(reader.stream(all()));
+    for _ in 0..=(6usize << 20).div_ceil(SIZE) {
+        within(stream.next()).await.expect("an item").expect("bytes");
+        f.settle().await;
+    }
+    drop(stream);
+    f.settle().await;
+    assert_eq!(at_once(&f, away).await, PLAY.div_ceil(SIZE));
+    assert_eq!(at_once(&f, 0).await, 1, "its start is looked at by all");
 }
 
 #[tokio::test]

@@ -276,14 +276,21 @@ async fn existence(lab: &Lab) -> Row {
     let base = newsd.counts().get(Command::Stat);
     let started = Instant::now();
     let job = server.submit(&path).await;
+    // When the count was seen to grow. Not all are asked for: what is read needs no asking.
     let mut seen = vec![(Instant::now(), 0)];
-    while seen.last().is_some_and(|(_, count)| *count < SEGMENTS)
-        && started.elapsed() < Duration::from_secs(60)
-    {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-        seen.push((Instant::now(), newsd.counts().get(Command::Stat) - base));
+    let watch = async {
+        loop {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            let count = newsd.counts().get(Command::Stat) - base;
+            if seen.last().is_some_and(|(_, before)| *before < count) {
+                seen.push((Instant::now(), count));
+            }
+        }
+    };
+    tokio::select! {
+        () = watch => {}
+        () = async { drop(server.completed(job).await) } => {}
     }
-    server.completed(job).await;
     let took = started.elapsed();
     // From the first answer's time on: what comes before is the parsing.
     let first = seen.iter().position(|(_, count)| *count > 0).unwrap_or(0);
