@@ -3,15 +3,17 @@
 use crate::{
     access::Access,
     arr::CurrentArrs,
+    backup::Scheduled,
     categories::Categories,
     config::{CategorySettings, MountSettings, OutputWay, ServerSettings, Settings},
     data::DataDir,
     files::Streams,
     http::{Api, Limits, Public, service},
     links::LinkKey,
-    live::Live,
-    metrics::Metrics,
+    live::{self, Live},
+    metrics::{self, Metrics},
     net,
+    notify::{self, Notifier},
     outputs::Outputs,
     plugins::Reread,
     pools::Pools,
@@ -19,6 +21,7 @@ use crate::{
     samples::Samples,
     throttle::{Limiter, Throttled},
     upload::Uploads,
+    watch::Watches,
     web::{self, Web},
     webdav::{self, WebDav},
 };
@@ -31,6 +34,7 @@ use anyhow::{Context, Result};
 use async_trait::async_trait;
 use axum::{Router, extract::Request};
 use std::{
+    net::SocketAddr,
     path::Path,
     sync::Arc,
     time::{Duration, Instant},
@@ -179,6 +183,8 @@ pub struct App {
     core: Core,
     api: Api,
     mount: Mounted,
+    /// The listener for the figures alone, where there is one.
+    figures: Option<(TcpListener, Router)>,
     router: Router,
     server: ServerSettings,
     stopping: CancellationToken,
@@ -242,6 +248,11 @@ impl App {
     /// # Errors
     /// Those of [`Self::start`].
     pub async fn start_with(settings: Settings, data: &DataDir, reread: Reread) -> Result<Self> {
+        // Every part of the server is in this future for a moment; whoever starts one need not hold that.
+        Box::pin(Self::put_together(settings, data, reread)).await
+    }
+
+    async fn put_together(settings: Settings, data: &DataDir, reread: Reread) -> Result<Self> {
         let secret = data.make_api_key()?;
         let base = settings.server.base_path.clone();
         let password = match settings.webdav.as_ref().map(|webdav| webdav.password.clone()) {
@@ -250,6 +261,11 @@ impl App {
             Some(None) => Some(data.make_webdav_password()?),
         };
         let links = LinkKey::new(data.make_link_key()?);
+        // Before anything is started that would have to be ended again.
+        let figures = match settings.metrics {
+            Some(listen) => Some(bind(listen, "'metrics.listen' in the configuration").await?),
+            None => None,
+        };
         let core = Core::start(&settings, data.path()).await?;
         let streams = Streams::default();
         let mount = match mount(&core.engine, &settings.mount, &streams).await {
@@ -282,15 +298,49 @@ impl App {
             }
         };
         tasks.close();
-        let live = Live::new(
+        let notifier = Notifier::start(settings.notify.clone(), &tasks, &stopping);
+        notify::watch_imports(&core.engine, notifier.clone(), &tasks, &stopping);
+        notify::watch_providers(core.pool.clone(), notifier.clone(), &tasks, &stopping);
+        let watches = Watches::start(
             &core.engine,
-            core.pool.clone(),
-            arrs.clone(),
-            core.categories.clone(),
-            reread,
-            data.path(),
+            &core.store,
+            settings.watch.clone(),
+            &tasks,
+            &stopping,
+        );
+        let backups = Arc::default();
+        let scheduled = Scheduled::new(settings.backup.clone());
+        scheduled.start(
+            core.store.clone(),
+            data.clone(),
+            Arc::clone(&backups),
+            notifier.clone(),
+            &tasks,
+            &stopping,
+        );
+        let live = Live::new(
+            live::Parts {
+                engine: Arc::downgrade(&core.engine),
+                reread,
+                data_dir: data.path().to_owned(),
+                pool: core.pool.clone(),
+                arrs: arrs.clone(),
+                categories: core.categories.clone(),
+                notifier: notifier.clone(),
+                watches,
+            },
             &settings,
         );
+        let metrics = Metrics::new(metrics::Parts {
+            engine: Arc::downgrade(&core.engine),
+            pool: core.pool.clone(),
+            streams: streams.clone(),
+            notifier: notifier.clone(),
+            scheduled: scheduled.clone(),
+            started,
+            cache_bytes: settings.vfs.memory_bytes,
+            read_ahead_bytes: settings.vfs.read_ahead_total_bytes,
+        });
         let api = Api {
             engine: Arc::clone(&core.engine),
             access: Access::new(secret.clone(), core.engine.keys()),
@@ -301,9 +351,12 @@ impl App {
             arrs,
             public: Public::new(&base, settings.webdav.as_ref().map(|_| webdav::PREFIX)),
             trials: Arc::default(),
+            once: Arc::default(),
             store: core.store.clone(),
-            backups: Arc::default(),
-            metrics: Metrics::new(&core.engine, core.pool.clone(), streams.clone(), started),
+            backups,
+            scheduled,
+            notifier,
+            metrics,
             uploads: Uploads::new(settings.engine.max_source_bytes),
             live: live.clone(),
             started,
@@ -386,8 +439,10 @@ impl App {
             );
             others = others.merge(webdav.router());
         }
+        let figures = figures.map(|listener| (listener, metrics::router(api.metrics.clone())));
         Ok(Self {
             core,
+            figures,
             router: below(&base, service(api.clone(), others)),
             api,
             mount,
@@ -423,9 +478,13 @@ impl App {
     /// # Errors
     /// Where the address cannot be had.
     pub async fn listen(&self) -> Result<TcpListener> {
-        let listen = self.server.listen;
-        let listener = TcpListener::bind(listen).await;
-        listener.with_context(|| format!("cannot listen on {listen}; choose another address with --listen"))
+        bind(self.server.listen, "--listen").await
+    }
+
+    /// Where the figures have a listener of their own.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        let (listener, _) = self.figures.as_ref()?;
+        listener.local_addr().ok()
     }
 
     /// Serves until `stop`, then ends everything within the settings' time.
@@ -434,6 +493,7 @@ impl App {
             core,
             api,
             mount,
+            figures,
             router,
             server,
             stopping,
@@ -450,7 +510,12 @@ impl App {
             // Not behind the streams: whoever has the mount open waits for nothing.
             unmount(mount).await;
         };
-        tokio::join!(serving, told);
+        let figures = async {
+            if let Some((listener, router)) = figures {
+                net::serve(listener, router, &server, &stop).await;
+            }
+        };
+        tokio::join!(serving, figures, told);
         tasks.wait().await;
         core.shutdown(server.shutdown).await;
     }
@@ -462,6 +527,11 @@ impl App {
         self.tasks.wait().await;
         self.core.shutdown(self.server.shutdown).await;
     }
+}
+
+async fn bind(listen: SocketAddr, key: &str) -> Result<TcpListener> {
+    let listener = TcpListener::bind(listen).await;
+    listener.with_context(|| format!("cannot listen on {listen}; choose another address with {key}"))
 }
 
 /// Takes the base path off what is asked for, where a proxy has not. What comes without it is the proxy's doing, or asks on

@@ -15,6 +15,7 @@ pub mod categories;
 pub mod cli;
 pub mod config;
 pub mod data;
+pub mod doctor;
 pub mod files;
 #[cfg(all(target_os = "linux", feature = "fuse"))]
 pub mod fuse;
@@ -26,6 +27,8 @@ pub mod live;
 pub mod logs;
 pub mod metrics;
 pub mod net;
+pub mod notify;
+pub mod orphans;
 pub mod outputs;
 pub mod plugins;
 pub mod pools;
@@ -33,8 +36,10 @@ pub mod proxy;
 pub mod sabnzbd;
 pub mod samples;
 pub mod support;
+pub mod telemetry;
 pub mod throttle;
 pub mod upload;
+pub mod watch;
 pub mod web;
 pub mod webdav;
 

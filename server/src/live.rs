@@ -3,10 +3,12 @@
 use crate::{
     arr::CurrentArrs,
     categories::Categories,
-    config::{ArrSettings, Change, Edited, Settings},
+    config::{ArrSettings, Change, Edited, NotifySettings, Settings},
     logs,
+    notify::Notifier,
     plugins::Reread,
     pools::Pools,
+    watch::Watches,
 };
 use altmount_engine::Engine;
 use anyhow::{Context, Result, bail};
@@ -27,13 +29,29 @@ const TRASH_EVERY: Duration = Duration::from_secs(3600);
 #[derive(Clone)]
 pub struct Live(Arc<Inner>);
 
+/// What is told of a changed configuration.
+#[derive(Debug)]
+pub struct Parts {
+    /// The engine, for its importers.
+    pub engine: Weak<Engine>,
+    /// The way to the configuration.
+    pub reread: Reread,
+    /// The data directory.
+    pub data_dir: PathBuf,
+    /// The news servers.
+    pub pool: Pools,
+    /// The *arr applications.
+    pub arrs: CurrentArrs,
+    /// The categories.
+    pub categories: Categories,
+    /// Who is told what happened.
+    pub notifier: Notifier,
+    /// The watch folders.
+    pub watches: Watches,
+}
+
 struct Inner {
-    engine: Weak<Engine>,
-    reread: Reread,
-    data_dir: PathBuf,
-    pool: Pools,
-    arrs: CurrentArrs,
-    categories: Categories,
+    parts: Parts,
     /// Held while something is changed: loading importers anew maps new copies for good.
     turn: Mutex<InUse>,
     /// What the server runs with, as far as it needs a restart.
@@ -75,7 +93,8 @@ impl fmt::Display for Applied {
     }
 }
 
-/// What only a restart changes: everything but providers, importers, *arr applications, categories and the log's level.
+/// What only a restart changes: everything but providers, importers, *arr applications, categories, watch folders,
+/// notifications and the log's level.
 fn fixed(settings: &Settings) -> String {
     let mut rest = settings.clone();
     rest.providers.clear();
@@ -86,6 +105,8 @@ fn fixed(settings: &Settings) -> String {
     rest.plugin_files.clear();
     rest.plugins_unverified = false;
     rest.log_level.clear();
+    rest.watch.clear();
+    rest.notify = NotifySettings::default();
     format!("{rest:?}{:?}", secrets(settings))
 }
 
@@ -133,22 +154,9 @@ fn arrs(settings: &ArrSettings) -> [u8; 32] {
 
 impl Live {
     /// For a server that runs with these settings.
-    pub fn new(
-        engine: &Arc<Engine>,
-        pool: Pools,
-        current: CurrentArrs,
-        categories: Categories,
-        reread: Reread,
-        data_dir: &Path,
-        settings: &Settings,
-    ) -> Self {
+    pub fn new(parts: Parts, settings: &Settings) -> Self {
         Self(Arc::new(Inner {
-            engine: Arc::downgrade(engine),
-            reread,
-            data_dir: data_dir.to_owned(),
-            pool,
-            arrs: current,
-            categories,
+            parts,
             turn: Mutex::new(InUse {
                 providers: providers(settings),
                 arrs: arrs(&settings.arr),
@@ -160,20 +168,24 @@ impl Live {
 
     /// The file, where it can be changed.
     pub fn editor(&self) -> Option<&crate::config::Editor> {
-        self.0.reread.editor()
+        self.0.parts.reread.editor()
     }
 
     /// The data directory.
     pub fn data_dir(&self) -> &Path {
-        &self.0.data_dir
+        &self.0.parts.data_dir
     }
 
     fn engine(&self) -> Result<Arc<Engine>> {
-        self.0.engine.upgrade().context("the server is shutting down")
+        self.0
+            .parts
+            .engine
+            .upgrade()
+            .context("the server is shutting down")
     }
 
     async fn importers(&self, settings: Settings) -> Result<()> {
-        let folder = self.0.data_dir.clone();
+        let folder = self.0.parts.data_dir.clone();
         let work = move || crate::plugins::registry(&settings, Some(&folder));
         let registry = tokio::task::spawn_blocking(work).await??;
         self.engine()?.set_registry(registry);
@@ -181,7 +193,7 @@ impl Live {
     }
 
     async fn settings(&self) -> Result<Settings> {
-        let reread = self.0.reread.clone();
+        let reread = self.0.parts.reread.clone();
         tokio::task::spawn_blocking(move || reread.settings()).await?
     }
 
@@ -216,17 +228,20 @@ impl Live {
         let configs = settings.providers.clone();
         let (instances, wanted_arrs) = (settings.arr.clone(), arrs(&settings.arr));
         let categories = Arc::clone(&settings.categories);
+        let (notify, watch) = (settings.notify.clone(), settings.watch.clone());
         self.importers(settings).await?;
         if wanted != used.providers {
-            self.0.pool.replace(configs)?;
+            self.0.parts.pool.replace(configs)?;
             used.providers = wanted;
         }
         // Before an *arr can ask for them.
-        self.0.categories.replace(categories);
+        self.0.parts.categories.replace(categories);
         if wanted_arrs != used.arrs {
-            self.0.arrs.replace(instances)?;
+            self.0.parts.arrs.replace(instances)?;
             used.arrs = wanted_arrs;
         }
+        self.0.parts.notifier.replace(notify);
+        self.0.parts.watches.replace(watch);
         Ok(Applied {
             restart_needed,
             comments_kept,

@@ -1,6 +1,6 @@
 //! The log: to standard error, and the last lines of it in memory for whoever looks at the page.
 
-use crate::config::LogFormat;
+use crate::{config::LogFormat, telemetry::Traces};
 use serde::Serialize;
 use std::{
     collections::VecDeque,
@@ -13,7 +13,10 @@ use tracing::{
     field::{Field, Visit},
 };
 use tracing_subscriber::{
-    EnvFilter, Layer, Registry, layer::Context, layer::SubscriberExt, reload, util::SubscriberInitExt,
+    EnvFilter, Layer, Registry,
+    layer::{Context, Layered, SubscriberExt},
+    reload,
+    util::SubscriberInitExt,
 };
 
 /// Lines that are kept.
@@ -34,8 +37,11 @@ pub struct Line {
     pub text: String,
 }
 
+/// What the log is above of.
+type Below = Layered<Traces, Registry>;
+
 struct Control {
-    filter: reload::Handle<EnvFilter, Registry>,
+    filter: reload::Handle<EnvFilter, Below>,
     lines: Mutex<VecDeque<Line>>,
     level: Mutex<String>,
 }
@@ -93,11 +99,11 @@ impl<S: Subscriber> Layer<S> for Keeper {
     }
 }
 
-/// Starts to log.
+/// Starts to log, and to trace where somebody wants that.
 ///
 /// # Errors
 /// Where the level is none, or the process logs already.
-pub fn start(level: &str, format: LogFormat) -> Result<(), String> {
+pub fn start(level: &str, format: LogFormat, traces: Traces) -> Result<(), String> {
     let filter =
         EnvFilter::try_new(level).map_err(|error| format!("the level '{level}' cannot be used: {error}"))?;
     let (filter, handle) = reload::Layer::new(filter);
@@ -108,10 +114,10 @@ pub fn start(level: &str, format: LogFormat) -> Result<(), String> {
         LogFormat::Text => layer.boxed(),
         LogFormat::Json => layer.json().flatten_event(true).boxed(),
     };
+    // The filter is the log's own: traces have theirs.
     let started = tracing_subscriber::registry()
-        .with(filter)
-        .with(layer)
-        .with(Keeper)
+        .with(traces)
+        .with(layer.and_then(Keeper).with_filter(filter))
         .try_init();
     started.map_err(|error| error.to_string())?;
     let control = Control {

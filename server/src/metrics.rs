@@ -1,26 +1,58 @@
 //! `/metrics` in the text form of Prometheus (0.0.4). Every label has a bounded number of values: states, and what the
 //! configuration names. No name of a release is in it.
 
-use crate::{files::Streams, pools::Pools};
-use altmount_engine::{Engine, JobFilter, JobState, StoreResult};
+use crate::{backup::Scheduled, files::Streams, notify::Notifier, pools::Pools};
+use altmount_engine::{Engine, JobFilter, JobState, StoreResult, Timings};
+use altmount_usenet::ProviderState;
+use axum::{Router, response::IntoResponse, routing::get};
+use http::{StatusCode, header};
 use std::{
     collections::BTreeMap,
     fmt::{Display, Write},
-    sync::atomic::Ordering,
+    sync::{Weak, atomic::Ordering},
     time::Instant,
 };
 
 /// The media type of the text.
 pub const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// What the figures are taken from. Clones share it.
+/// What the figures are taken from.
+#[derive(Clone, Debug)]
+pub struct Parts {
+    /// The engine.
+    pub engine: Weak<Engine>,
+    /// The news servers.
+    pub pool: Pools,
+    /// What is being read.
+    pub streams: Streams,
+    /// Who is told what happened.
+    pub notifier: Notifier,
+    /// Backups that are made by themselves.
+    pub scheduled: Scheduled,
+    /// When the server was started.
+    pub started: Instant,
+    /// Bytes that the memory cache may take.
+    pub cache_bytes: u64,
+    /// Bytes that all readers together may hold ahead.
+    pub read_ahead_bytes: u64,
+}
+
+/// The figures. Clones share them.
 #[derive(Clone, Debug)]
 pub struct Metrics {
-    engine: std::sync::Weak<Engine>,
-    pool: Pools,
-    streams: Streams,
-    started: Instant,
+    parts: Parts,
 }
+
+/// The states of a news server.
+const STATES: [(ProviderState, &str); 7] = [
+    (ProviderState::Disabled, "disabled"),
+    (ProviderState::Ready, "ready"),
+    (ProviderState::Unavailable, "unavailable"),
+    (ProviderState::Probing, "probing"),
+    (ProviderState::LoginRefused, "login_refused"),
+    (ProviderState::QuotaUsed, "quota_used"),
+    (ProviderState::Closed, "closed"),
+];
 
 /// The text as it grows.
 struct Text(String);
@@ -45,6 +77,24 @@ impl Text {
         let _ = writeln!(self.0, "{} {value}", if labels.is_empty() { "" } else { "}" });
     }
 
+    /// A histogram's lines: buckets that hold all below them, the sum and the count.
+    fn histogram(&mut self, name: &str, labels: &[(&str, &str)], timings: &Timings) {
+        let bucket = format!("{name}_bucket");
+        let mut below = 0;
+        for (at, count) in timings.counts.iter().enumerate() {
+            below += count;
+            let bound = timings
+                .bounds_ms
+                .get(at)
+                .map_or_else(|| "+Inf".to_owned(), |ms| (*ms as f64 / 1000.0).to_string());
+            let mut all = labels.to_vec();
+            all.push(("le", &bound));
+            self.value(&bucket, &all, below);
+        }
+        self.value(&format!("{name}_sum"), labels, timings.sum_us as f64 / 1e6);
+        self.value(&format!("{name}_count"), labels, below);
+    }
+
     fn one(&mut self, name: &str, kind: &str, help: &str, value: impl Display) {
         self.head(name, kind, help);
         self.value(name, &[], value);
@@ -53,13 +103,8 @@ impl Text {
 
 impl Metrics {
     /// From these parts.
-    pub fn new(engine: &std::sync::Arc<Engine>, pool: Pools, streams: Streams, started: Instant) -> Self {
-        Self {
-            engine: std::sync::Arc::downgrade(engine),
-            pool,
-            streams,
-            started,
-        }
+    pub fn new(parts: Parts) -> Self {
+        Self { parts }
     }
 
     /// The figures now; nothing while the server ends.
@@ -67,31 +112,109 @@ impl Metrics {
     /// # Errors
     /// Those of the store.
     pub async fn text(&self) -> StoreResult<Option<String>> {
-        let Some(engine) = self.engine.upgrade() else {
+        let Some(engine) = self.parts.engine.upgrade() else {
             return Ok(None);
         };
         let mut text = Text(String::with_capacity(8 << 10));
         text.head("info", "gauge", "The program.");
         text.value("info", &[("version", env!("CARGO_PKG_VERSION"))], 1);
-        let uptime = self.started.elapsed().as_secs();
+        let uptime = self.parts.started.elapsed().as_secs();
         text.one("uptime_seconds", "gauge", "Since the start.", uptime);
         jobs(&engine, &mut text).await?;
         importers(&engine, &mut text);
         self.providers(&mut text);
         reader(&engine, &mut text);
+        for (name, help, bytes) in [
+            (
+                "cache_limit_bytes",
+                "Bytes that the memory cache may take.",
+                self.parts.cache_bytes,
+            ),
+            (
+                "read_ahead_limit_bytes",
+                "Bytes that all readers together may hold ahead.",
+                self.parts.read_ahead_bytes,
+            ),
+        ] {
+            text.one(name, "gauge", help, bytes);
+        }
+        let (suspect, missing) = engine.health().counts().await?;
+        text.head(
+            "files_damaged",
+            "gauge",
+            "Files that lack articles, by how sure that is.",
+        );
+        for (state, count) in [("suspect", suspect), ("missing", missing)] {
+            text.value("files_damaged", &[("state", state)], count);
+        }
+        self.operations(&mut text);
         let mut streams = BTreeMap::from([("http", 0u64), ("page", 0), ("webdav", 0)]);
-        for stream in self.streams.list() {
+        for stream in self.parts.streams.list() {
             *streams.entry(stream.client.via).or_default() += 1;
         }
         text.head("streams", "gauge", "Answers that are being read.");
         for (via, count) in streams {
             text.value("streams", &[("via", via)], count);
         }
+        text.head(
+            "read_gap_seconds",
+            "histogram",
+            "How long answers of HTTP and WebDAV waited for their next piece while the client had room for it.",
+        );
+        text.histogram("read_gap_seconds", &[], &self.parts.streams.gaps());
         Ok(Some(text.0))
     }
 
+    fn operations(&self, text: &mut Text) {
+        let (sent, failed, lost) = self.parts.notifier.counts();
+        text.head(
+            "notifications_total",
+            "counter",
+            "Messages by what became of them.",
+        );
+        for (outcome, count) in [("sent", sent), ("failed", failed), ("left_out", lost)] {
+            text.value("notifications_total", &[("outcome", outcome)], count);
+        }
+        if self.parts.scheduled.settings.is_none() {
+            return;
+        }
+        let status = self.parts.scheduled.status();
+        text.one(
+            "backup_last_success_timestamp_seconds",
+            "gauge",
+            "When the last good backup was made; 0 where there is none.",
+            status.last.map_or(0, |time| time.as_second()),
+        );
+        text.one(
+            "backup_failing",
+            "gauge",
+            "Whether the last try of a backup failed.",
+            u8::from(status.error.is_some()),
+        );
+    }
+
     fn providers(&self, text: &mut Text) {
-        let all = self.pool.status();
+        let all = self.parts.pool.status();
+        text.head(
+            "provider_state",
+            "gauge",
+            "1 for the state that a news server is in; 'unavailable' and 'probing' are the breaker's.",
+        );
+        for provider in &all {
+            for (state, name) in STATES {
+                let labels = [("provider", provider.name.as_str()), ("state", name)];
+                text.value("provider_state", &labels, u8::from(provider.state == state));
+            }
+        }
+        text.head(
+            "provider_first_byte_seconds",
+            "histogram",
+            "How long bodies took to begin, from when they were next in line on their connection.",
+        );
+        for provider in &all {
+            let labels = [("provider", provider.name.as_str())];
+            text.histogram("provider_first_byte_seconds", &labels, &provider.first_bytes);
+        }
         text.head("provider_up", "gauge", "Whether a news server can be asked.");
         for provider in &all {
             let up = matches!(
@@ -183,6 +306,14 @@ async fn jobs(engine: &Engine, text: &mut Text) -> StoreResult<()> {
         let found = engine.imports().jobs(filter).await?;
         text.value("jobs", &[("state", state.as_str())], found.total);
     }
+    text.head(
+        "jobs_failed",
+        "gauge",
+        "Failed jobs by the kind of their failure.",
+    );
+    for (kind, count) in engine.imports().failures_by_kind().await? {
+        text.value("jobs_failed", &[("kind", &kind)], count);
+    }
     let paused = u8::from(engine.imports().paused().is_some());
     text.one("queue_paused", "gauge", "Whether the queue is paused.", paused);
     let workers = engine.workers();
@@ -216,6 +347,11 @@ fn importers(engine: &Engine, text: &mut Text) {
             let labels = [("importer", importer.manifest.id.as_str())];
             text.value(name, &labels, figure(&importer.counters));
         }
+    }
+    text.head("importer_seconds", "histogram", "How long imports took.");
+    for importer in all {
+        let labels = [("importer", importer.manifest.id.as_str())];
+        text.histogram("importer_seconds", &labels, &importer.counters.times.get());
     }
     text.head(
         "importer_quarantined",
@@ -283,9 +419,39 @@ fn reader(engine: &Engine, text: &mut Text) {
     }
 }
 
+/// `/metrics` for a listener of its own, which asks for no key.
+pub fn router(metrics: Metrics) -> Router {
+    let answer = move || async move {
+        match metrics.text().await {
+            Ok(Some(text)) => ([(header::CONTENT_TYPE, TEXT)], text).into_response(),
+            Ok(None) => (StatusCode::SERVICE_UNAVAILABLE, "the server is shutting down\n").into_response(),
+            Err(error) => {
+                tracing::error!("the figures cannot be told: {error}");
+                (StatusCode::INTERNAL_SERVER_ERROR, "the store does not answer\n").into_response()
+            }
+        }
+    };
+    Router::new().route("/metrics", get(answer))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_histogram_has_all_below_each_bound() {
+        let mut timings = Timings::new(&[10, 2500]);
+        for ms in [1, 20, 9999] {
+            timings.add(std::time::Duration::from_millis(ms));
+        }
+        let mut text = Text(String::new());
+        text.histogram("x", &[("a", "b")], &timings);
+        assert_eq!(
+            text.0,
+            "altmount_x_bucket{a=\"b\",le=\"0.01\"} 1\naltmount_x_bucket{a=\"b\",le=\"2.5\"} 2\n\
+             altmount_x_bucket{a=\"b\",le=\"+Inf\"} 3\naltmount_x_sum{a=\"b\"} 10.02\naltmount_x_count{a=\"b\"} 3\n"
+        );
+    }
 
     #[test]
     fn labels_cannot_end_their_line() {

@@ -28,6 +28,9 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
+/// What of an answer may wait to be written, in bytes, beside the piece that comes next; and the longest head of a request. What is
+/// in here counts as read although no client has it, and articles behind it are fetched.
+const UNWRITTEN: usize = 128 << 10;
 /// The wait after an accept that failed for want of something (file descriptors, memory).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -60,7 +63,8 @@ pub async fn serve(
     let mut server = http1::Builder::new();
     server
         .timer(TokioTimer::new())
-        .header_read_timeout(settings.receive_timeout);
+        .header_read_timeout(settings.receive_timeout)
+        .max_buf_size(UNWRITTEN);
     loop {
         let next = async {
             let permit = Arc::clone(&permits).acquire_owned().await.ok()?;

@@ -8,6 +8,7 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
+use tracing::{Instrument, trace_span};
 
 /// How long requests that are under way may take to end at providers that are not configured any more.
 const LAST_ANSWERS: Duration = Duration::from_secs(60);
@@ -106,7 +107,8 @@ impl Pools {
 #[async_trait]
 impl ArticleSource for Pools {
     async fn fetch(&self, id: &str, class: Class) -> Result<Article, FetchError> {
-        self.now().fetch(id, class).await
+        let span = trace_span!(target: "altmount::trace", "fetch", class = ?class);
+        self.now().fetch(id, class).instrument(span).await
     }
 
     async fn fetch_into(
@@ -115,7 +117,8 @@ impl ArticleSource for Pools {
         class: Class,
         arrival: &Arc<Arrival>,
     ) -> Result<Arrived, FetchError> {
-        self.now().fetch_into(id, class, arrival).await
+        let span = trace_span!(target: "altmount::trace", "fetch", class = ?class);
+        self.now().fetch_into(id, class, arrival).instrument(span).await
     }
 
     fn width(&self) -> usize {
@@ -131,6 +134,7 @@ impl ArticleSource for Pools {
     }
 
     async fn stat(&self, ids: &[&str], class: Class) -> Vec<Stat> {
-        self.now().stat(ids, class).await
+        let span = trace_span!(target: "altmount::trace", "stat", class = ?class, articles = ids.len());
+        self.now().stat(ids, class).instrument(span).await
     }
 }

@@ -168,6 +168,10 @@ impl Server {
         }
     }
 
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
     pub(crate) fn router(&self) -> Router {
         self.app.router()
     }

@@ -27,6 +27,7 @@ const OPEN: &[(&str, &[&str])] = &[
     ("put /api/queue/paused", &["import"]),
     ("put /api/queue/{id}/priority", &["import"]),
     ("post /api/import/file", &["import"]),
+    ("post /api/import/stream", &["import"]),
     ("post /api/import/upload", &["import"]),
     ("post /api/import/url", &["import"]),
     ("post /api/queue/{id}/retry", &["import"]),

@@ -17,6 +17,7 @@ mod http_stream;
 mod kills;
 #[cfg(target_os = "linux")]
 mod mount;
+mod operations;
 #[cfg(unix)]
 mod outputs;
 mod plugins;
@@ -24,7 +25,9 @@ mod plugins;
 mod reads;
 mod sabnzbd;
 mod shutdown;
+mod stream_import;
 mod streaming;
+mod watch;
 mod web_first;
 mod web_live;
 mod web_login;

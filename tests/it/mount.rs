@@ -1,7 +1,7 @@
 //! The FUSE mount below the kernel: what each request finds, does and refuses. With a kernel it is tested in `tests/real`.
 
 use crate::harness::Server;
-use altmount::fuse::tree::{Fault, Found, IDS, IDS_INODE, Tree, inode};
+use altmount::fuse::tree::{Fault, Found, IDS, IDS_INODE, LINKS, LINKS_INODE, Tree, inode};
 use altmount_engine::ROOT;
 use altmount_newsd::{Body as Content, Command, Fault as Trouble, FileSpec, Gate, Release, Rule};
 use std::ffi::OsStr;
@@ -203,4 +203,59 @@ async fn a_listing_has_every_entry_once_in_order_however_many_there_are() {
     wanted.push("movie".to_owned());
     assert_eq!(names, wanted);
     assert_eq!(tree.list(IDS_INODE, None).await, Ok(Vec::new()));
+}
+
+#[tokio::test]
+async fn the_tree_of_links_has_the_librarys_names_and_leads_to_the_ids() {
+    let (server, _, tree) = mounted().await;
+    let tree = tree.at("/mnt/library".into());
+    let id = server.file_id("movie/film.mkv").await;
+    let link = find(&tree, &format!("{LINKS}/movie/film.mkv"))
+        .await
+        .expect("is there");
+    assert!(
+        matches!(&link, Found::Link(entry) if entry.id.0 == id),
+        "{link:?}"
+    );
+    assert_ne!(link.inode(), id.cast_unsigned());
+    assert_eq!(tree.get(link.inode()).await, Ok(link.clone()));
+    let target = tree.target(link.inode()).await.expect("a link");
+    assert_eq!(target, std::path::Path::new(&format!("/mnt/library/{IDS}/{id}")));
+
+    let folder = find(&tree, &format!("{LINKS}/movie")).await.expect("is there");
+    assert!(folder.is_dir());
+    assert_eq!(tree.target(folder.inode()).await, Err(Fault::Invalid));
+    assert_eq!(tree.target(id.cast_unsigned()).await, Err(Fault::Invalid));
+    let names = |entries: Vec<altmount_engine::Entry>| -> Vec<String> {
+        entries.into_iter().map(|e| e.name).collect()
+    };
+    assert_eq!(
+        tree.list(folder.inode(), None).await.map(names),
+        Ok(vec!["film.mkv".to_owned()])
+    );
+    assert_eq!(
+        tree.list(LINKS_INODE, None).await.map(names),
+        Ok(vec!["movie".to_owned()])
+    );
+
+    // It is read only, and neither tree is in itself.
+    assert_eq!(
+        tree.unlink(folder.inode(), os("film.mkv")).await,
+        Err(Fault::Denied)
+    );
+    assert_eq!(tree.make_dir(LINKS_INODE, os("new")).await, Err(Fault::Denied));
+    assert_eq!(tree.make_dir(TOP, os(LINKS)).await, Err(Fault::Denied));
+    assert_eq!(tree.look_up(LINKS_INODE, os(LINKS)).await, Err(Fault::NotFound));
+    assert_eq!(tree.look_up(LINKS_INODE, os(IDS)).await, Err(Fault::NotFound));
+    // After a move the link is found under its new name, and leads to the same place.
+    let movie = find(&tree, "movie").await.expect("is there").inode();
+    assert_eq!(
+        tree.rename((movie, os("film.mkv")), (movie, os("other.mkv")), true)
+            .await,
+        Ok(())
+    );
+    let moved = find(&tree, &format!("{LINKS}/movie/other.mkv"))
+        .await
+        .expect("is there");
+    assert_eq!(tree.target(moved.inode()).await, Ok(target));
 }

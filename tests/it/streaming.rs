@@ -6,7 +6,12 @@ use altmount_newsd::{Body as Content, Command, Counts, Fault, FileSpec, Newsd, R
 use axum::body::Body;
 use http::{Request, Response};
 use http_body_util::BodyExt;
+use rars::{ArchiveVersion, Builder};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpSocket};
+use tokio_util::sync::CancellationToken;
 
 const ARTICLE: u64 = 100_000;
 const ARTICLES: u64 = 400;
@@ -196,4 +201,182 @@ async fn an_article_that_three_of_four_providers_miss_costs_one_answer_of_each()
         assert!(asked <= 2, "one was asked {asked} times");
     }
     assert_eq!(newsds[2].requests(missing, Command::Body), 1);
+}
+
+/// The server behind a socket, as players have it: the kernel's buffers take what nobody has looked at yet.
+struct Socket {
+    address: SocketAddr,
+    stop: CancellationToken,
+}
+
+impl Socket {
+    async fn new(server: &Server) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let (router, settings, stop) = (
+            server.router(),
+            server.settings().clone(),
+            CancellationToken::new(),
+        );
+        let until = stop.clone();
+        tokio::spawn(async move { altmount::net::serve(listener, router, &settings.server, &until).await });
+        Self { address, stop }
+    }
+
+    /// Asks for all from `at` on, takes this many bytes, which must be the right ones, and goes. Returns how many came.
+    async fn take(&self, uri: &str, at: u64, bytes: u64, right: &Content) -> u64 {
+        // What the client's kernel takes is beyond anybody's sight; by itself it is some megabytes where a client is slow.
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.set_recv_buffer_size(1 << 20).expect("is set");
+        let mut socket = socket.connect(self.address).await.expect("connects");
+        let request =
+            format!("GET {uri} HTTP/1.1\r\nHost: here\r\nX-Api-Key: {KEY}\r\nRange: bytes={at}-\r\n\r\n");
+        socket.write_all(request.as_bytes()).await.expect("is sent");
+        let mut buffer = vec![0; 64 << 10];
+        let mut head = Vec::new();
+        let rest = loop {
+            let n = socket.read(&mut buffer).await.expect("reads");
+            assert!(n > 0, "the connection ended");
+            head.extend_from_slice(&buffer[..n]);
+            if let Some(end) = head.windows(4).position(|w| w == b"\r\n\r\n") {
+                break head.split_off(end + 4);
+            }
+        };
+        assert!(
+            head.starts_with(b"HTTP/1.1 206"),
+            "{}",
+            String::from_utf8_lossy(&head)
+        );
+        assert!(rest == right.range(at, rest.len()));
+        let mut got = rest.len() as u64;
+        while got < bytes {
+            let n = socket.read(&mut buffer).await.expect("reads");
+            assert!(n > 0, "the answer ended");
+            assert!(
+                buffer[..n] == right.range(at + got, n),
+                "other bytes at {}",
+                at + got
+            );
+            got += n as u64;
+        }
+        got
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+/// Bytes of an article of a usual size.
+const USUAL: u64 = 716_800;
+
+/// A file of 60 MB, as it is, or stored in volumes of RAR, encrypted where there is a password. Articles of [`USUAL`].
+async fn large(server: &Server, name: &str, volumes: bool, password: Option<&str>) -> (String, Content) {
+    const LEN: u64 = 60_000_000;
+    let content = Content::stamped(9, LEN, 1 << 20);
+    let mut release = Release::builder(name).seed(9).article_size(USUAL);
+    if let Some(password) = password {
+        release = release.meta("password", password);
+    }
+    if volumes {
+        let mut builder = Builder::new(ArchiveVersion::Rar50)
+            .store(true)
+            .volume_size(Some(15_000_000))
+            .password(password.map(|password| password.as_bytes().to_vec()));
+        builder
+            .add_bytes(
+                b"film.mkv".to_vec(),
+                content.range(0, LEN as usize),
+                Some(1_700_000_000),
+                None,
+            )
+            .expect("takes the film");
+        for (number, volume) in builder
+            .build_volumes(None)
+            .expect("writes")
+            .into_iter()
+            .enumerate()
+        {
+            release = release.file(format!("film.part{:03}.rar", number + 1), Content::bytes(volume));
+        }
+    } else {
+        release = release.file("film.mkv", content.clone());
+    }
+    server.import(&server.post(&release.build())).await;
+    let id = server.file_id(&format!("{name}/film.mkv")).await;
+    (format!("/api/stream/{id}"), content)
+}
+
+#[tokio::test]
+async fn over_a_socket_opening_costs_three_articles_and_a_seek_little_more_than_what_is_read() {
+    // An article that is late because the machine is busy is not to be counted twice.
+    let server = Server::with(|config| config.news.hedge_percent = 0).await;
+    for (name, volumes, password) in [
+        ("plain", false, None),
+        ("stored", true, None),
+        ("encrypted", true, Some("secret")),
+    ] {
+        let (uri, content) = large(&server, name, volumes, password).await;
+        let socket = Socket::new(&server).await;
+        // Within a volume, where each has its own articles at its start and end.
+        for at in [17_000_000, 33_333_333] {
+            let before = settled(&server.newsd).await;
+            socket.take(&uri, at, 64 << 10, &content).await;
+            let articles = settled(&server.newsd).await - before;
+            assert!(articles <= 3, "{name}: {articles} articles for 64 KiB at {at}");
+        }
+        for at in [20_000_000, 36_666_666] {
+            let before = settled(&server.newsd).await;
+            let got = socket.take(&uri, at, 8 << 20, &content).await;
+            let bytes = (settled(&server.newsd).await - before) * USUAL;
+            assert!(bytes * 10 <= got * 16, "{name}: {bytes} bytes for {got} at {at}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_older_than_a_provider_keeps_is_never_asked_of_it() {
+    let all = Newsd::builder().start().await.expect("newsd starts");
+    let (host, port) = (all.host(), all.port());
+    let server = Server::with(|config| {
+        let second = altmount::config::Provider {
+            name: Some("all".into()),
+            host,
+            port: Some(port),
+            priority: 1,
+            ..config.providers[0].clone()
+        };
+        config.providers[0].retention_days = Some(5_000);
+        config.providers.push(second);
+    })
+    .await;
+    let content = Content::stamped(7, LEN, ARTICLE as usize);
+    for (name, date, from_first) in [("recent", "1767225600", true), ("old", "1000000000", false)] {
+        let file = FileSpec::new("film.mkv", content.clone()).article_size(ARTICLE);
+        let release = Release::builder(name).with(file).build();
+        server.newsd.add(&release);
+        all.add(&release);
+        let nzb = String::from_utf8(release.nzb()).expect("UTF-8");
+        assert!(nzb.contains("date=\"1767225600\""));
+        let nzb = nzb.replace("date=\"1767225600\"", &format!("date=\"{date}\""));
+        server.import(&server.write(&format!("{name}.nzb"), nzb)).await;
+        let (first, second) = (bodies(&server.newsd.counts()), bodies(&all.counts()));
+        let uri = format!(
+            "/api/stream/{}",
+            server.file_id(&format!("{name}/film.mkv")).await
+        );
+        let read = server.get_with(&uri, &[]).await;
+        assert!(read.status == 200 && read.body == content.range(0, LEN as usize));
+        let first = bodies(&server.newsd.counts()) - first;
+        let second = bodies(&all.counts()) - second;
+        // Some were read by the import already.
+        let (asked, not) = if from_first {
+            (first, second)
+        } else {
+            (second, first)
+        };
+        assert!(asked > ARTICLES - 10 && not == 0, "{name}: {first} and {second}");
+    }
 }

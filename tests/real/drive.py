@@ -3,6 +3,8 @@
 
     drive.py import CORPUS EXPECT     imports all; EXPECT gets the tree that the library must show (hard links)
     drive.py takedown CORPUS          reads `Taken.Down.Later` after its second article is gone
+    drive.py strict CORPUS            imports and reads what is damaged, of a server with `cache.early_delivery: off`: no answer has
+                                      a wrong byte, not even one that breaks off
 
 Server from the environment: BASE (http://...), API_KEY, DAV_USER, DAV_PASSWORD. A line of `ok` or `FAIL` for each check.
 """
@@ -18,6 +20,7 @@ from pathlib import Path
 
 LIMIT = 120  # seconds for one import
 failed = False
+strict = False
 
 
 def check(name, problem=None):
@@ -148,7 +151,8 @@ def whole(server, release, job, expect):
 
 def reads_truly(server, release, file):
     """Damage ends a read: before it every byte is right, and what reaches into it is never whole. Bytes of the article that
-    the reader waits for are handed over while it arrives, and its checksum comes last: the answer breaks off."""
+    the reader waits for are handed over while it arrives, and its checksum comes last: the answer breaks off. Where nothing
+    is handed over early, no byte of the damaged article is."""
     shown = server.listing(release["destination"])
     size = os.stat(file["source"]).st_size
     name = next((n for n, s in shown.items() if s == size), None)
@@ -156,7 +160,8 @@ def reads_truly(server, release, file):
         return f"no file of {size} bytes among {shown}"
     path, truth = f"{release['destination']}/{name}", Path(file["source"]).read_bytes()
     status, _, body, complete = server.dav("GET", path)
-    sound = min(file["parts"][number - 1][0] for number in file["damaged"])
+    # Up to here every byte is right.
+    sound = len(truth) if strict else min(file["parts"][number - 1][0] for number in file["damaged"])
     if status == 200 and (complete or len(body) == size or not truth.startswith(body[:sound])):
         return f"the whole file was read with {len(body)} bytes of which some are wrong"
     for number in file["damaged"]:
@@ -164,6 +169,8 @@ def reads_truly(server, release, file):
         status, _, body, complete = server.dav("GET", path, Range=f"bytes={offset}-{offset + length - 1}")
         if status == 206 and (complete or len(body) == length):
             return f"the damaged part was read as {len(body)} bytes"
+        if strict and status == 206 and body:
+            return f"{len(body)} bytes of the damaged part were handed out"
     for number in (1, len(file["parts"])):
         offset, length = file["parts"][number - 1]
         status, _, body, _ = server.dav("GET", path, Range=f"bytes={offset}-{offset + length - 1}")
@@ -219,7 +226,19 @@ def takedown(server, releases):
     guarded("read: an article taken down later is an error, the others read", reads_truly, server, release, release["files"][0])
 
 
+def damage_again(server, releases):
+    for release in releases:
+        if release["outcome"] == "unreadable":
+            def outcome():
+                return damaged(server, release, server.finished(server.submit(release)))
+            guarded(f"nothing early: {release['name']} (unreadable), no wrong byte", outcome)
+    release = next(r for r in releases if r["name"] == "Taken.Down.Later")
+    release["files"][0]["damaged"] = [2]
+    guarded("nothing early: an article taken down later is an error, the others read", reads_truly, server, release, release["files"][0])
+
+
 def main():
+    global strict
     command, corpus = sys.argv[1], Path(sys.argv[2])
     releases = json.loads((corpus / "manifest.json").read_text())
     server = Server()
@@ -228,6 +247,9 @@ def main():
         imports(server, releases, Path(sys.argv[3]))
     elif command == "takedown":
         takedown(server, releases)
+    elif command == "strict":
+        strict = True
+        damage_again(server, releases)
     else:
         sys.exit(f"drive: no command {command}")
     sys.exit(failed)

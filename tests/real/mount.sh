@@ -38,6 +38,36 @@ news=$!
 wait_for test -s film.nzb || { cat newsd.log; exit 1; }
 
 import() { start && timeout 60 "$altmount" import film.nzb && [[ -f mnt/film/film.mkv ]]; }
+# Four hundred reads that wait for a news server which says nothing: more than are worked on at once.
+names_come_first() {
+    timeout 60 python3 - "$news" <<'P'
+import os, signal, sys, threading, time
+news = int(sys.argv[1])
+film = os.open("mnt/film/film.mkv", os.O_RDONLY)
+def read(at):
+    try:
+        os.pread(film, 1000, at)
+    except OSError:
+        pass
+os.kill(news, signal.SIGSTOP)
+readers = [threading.Thread(target=read, args=(2_000_000 + 60_000 * n,)) for n in range(400)]
+try:
+    for reader in readers:
+        reader.start()
+    time.sleep(1)
+    waiting = sum(reader.is_alive() for reader in readers)
+    assert waiting > 300, f"{waiting} wait"
+    signal.alarm(4)
+    assert os.listdir("mnt/film") == ["film.mkv"] and os.stat("mnt/.ids").st_mode
+    os.close(os.open("mnt/film/film.mkv", os.O_RDONLY))
+    signal.alarm(0)
+    assert sum(reader.is_alive() for reader in readers) > 300
+finally:
+    os.kill(news, signal.SIGCONT)
+for reader in readers:
+    reader.join()
+P
+}
 whole() { dav "$url/film/film.mkv" -o whole && timeout 60 cmp whole mnt/film/film.mkv; }
 pieces() {
     local at
@@ -54,12 +84,16 @@ with open("mnt/film/film.mkv", "rb") as there, open("whole", "rb") as here:
 P
 }
 by_id() { inode=$(stat -c %i mnt/film/film.mkv) && cmp "mnt/.ids/$inode" whole; }
+linked() {
+    [[ $(readlink mnt/.links/film/film.mkv) == "$tmp/mnt/.ids/$inode" && $(ls mnt/.links) == film ]] &&
+        cmp mnt/.links/film/film.mkv whole && ! rm -f mnt/.links/film/film.mkv 2>/dev/null && [[ ! -e mnt/.links/.links ]]
+}
 renamed() { mv mnt/film/film.mkv mnt/film/b.mkv && [[ $(ls mnt/film) == b.mkv && $(stat -c %i mnt/film/b.mkv) == "$inode" ]]; }
 # What the kernel knows for a minute is gone as soon as somebody else changes it.
 outside() {
-    stat mnt/film/b.mkv >/dev/null &&
+    stat mnt/film/b.mkv mnt/.links/film/b.mkv >/dev/null &&
         dav -X MOVE -H 'Destination: /webdav/film/c.mkv' "$url/film/b.mkv" &&
-        wait_for test ! -e mnt/film/b.mkv && [[ $(stat -c %i mnt/film/c.mkv) == "$inode" ]]
+        wait_for test ! -e mnt/film/b.mkv && wait_for test ! -L mnt/.links/film/b.mkv && [[ $(stat -c %i mnt/film/c.mkv) == "$inode" ]]
 }
 refused() { ! rmdir mnt/film 2>/dev/null && ! touch mnt/film/x 2>/dev/null && ! truncate -s 0 mnt/film/c.mkv 2>/dev/null && cmp mnt/film/c.mkv whole; }
 taken_over() {
@@ -88,10 +122,12 @@ ended() {
 removed() { start && rm -r mnt/film && ! dav "$url/film/" >/dev/null && [[ -z $(ls mnt) ]]; }
 
 try 'an import is there at once' import
+try 'names do not wait behind reads' names_come_first
 try 'the whole file, as over WebDAV' whole
 try 'pieces of it' pieces
 try 'a memory map of it' mapped
 try 'the file by its id' by_id
+try 'links to it in .links' linked
 try 'a rename keeps the inode' renamed
 try 'a change over WebDAV is seen' outside
 try 'nothing is written, and no full folder removed' refused

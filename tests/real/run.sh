@@ -212,6 +212,12 @@ check 'INN takes an article down' env INNCONF="$inn/etc/inn.conf" setpriv --reui
 altmount_up
 python3 "$here/drive.py" takedown "$run/corpus" 2>&1 | record
 
+step 'nothing is given out early'
+stop "$server_pid" altmount
+printf "cache:\n  early_delivery: 'off'\n" >>"$run/config.yaml"
+altmount_up
+python3 "$here/drive.py" strict "$run/corpus" 2>&1 | record
+
 step 'releases as they are posted, over TLS, one of them on two servers'
 chmod 755 "$second"
 NNTP_PORT=${ports[5]} NNTPS_PORT=${ports[6]} INND_PORT=${ports[7]} "$here/inn-up.sh" "$second" || die 'the second INN did not start'

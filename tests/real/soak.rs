@@ -2,10 +2,12 @@
 //!
 //! Twenty readers seek, pause, stall and go away in the middle of an answer, over a news server that in turn behaves, cuts
 //! connections, slows down, lies, is silent for a minute, and behaves again. Then they all go, and nothing may be left of them.
+//! Eight more do the same with a server that gives out nothing before its checksum is right (`cache.early_delivery: off`).
 //!
 //! A line of `ok` or `FAIL` for each promise; exit status 1 if one failed:
-//! * no read waits longer than ten seconds for data or an error, or, where a damaged copy made it begin anew, than eighteen;
-//! * every byte that comes is the posted one, but for those of a damaged article, whose answer breaks off before its end;
+//! * no read waits longer than ten seconds for data or an error;
+//! * every byte that comes is the posted one, but for those of a damaged article, whose answer breaks off before its end; and
+//!   where nothing is given out early, every byte without exception;
 //! * after the bad minutes every reader gets data again;
 //! * in the end there is no stream, no request, no queue and no busy connection, and no more open files than in the beginning.
 
@@ -15,21 +17,24 @@ use altmount_tests::stream::Range;
 use clap::Parser;
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+/// Readers of the server with the default configuration.
 const READERS: usize = 20;
+/// Readers of the one that gives out nothing early.
+const STRICT_READERS: usize = 8;
 const FILMS: u64 = 6;
 const FILM: u64 = 600 << 20;
 const ARTICLE: u64 = 300_000;
 const CONNECTIONS: usize = 12;
 /// The longest that a read may go without data or an error.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How much longer it may take so far: a fetch that is begun anew because its first copy was damaged has its time once more.
-const SLACK: Duration = Duration::from_secs(8);
+/// The way from here to the server and back, on a busy machine.
+const SLACK: Duration = Duration::from_millis(500);
 
 #[derive(Debug, Parser)]
 struct Arguments {
@@ -111,10 +116,63 @@ impl Lot {
     }
 }
 
-struct Soak {
+/// A server, its provider, and what there is to read.
+struct Side {
     server: Server,
     newsd: Newsd,
     films: Vec<Film>,
+    /// Whether it gives out nothing of an article whose checksum is not known.
+    strict: bool,
+    /// Open files of the server before anybody read.
+    files_before: usize,
+}
+
+impl Side {
+    async fn new(arguments: &Arguments, folder: &Path, strict: bool) -> Self {
+        let newsd = Newsd::builder()
+            .rtt(Duration::from_millis(15))
+            .jitter(Duration::from_millis(10))
+            .bandwidth(4 << 20)
+            .max_connections(CONNECTIONS)
+            .limit_at(LimitAt::Login)
+            .seed(arguments.seed)
+            .start()
+            .await
+            .expect("the news server starts");
+        let provider = Provider::of(&newsd, CONNECTIONS);
+        let more = if strict {
+            "cache:\n  early_delivery: 'off'\n"
+        } else {
+            ""
+        };
+        let mut server = Server::new(arguments.server.as_deref(), folder, &[provider], more);
+        server.start().await;
+        let mut films = Vec::new();
+        for film in 0..FILMS {
+            let (name, seed) = (format!("film-{film}"), arguments.seed * 100 + film);
+            films.push(server.film(&newsd, &name, seed, FILM, ARTICLE).await);
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        Self {
+            files_before: open_files(server.pid()),
+            server,
+            newsd,
+            films,
+            strict,
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        match self.strict {
+            true => "nothing early",
+            false => "default",
+        }
+    }
+}
+
+struct Soak {
+    /// The default one, and the strict one.
+    sides: [Side; 2],
     tally: Tally,
     over: AtomicBool,
     /// When the provider behaved again, and which readers had data since.
@@ -134,47 +192,21 @@ fn main() -> ExitCode {
 
 async fn run(arguments: Arguments) -> ExitCode {
     let folder = tempfile::tempdir().expect("a folder");
-    let newsd = Newsd::builder()
-        .rtt(Duration::from_millis(15))
-        .jitter(Duration::from_millis(10))
-        .bandwidth(4 << 20)
-        .max_connections(CONNECTIONS)
-        .limit_at(LimitAt::Login)
-        .seed(arguments.seed)
-        .start()
-        .await
-        .expect("the news server starts");
-    let provider = Provider::of(&newsd, CONNECTIONS);
-    let mut server = Server::new(arguments.server.as_deref(), folder.path(), &[provider], "");
-    server.start().await;
-    let mut films = Vec::new();
-    for film in 0..FILMS {
-        films.push(
-            server
-                .film(
-                    &newsd,
-                    &format!("film-{film}"),
-                    arguments.seed * 100 + film,
-                    FILM,
-                    ARTICLE,
-                )
-                .await,
-        );
-    }
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    let before = open_files(server.pid());
     let soak = Arc::new(Soak {
-        server,
-        newsd,
-        films,
+        sides: [
+            Side::new(&arguments, &folder.path().join("default"), false).await,
+            Side::new(&arguments, &folder.path().join("strict"), true).await,
+        ],
         tally: Tally::default(),
         over: AtomicBool::new(false),
         recovered: AtomicBool::new(false),
-        had_data: (0..READERS).map(|_| AtomicBool::new(false)).collect(),
+        had_data: (0..READERS + STRICT_READERS)
+            .map(|_| AtomicBool::new(false))
+            .collect(),
         failures: AtomicUsize::new(0),
         phase: Mutex::new(Phase::Good),
     });
-    let readers: Vec<_> = (0..READERS)
+    let readers: Vec<_> = (0..READERS + STRICT_READERS)
         .map(|number| {
             let (soak, lot) = (
                 soak.clone(),
@@ -191,7 +223,9 @@ async fn run(arguments: Arguments) -> ExitCode {
         }
     }
     soak.judge();
-    soak.left(before).await;
+    for side in &soak.sides {
+        soak.left(side).await;
+    }
     let failures = soak.failures.load(Relaxed);
     ExitCode::from(u8::from(failures > 0))
 }
@@ -210,49 +244,45 @@ async fn provider_of(soak: &Soak, seconds: u64) {
     ];
     for (phase, seconds) in phases {
         *soak.phase.lock().expect("whole") = phase;
-        let newsd = &soak.newsd;
-        newsd.clear_rules();
-        newsd.set_max_connections(CONNECTIONS);
+        let newsds = [&soak.sides[0].newsd, &soak.sides[1].newsd];
+        for newsd in newsds {
+            newsd.clear_rules();
+            newsd.set_max_connections(CONNECTIONS);
+        }
         let (bytes, errors) = (soak.tally.bytes.load(Relaxed), soak.tally.errors.load(Relaxed));
         let end = Instant::now() + Duration::from_secs(seconds);
         match phase {
             Phase::Good => {}
             Phase::Disconnecting => {
-                newsd.rule(Rule::new(Fault::DisconnectInside).chance(0.04));
-                newsd.rule(Rule::new(Fault::Disconnect).chance(0.02));
-                newsd.rule(Rule::new(Fault::goodbye()).chance(0.01));
+                for newsd in newsds {
+                    newsd.rule(Rule::new(Fault::DisconnectInside).chance(0.04));
+                    newsd.rule(Rule::new(Fault::Disconnect).chance(0.02));
+                    newsd.rule(Rule::new(Fault::goodbye()).chance(0.01));
+                }
                 while Instant::now() + Duration::from_secs(4) < end {
                     tokio::time::sleep(Duration::from_secs(4)).await;
-                    newsd.disconnect_all();
+                    newsds.iter().for_each(|newsd| newsd.disconnect_all());
                 }
             }
             Phase::Slow => {
-                newsd.rule(Rule::new(Fault::SlowBytes(100_000)).chance(0.05));
-                newsd.rule(Rule::new(Fault::SlowFirstByte(Duration::from_secs(3))).chance(0.05));
-                newsd.rule(Rule::new(Fault::Stall).chance(0.01));
-                newsd.set_max_connections(CONNECTIONS / 2);
-            }
-            Phase::Lying => {
-                // What comes damaged once comes right the next time; else nothing could be read at all.
-                for fault in [
-                    Fault::CorruptPayload,
-                    Fault::CorruptChecksum,
-                    Fault::Truncated,
-                    Fault::WrongSize,
-                    Fault::WrongOffset,
-                ] {
-                    newsd.rule(Rule::new(fault).requests(..=1).per_id().chance(0.03));
+                for newsd in newsds {
+                    newsd.rule(Rule::new(Fault::SlowBytes(100_000)).chance(0.05));
+                    newsd.rule(Rule::new(Fault::SlowFirstByte(Duration::from_secs(3))).chance(0.05));
+                    newsd.rule(Rule::new(Fault::Stall).chance(0.01));
+                    newsd.set_max_connections(CONNECTIONS / 2);
                 }
-                newsd.rule(Rule::new(Fault::Missing).requests(..=1).per_id().chance(0.02));
-                newsd.rule(Rule::new(Fault::LoginLost).chance(0.01));
-                newsd.rule(Rule::new(Fault::too_many_connections()).chance(0.01));
             }
+            Phase::Lying => newsds.iter().for_each(|newsd| lie(newsd)),
             Phase::Dark => {
                 let gate = Gate::new();
-                newsd.rule(Rule::new(Fault::Hold(gate.clone())).commands(Command::ALL.to_vec()));
+                for newsd in newsds {
+                    newsd.rule(Rule::new(Fault::Hold(gate.clone())).commands(Command::ALL.to_vec()));
+                }
                 tokio::time::sleep(end - Instant::now()).await;
-                newsd.clear_rules();
-                newsd.disconnect_all();
+                for newsd in newsds {
+                    newsd.clear_rules();
+                    newsd.disconnect_all();
+                }
                 gate.open();
             }
             Phase::Recovered => soak.recovered.store(true, Relaxed),
@@ -268,10 +298,27 @@ async fn provider_of(soak: &Soak, seconds: u64) {
     }
 }
 
+fn lie(newsd: &Newsd) {
+    // What comes damaged once comes right the next time; else nothing could be read at all.
+    for fault in [
+        Fault::CorruptPayload,
+        Fault::CorruptChecksum,
+        Fault::Truncated,
+        Fault::WrongSize,
+        Fault::WrongOffset,
+    ] {
+        newsd.rule(Rule::new(fault).requests(..=1).per_id().chance(0.03));
+    }
+    newsd.rule(Rule::new(Fault::Missing).requests(..=1).per_id().chance(0.02));
+    newsd.rule(Rule::new(Fault::LoginLost).chance(0.01));
+    newsd.rule(Rule::new(Fault::too_many_connections()).chance(0.01));
+}
+
 /// Reads until the end, in whatever way the lot says.
 async fn reader(soak: &Soak, number: usize, mut lot: Lot) {
+    let side = soak.side(number);
     while !soak.over.load(Relaxed) {
-        let film = &soak.films[lot.below(FILMS) as usize];
+        let film = &side.films[lot.below(FILMS) as usize];
         let at = lot.below(FILM - (32 << 20));
         let result = match lot.below(5) {
             // A piece, to its end.
@@ -347,7 +394,7 @@ async fn visit(
     // A wait that is far too long ends here too, so that the run goes on.
     let limit = 3 * PATIENCE;
     let late = || std::io::Error::new(std::io::ErrorKind::TimedOut, "neither data nor an error");
-    let opened = tokio::time::timeout(limit, soak.server.try_open(film, range)).await;
+    let opened = tokio::time::timeout(limit, soak.side(number).server.try_open(film, range)).await;
     soak.tally.waited(asked.elapsed(), phase);
     let mut stream = opened.map_err(|_| late())??;
     soak.tally.answers.fetch_add(1, Relaxed);
@@ -357,7 +404,7 @@ async fn visit(
         let came = tokio::time::timeout(limit, stream.next()).await;
         soak.tally.waited(asked.elapsed(), phase);
         let n = match came.map_err(|_| late())? {
-            Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+            Err(error) if error.kind() == std::io::ErrorKind::InvalidData && !soak.side(number).strict => {
                 let ends = tokio::time::timeout(limit, stream.breaks_off(ARTICLE)).await;
                 return Err(match ends.map_err(|_| late())? {
                     true => std::io::Error::other("the answer broke off within a damaged article"),
@@ -385,6 +432,11 @@ async fn visit(
 }
 
 impl Soak {
+    /// Where a reader reads.
+    fn side(&self, reader: usize) -> &Side {
+        &self.sides[usize::from(reader >= READERS)]
+    }
+
     fn check(&self, promise: &str, kept: bool, details: String) {
         if kept {
             println!("ok   soak: {promise}");
@@ -409,7 +461,7 @@ impl Soak {
         }
         let seconds = format!("{:.1} s ({what})", longest.as_secs_f64());
         self.check(
-            "no read waits much longer than 10 s for data or an error",
+            "no read waits longer than 10 s for data or an error",
             longest <= PATIENCE + SLACK,
             seconds,
         );
@@ -424,7 +476,7 @@ impl Soak {
             tally.wrong.load(Relaxed) == 0,
             wrong,
         );
-        let silent: Vec<usize> = (0..READERS)
+        let silent: Vec<usize> = (0..self.had_data.len())
             .filter(|number| !self.had_data[*number].load(Relaxed))
             .collect();
         self.check(
@@ -441,13 +493,14 @@ impl Soak {
     }
 
     /// Nothing is left of the readers.
-    async fn left(&self, files_before: usize) {
+    async fn left(&self, side: &Side) {
+        let named = |promise: &str| format!("{promise} ({})", side.name());
         let mut left = Value::Null;
         let started = Instant::now();
         // What nobody waits for any more may be taken to its end; a connection's own time-outs end the rest.
         while started.elapsed() < Duration::from_secs(20) {
-            let streams = self.server.get("/api/streams").await;
-            let providers = self.server.get("/api/providers").await;
+            let streams = side.server.get("/api/streams").await;
+            let providers = side.server.get("/api/providers").await;
             let provider = &providers[0];
             left = serde_json::json!({
                 "streams": streams.as_array().map_or(0, Vec::len),
@@ -468,33 +521,33 @@ impl Soak {
             .as_object()
             .is_some_and(|left| left.values().all(|value| value == 0));
         self.check(
-            "no stream, request or busy connection is left",
+            &named("no stream, request or busy connection is left"),
             none,
             left.to_string(),
         );
-        let open = self.server.get("/api/providers").await[0]["open"].as_u64();
-        let counts = self.newsd.counts();
+        let open = side.server.get("/api/providers").await[0]["open"].as_u64();
+        let counts = side.newsd.counts();
         let agree = open == Some(counts.open) && counts.open <= CONNECTIONS as u64;
         self.check(
-            "the server's connections are those that the provider sees",
+            &named("the server's connections are those that the provider sees"),
             agree,
             format!("{open:?} and {}", counts.open),
         );
-        let summary = self.server.get("/api/health/summary").await;
+        let summary = side.server.get("/api/health/summary").await;
         println!("     cache: {}", summary["cache"]);
         let reserved = budget(&summary);
         self.check(
-            "no byte of the budget is left",
+            &named("no byte of the budget is left"),
             !reserved.is_empty() && reserved.iter().all(|(_, bytes)| *bytes == 0),
             format!("{reserved:?}"),
         );
-        let files = open_files(self.server.pid());
+        let files = open_files(side.server.pid());
         // Connections to the provider may stay, and a few to this program.
-        let kept = files <= files_before + CONNECTIONS + 16;
+        let kept = files <= side.files_before + CONNECTIONS + 16;
         self.check(
-            "open files are as many as before",
+            &named("open files are as many as before"),
             kept,
-            format!("{files_before}, then {files}"),
+            format!("{}, then {files}", side.files_before),
         );
     }
 }

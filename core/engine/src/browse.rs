@@ -191,11 +191,22 @@ impl Library {
         Ok(hex::encode(Sha256::digest(ids.concat())))
     }
 
-    /// Deletes the entry of an id, with all below it.
+    /// Deletes the entry of an id, with all below it: into the trash where programs' deletions go there.
     ///
     /// # Errors
     /// Those of the store.
     pub async fn delete_id(&self, id: FileId) -> Result<DeleteOutcome> {
+        match self.shared.config.trash {
+            true => self.trash(id).await,
+            false => self.erase(id).await,
+        }
+    }
+
+    /// Deletes the entry of an id, with all below it, for good.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn erase(&self, id: FileId) -> Result<DeleteOutcome> {
         let path = self.path_of(id).await?;
         let outcome = self.shared.store.delete_id(id).await?;
         if let (DeleteOutcome::Deleted { .. }, Some(path)) = (&outcome, &path) {

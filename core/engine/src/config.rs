@@ -27,6 +27,8 @@ pub struct EngineConfig {
     pub list_sidecars: bool,
     /// Passwords that are tried for every release, after its own.
     pub passwords: Passwords,
+    /// Whether what programs delete (over WebDAV, the mount, or because an *arr deleted it) goes into the trash.
+    pub trash: bool,
     /// What one import may use.
     pub limits: ImportLimits,
     /// Memory for article tables of open files, in bytes.
@@ -86,6 +88,7 @@ impl Default for EngineConfig {
             submit_memory_bytes: 128 << 20,
             list_sidecars: false,
             passwords: Passwords::default(),
+            trash: false,
             limits: ImportLimits::default(),
             table_cache_bytes: 64 << 20,
             event_capacity: const { NonZeroUsize::new(1024).expect("not zero") },

@@ -31,7 +31,7 @@ use tokio_util::sync::CancellationToken;
 /// Message-ids that one `STAT` request to the article source has.
 const STAT_CHUNK: usize = 1000;
 /// Such requests at once.
-const STAT_CHUNKS_AT_ONCE: usize = 4;
+const STAT_CHUNKS_AT_ONCE: usize = 16;
 /// Longest line of an importer in the log, in bytes.
 const LOG_LINE: usize = 4096;
 

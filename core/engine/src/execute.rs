@@ -249,6 +249,7 @@ impl Host<'_> {
         let counters = &choice.importer.counters;
         let took = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         counters.busy_ms.fetch_add(took, Ordering::Relaxed);
+        counters.times.add(started.elapsed());
         counters.imports.fetch_add(1, Ordering::Relaxed);
         if !matches!(ended, Ok(Ok(_))) {
             counters.failed.fetch_add(1, Ordering::Relaxed);

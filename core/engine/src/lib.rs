@@ -51,7 +51,7 @@ pub use downloads::{FORCE_PRIORITY, Pause};
 pub use engine::Engine;
 pub use error::SubmitError;
 pub use events::{Event, LibraryChange};
-pub use fetch::Fetcher;
+pub use fetch::{FetchWish, Fetcher};
 pub use health::{Checked, Health};
 pub use inspect::{InspectedFile, Inspection};
 pub use keys::{Keys, create_key};
@@ -59,7 +59,7 @@ pub use library::{Library, OpenError, OpenFile};
 pub use password::split_password;
 pub use progress::{ArticleCounts, ImportProgress, Stage};
 pub use publish::{Publication, Publisher};
-pub use registered::{Counters, LibraryFile, Registered};
+pub use registered::{Counters, ImportTimes, LibraryFile, Registered};
 pub use registry::{Choice, ChoiceRecord, HEAD_BYTES, LoadedFile, Refused, Registry, RunnerUp};
 pub use schema::check_config;
 pub use service::{ImportService, InspectError, SubmitRequest, SubmitSource};
@@ -72,6 +72,6 @@ pub use altmount_store::{
     HealthState, HistoryFilter, Job, JobFilter, JobState, Key, MakeDirOutcome, MissingArticle, Origin,
     Output, OutputKind, Outputs, Page, Passwords, ROOT, Release, ReleaseFile, RenameOutcome, ReplaceLimits,
     ReplaceVerdict, RestoreOutcome, Result as StoreResult, RetryOutcome, Scope, Session, StoreError,
-    StoreErrorKind, Trashed, Usage, User,
+    StoreErrorKind, Trashed, Usage, User, Watched,
 };
-pub use altmount_vfs::{Class, DiskStats, ReadError, ReadErrorKind, Reader, VfsStats};
+pub use altmount_vfs::{Class, DiskStats, ReadError, ReadErrorKind, Reader, Timings, VfsStats};

@@ -159,11 +159,16 @@ impl Library {
         Err(OpenError::Busy(id))
     }
 
-    /// Deletes the entry at a path, with all below it.
+    /// Deletes the entry at a path, with all below it: into the trash where programs' deletions go there.
     ///
     /// # Errors
     /// Those of the store.
     pub async fn delete(&self, path: &VPath) -> Result<DeleteOutcome> {
+        if self.shared.config.trash
+            && let Some(entry) = self.shared.store.lookup(path).await?
+        {
+            return self.trash(entry.id).await;
+        }
         let outcome = self.shared.store.delete(path).await?;
         if matches!(outcome, DeleteOutcome::Deleted { .. }) {
             self.changed(LibraryChange::Removed, path, None);

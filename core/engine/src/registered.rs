@@ -7,6 +7,7 @@ use crate::{
 };
 use altmount_loader::{Opened, Plugin};
 use altmount_sdk::{Confidence, FileType, Importer, Json, Manifest, json};
+use altmount_vfs::Timings;
 use serde::Serialize;
 use std::{
     fmt,
@@ -84,6 +85,34 @@ pub struct Counters {
     pub bytes_read: AtomicU64,
     /// Services of the host that it called.
     pub calls: AtomicU64,
+    /// How long its imports took.
+    pub times: ImportTimes,
+}
+
+/// Upper bounds for an import, in milliseconds: from a tenth of a second to an hour.
+const IMPORTS_MS: [u64; 12] = [
+    100, 250, 500, 1000, 2500, 5000, 10_000, 30_000, 60_000, 300_000, 900_000, 3_600_000,
+];
+
+/// How long imports took.
+#[derive(Debug)]
+pub struct ImportTimes(Mutex<Timings>);
+
+impl Default for ImportTimes {
+    fn default() -> Self {
+        Self(Mutex::new(Timings::new(&IMPORTS_MS)))
+    }
+}
+
+impl ImportTimes {
+    pub(crate) fn add(&self, took: Duration) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).add(took);
+    }
+
+    /// What was counted.
+    pub fn get(&self) -> Timings {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 #[derive(Debug, Default)]

@@ -1,7 +1,7 @@
 //! The one way in: every intake is an adapter over [`ImportService::submit`].
 
 use crate::{
-    HEAD_BYTES, SubmitError,
+    FetchWish, HEAD_BYTES, SubmitError,
     destination::{destination, in_folder},
     events::Event,
     execute::{Ended, Input},
@@ -186,6 +186,20 @@ impl ImportService {
         self.shared.publish(Event::job(job, JobState::Queued, None));
     }
 
+    /// The files behind an address, to be submitted or not; nothing is queued.
+    ///
+    /// # Errors
+    /// Why there is nothing, of kind `unsupported` where this server fetches nothing.
+    pub async fn fetch(&self, wish: &FetchWish) -> Result<Vec<SubmitRequest>, ImportError> {
+        match &self.shared.config.fetcher {
+            Some(fetcher) => fetcher.fetch(wish).await,
+            None => Err(ImportError::new(
+                ErrorKind::Unsupported,
+                "this server fetches nothing",
+            )),
+        }
+    }
+
     /// Checks a request and keeps its file, as far as it is here.
     pub(crate) async fn prepare(&self, request: SubmitRequest) -> Result<NewJob, SubmitError> {
         let shared = &self.shared;
@@ -243,11 +257,7 @@ impl ImportService {
                     return Err(invalid("this server fetches nothing".to_owned()));
                 }
                 fetched = false;
-                let last = from.split(['?', '#']).next().unwrap_or_default();
-                let name = last
-                    .rsplit('/')
-                    .find(|part| !part.is_empty())
-                    .unwrap_or("download");
+                let name = crate::fetch::file_name(&from);
                 let file = ReadFile::here(name.to_owned(), Bytes::new(), self.reserve(0).await?);
                 url = Some(from);
                 (file, VPath::root())
@@ -424,6 +434,14 @@ impl ImportService {
                 .collect(),
             total: page.total,
         })
+    }
+
+    /// How many jobs failed, by the kind of their failure.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn failures_by_kind(&self) -> Result<Vec<(String, u64)>> {
+        self.shared.store.failures_by_kind().await
     }
 
     /// The imports that ended since `since_ms` (since 1970), in steps of `step_ms`; steps without any are left out.

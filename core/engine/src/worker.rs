@@ -28,6 +28,7 @@ use tokio::{
     time::Instant,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::Instrument;
 
 /// The wait after a failure of the store, which is tried again for as long as the engine runs.
 const STORE_RETRY: Duration = Duration::from_secs(1);
@@ -63,7 +64,11 @@ impl Worker {
                     // There may be more than one: the next worker looks, too.
                     self.shared.wake.notify_one();
                     let aside = Arc::new(Notify::new());
-                    let work = self.clone().work(job, control, Arc::clone(&aside));
+                    let span = tracing::trace_span!(target: "altmount::trace", "import", job.id = job.id.0);
+                    let work = self
+                        .clone()
+                        .work(job, control, Arc::clone(&aside))
+                        .instrument(span);
                     // A job that waits for the turn of its importer keeps no worker from the others.
                     tokio::select! {
                         _ended = self.tasks.spawn(work) => {}
@@ -203,7 +208,7 @@ impl Worker {
             let text = "this server fetches nothing";
             return Err(ImportError::new(ErrorKind::Unsupported, text));
         };
-        let mut files = fetcher.fetch(job).await?.into_iter();
+        let mut files = fetcher.fetch(&crate::FetchWish::of(job)).await?.into_iter();
         let nothing = || ImportError::new(ErrorKind::Invalid, "there is no file at the address");
         let first = files.next().ok_or_else(nothing)?;
         let service = ImportService {

@@ -69,7 +69,7 @@ impl From<MessageId> for String {
 ///
 /// Kept packed: the ids in one text, the lengths as runs (a normal post is one run and a last article). Its serde
 /// form is the one of the plugin protocol: `{"ids": ["a@b", ...], "sizes": [[716800, 99], [1234, 1]]}`, where each
-/// pair is (decoded bytes, how many articles).
+/// pair is (decoded bytes, how many articles). `"posted"` is there where it is known.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(try_from = "Packed", into = "Packed")]
 pub struct ArticleTable {
@@ -79,6 +79,7 @@ pub struct ArticleTable {
     /// For each run: index of its first article, offset of its first byte, decoded bytes of each article.
     runs: Vec<Run>,
     len: u64,
+    posted: Option<i64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,6 +97,9 @@ pub(crate) struct Packed {
     ids: Vec<String>,
     /// Runs of decoded lengths: bytes of each article, and how many of them follow each other.
     sizes: Vec<(u64, u32)>,
+    /// When the file was posted, in seconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    posted: Option<i64>,
 }
 
 /// Why an [`ArticleTable`] cannot be made.
@@ -148,6 +152,17 @@ impl ArticleTable {
         self.ends.push(end);
         self.len = len;
         Ok(())
+    }
+
+    /// When the file was posted, in seconds since 1970; `None` where nobody said. A provider that keeps nothing so old is not
+    /// asked for its articles.
+    pub fn posted(&self) -> Option<i64> {
+        self.posted
+    }
+
+    /// Says when the file was posted, in seconds since 1970. What is before that is no date.
+    pub fn set_posted(&mut self, posted: Option<i64>) {
+        self.posted = posted.filter(|at| *at >= 0);
     }
 
     /// How many articles there are.
@@ -233,6 +248,7 @@ impl TryFrom<Packed> for ArticleTable {
         for (id, size) in packed.ids.iter().zip(each) {
             table.push(&MessageId::new(id)?, size)?;
         }
+        table.set_posted(packed.posted);
         Ok(table)
     }
 }
@@ -244,6 +260,7 @@ impl From<ArticleTable> for Packed {
                 .filter_map(|i| table.id(i).map(str::to_owned))
                 .collect(),
             sizes: table.sizes().collect(),
+            posted: table.posted,
         }
     }
 }
@@ -282,6 +299,14 @@ mod tests {
         let json = serde_json::to_string(&t).expect("serialises");
         assert_eq!(json, r#"{"ids":["0@x","1@x","2@x"],"sizes":[[10,2],[3,1]]}"#);
         assert_eq!(serde_json::from_str::<ArticleTable>(&json).expect("parses"), t);
+        let mut dated = t;
+        dated.set_posted(Some(1_700_000_000));
+        let json = serde_json::to_string(&dated).expect("serialises");
+        assert!(json.ends_with(r#","posted":1700000000}"#), "{json}");
+        assert_eq!(
+            serde_json::from_str::<ArticleTable>(&json).expect("parses"),
+            dated
+        );
         assert!(
             serde_json::from_str::<ArticleTable>(r#"{"ids":["a@b"],"sizes":[[10,4000000000]]}"#).is_err()
         );

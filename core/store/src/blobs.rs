@@ -188,13 +188,19 @@ impl Blobs {
     /// Blobs that were there before this start, and how many unfinished files of earlier ones were removed.
     pub(crate) fn candidates(&self) -> Result<(Vec<BlobId>, u64)> {
         let mut removed = 0;
-        let mut found = Vec::new();
+        let found = self.old()?.into_iter().map(|(id, _)| id).collect();
         for entry in entries(&self.dir.join("tmp"))? {
             if !entry.file_name().to_string_lossy().starts_with(&self.session) {
                 remove(&entry.path())?;
                 removed += 1;
             }
         }
+        Ok((found, removed))
+    }
+
+    /// Blobs that were there before this start, and their lengths on disk.
+    pub(crate) fn old(&self) -> Result<Vec<(BlobId, u64)>> {
+        let mut found = Vec::new();
         for folder in entries(&self.dir)? {
             let is_dir = folder
                 .file_type()
@@ -209,12 +215,14 @@ impl Blobs {
                 let Some(Ok(id)) = id.map(BlobId::parse) else {
                     continue;
                 };
-                if self.is_old(&self.path(&id)) {
-                    found.push(id);
+                let path = self.path(&id);
+                if self.is_old(&path) {
+                    let len = fs::metadata(&path).map_or(0, |data| data.len());
+                    found.push((id, len));
                 }
             }
         }
-        Ok((found, removed))
+        Ok(found)
     }
 
     fn is_old(&self, path: &Path) -> bool {

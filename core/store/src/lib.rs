@@ -34,6 +34,8 @@ mod queue;
 mod rename;
 mod replace;
 mod store;
+#[cfg(test)]
+mod upgrades;
 mod writer;
 
 pub use arr::{ArrFile, ArrWork, ReplaceLimits, ReplaceVerdict};
@@ -48,9 +50,11 @@ pub use job::{
     CancelOutcome, Failure, Job, JobFilter, JobState, NewJob, Origin, Page, Passwords, RetryOutcome,
     Submitted,
 };
+pub use open::{newest_schema, schema};
 pub use output::{Output, OutputKind, ReleaseFile};
 pub use store::{
-    Arrs, EndedImports, HealthRecords, HistoryFilter, Key, Outputs, ROOT, Scope, Session, Store, Usage, User,
+    Arrs, EndedImports, HealthRecords, HistoryFilter, Key, Orphans, Outputs, ROOT, Scope, Session, Store,
+    Usage, User, Watched,
 };
 
 /// The time now, in milliseconds since 1970.

@@ -18,7 +18,7 @@ const READERS: u32 = 4;
 /// Pages of 4 KiB in the log at which the writer copies them itself (32 MiB).
 const LOG_BOUND: &str = "8192";
 
-fn migrations() -> Vec<Migration> {
+pub(crate) fn migrations() -> Vec<Migration> {
     let numbered = [
         (1, "initial", include_str!("../migrations/0001_initial.sql")),
         (3, "outputs", include_str!("../migrations/0003_outputs.sql")),
@@ -36,6 +36,11 @@ fn migrations() -> Vec<Migration> {
         (8, "trash", include_str!("../migrations/0008_trash.sql")),
         (7, "arr", include_str!("../migrations/0007_arr.sql")),
         (9, "health", include_str!("../migrations/0009_health.sql")),
+        (
+            10,
+            "operations",
+            include_str!("../migrations/0010_operations.sql"),
+        ),
     ];
     numbered
         .into_iter()
@@ -44,6 +49,32 @@ fn migrations() -> Vec<Migration> {
             Migration::new(version, name.into(), kind, sql.into_sql_str(), false)
         })
         .collect()
+}
+
+/// The schema that this program brings a database to.
+pub fn newest_schema() -> i64 {
+    migrations().iter().map(|m| m.version).max().unwrap_or(0)
+}
+
+/// The schema of the database in `data_dir`; `None` where there is no database. Changes nothing.
+///
+/// # Errors
+/// [`StoreErrorKind::Io`] where it cannot be read.
+pub async fn schema(data_dir: &Path) -> Result<Option<i64>> {
+    let path = data_dir.join("altmount.db");
+    match fs::metadata(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(StoreError::io("look at the database", &path, error)),
+        Ok(_) => {}
+    }
+    let options = SqliteConnectOptions::new().filename(&path).read_only(true);
+    let mut conn = SqliteConnection::connect_with(&options).await?;
+    let version = sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations")
+        .fetch_one(&mut conn)
+        .await;
+    // It was only read from.
+    let _ = conn.close().await;
+    Ok(version?)
 }
 
 /// The lock on a data directory.
@@ -140,7 +171,14 @@ pub(crate) fn readers(options: &SqliteConnectOptions) -> SqlitePool {
 
 /// Brings the schema up to date; refuses one that this program does not know.
 pub(crate) async fn migrate(conn: &mut SqliteConnection, data_dir: &Path) -> Result<()> {
-    let migrator = Migrator::with_migrations(migrations());
+    migrate_to(conn, data_dir, i64::MAX).await
+}
+
+/// The same, as a program does it that knows no schema beyond `last`.
+pub(crate) async fn migrate_to(conn: &mut SqliteConnection, data_dir: &Path, last: i64) -> Result<()> {
+    let mut known = migrations();
+    known.retain(|migration| migration.version <= last);
+    let migrator = Migrator::with_migrations(known);
     let newest = migrator.iter().map(|m| m.version).max().unwrap_or(0);
     migrator.run(conn).await.map_err(|error| match error {
         MigrateError::VersionMissing(version) if version > newest => StoreError::new(

@@ -1,6 +1,7 @@
 //! What the database keeps packed: content graphs and article tables.
 //!
-//! An article table before zstd is: the format's number (1), how many articles, the prefix and the suffix that all
+//! An article table before zstd is: the format's number (1, or 2 where it is known when the file was posted), that date in
+//! format 2 (seconds since 1970), how many articles, the prefix and the suffix that all
 //! message-ids share, runs of (decoded bytes, articles), runs of (id bytes between prefix and suffix, articles), then those
 //! bytes one behind the other. Every number is LEB128. Random ids are then nothing but their random characters, which
 //! zstd's entropy coder brings to about their entropy. Each frame has a checksum.
@@ -13,6 +14,8 @@ use std::{collections::HashMap, io, sync::Arc};
 /// zstd's fastest regular level: ids do not get smaller on a higher one.
 const LEVEL: i32 = 1;
 const FORMAT: u64 = 1;
+/// The format of tables that say when their file was posted.
+const FORMAT_DATED: u64 = 2;
 /// The longest packed thing, unpacked: about two million articles with ids of 128 bytes.
 const MAX: usize = 256 << 20;
 /// The most articles of one posted file: over ten terabytes.
@@ -128,7 +131,14 @@ fn table(table: &ArticleTable) -> Result<PackedTable> {
         .min(shortest - prefix);
 
     let mut out = Vec::new();
-    put(&mut out, FORMAT);
+    let posted = table.posted().and_then(|at| u64::try_from(at).ok());
+    if let Some(posted) = posted {
+        put(&mut out, FORMAT_DATED);
+        put(&mut out, posted);
+    } else {
+        put(&mut out, FORMAT);
+    }
+    let head = out.len();
     put(&mut out, table.count() as u64);
     put(&mut out, prefix as u64);
     out.extend_from_slice(&first[..prefix]);
@@ -156,7 +166,12 @@ fn table(table: &ArticleTable) -> Result<PackedTable> {
     }
     Ok(PackedTable {
         bytes: compress(&out, "an article table")?,
-        digest: Sha256::digest(&out).into(),
+        // The bytes of a file are the same whenever it was posted, and so are those of a table of an older version.
+        digest: {
+            let mut hash = Sha256::new_with_prefix([FORMAT as u8]);
+            hash.update(&out[head..]);
+            hash.finalize().into()
+        },
     })
 }
 
@@ -213,9 +228,11 @@ pub(crate) fn unpack_table(packed: &[u8], no: TableNo) -> Result<ArticleTable> {
 
 fn read_table(raw: &[u8]) -> Option<ArticleTable> {
     let mut input = Input(raw);
-    if input.number()? != FORMAT {
-        return None;
-    }
+    let posted = match input.number()? {
+        FORMAT => None,
+        FORMAT_DATED => Some(i64::try_from(input.number()?).ok()?),
+        _ => return None,
+    };
     let count = input.number()?;
     let prefix = input.bytes()?;
     let suffix = input.bytes()?;
@@ -229,6 +246,7 @@ fn read_table(raw: &[u8]) -> Option<ArticleTable> {
             .flat_map(|(value, times)| std::iter::repeat_n(value, times as usize))
     };
     let mut table = ArticleTable::new();
+    table.set_posted(posted);
     let mut id = Vec::new();
     for (len, size) in each(lens).zip(each(sizes)) {
         id.clear();
@@ -259,9 +277,10 @@ mod tests {
     proptest! {
         #[test]
         fn tables_come_back(articles in prop::collection::vec(("[!-;=?-~]{1,40}", prop_oneof![Just(716_800u64), 0..3u64, any::<u32>().prop_map(u64::from)]), 0..60),
-                            shared in "[a-z@]{0,6}") {
+                            shared in "[a-z@]{0,6}", posted in prop::option::of(0..i64::MAX)) {
             let articles: Vec<_> = articles.into_iter().map(|(id, size)| (format!("{shared}{id}{shared}"), size)).collect();
-            let before = of(&articles);
+            let mut before = of(&articles);
+            before.set_posted(posted);
             let packed = table(&before).expect("packs");
             prop_assert_eq!(unpack_table(&packed.bytes, TableNo(0)).expect("unpacks"), before);
         }
@@ -269,13 +288,30 @@ mod tests {
         #[test]
         fn any_bytes_are_refused_or_a_table(mut raw in prop::collection::vec(prop_oneof![0..4u8, any::<u8>()], 0..60)) {
             if let Some(first) = raw.first_mut() {
-                *first = FORMAT as u8;
+                *first = if *first % 2 == 0 { FORMAT } else { FORMAT_DATED } as u8;
             }
             if let Some(read) = read_table(&raw) {
                 let packed = table(&read).expect("packs").bytes;
                 prop_assert_eq!(unpack_table(&packed, TableNo(0)).expect("unpacks"), read);
             }
         }
+    }
+
+    #[test]
+    fn what_an_older_version_packed_is_read_and_has_the_same_digest() {
+        // Format 1, two articles of 10 bytes: 'a@x' and 'b@x'.
+        let raw = [1, 2, 0, 2, b'@', b'x', 1, 10, 2, 1, 1, 2, b'a', b'b'];
+        let mut read = read_table(&raw).expect("reads");
+        assert_eq!(
+            (read.id(0), read.id(1), read.posted()),
+            (Some("a@x"), Some("b@x"), None)
+        );
+        let digest = <[u8; 32]>::from(Sha256::digest(raw));
+        assert_eq!(table(&read).expect("packs").digest, digest);
+        read.set_posted(Some(1_700_000_000));
+        let dated = table(&read).expect("packs");
+        assert_eq!(dated.digest, digest, "an entity tag is of the bytes");
+        assert_eq!(unpack_table(&dated.bytes, TableNo(0)).expect("unpacks"), read);
     }
 
     #[test]

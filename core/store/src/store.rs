@@ -8,16 +8,19 @@ mod health;
 mod history;
 mod jobs;
 mod keys;
+mod orphans;
 mod outputs;
 mod trash;
 mod tree;
 mod users;
+mod watched;
 
 pub use downloads::{HistoryFilter, Usage};
 #[cfg(test)]
 pub(crate) use history::ENDED;
 pub use history::EndedImports;
 pub use keys::{Key, Scope};
+pub use orphans::Orphans;
 
 pub use arr::Arrs;
 pub use health::HealthRecords;
@@ -31,6 +34,7 @@ use std::{path::Path, sync::Arc};
 use tokio::sync::RwLock;
 
 pub use users::{Session, User};
+pub use watched::Watched;
 
 /// The root folder of the library.
 pub const ROOT: FileId = library::ROOT;
@@ -55,6 +59,18 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + '
     tokio::task::spawn_blocking(work)
         .await
         .map_err(|e| StoreError::new(StoreErrorKind::Io, "a thread for disk work failed").with_source(e))?
+}
+
+/// The blobs among these that no job and no release names.
+async fn unnamed(readers: &SqlitePool, names: &[&str]) -> Result<Vec<BlobId>> {
+    let unused: Vec<String> = sqlx::query_scalar(
+        "SELECT value FROM json_each(?1) WHERE NOT EXISTS (SELECT 1 FROM jobs WHERE blob = value) \
+         AND NOT EXISTS (SELECT 1 FROM releases WHERE blob = value)",
+    )
+    .bind(queue::to_json(&names, "a list of blobs")?)
+    .fetch_all(readers)
+    .await?;
+    unused.iter().map(|name| BlobId::parse(name)).collect()
 }
 
 impl Store {
@@ -141,18 +157,12 @@ impl Store {
             // No submission is between its look for a blob and its row, so what has no row now gets none.
             let _guard = self.0.sweep.write().await;
             let names: Vec<&str> = some.iter().map(BlobId::as_str).collect();
-            let unused: Vec<String> = sqlx::query_scalar(
-                "SELECT value FROM json_each(?1) WHERE NOT EXISTS (SELECT 1 FROM jobs WHERE blob = value) \
-                 AND NOT EXISTS (SELECT 1 FROM releases WHERE blob = value)",
-            )
-            .bind(queue::to_json(&names, "a list of blobs")?)
-            .fetch_all(&self.0.readers)
-            .await?;
+            let unused = unnamed(&self.0.readers, &names).await?;
             let blobs = Arc::clone(&self.0.blobs);
             removed += blocking(move || {
                 let mut removed = 0;
-                for name in unused {
-                    removed += u64::from(blobs.remove_old(&BlobId::parse(&name)?)?);
+                for id in unused {
+                    removed += u64::from(blobs.remove_old(&id)?);
                 }
                 Ok(removed)
             })

@@ -183,7 +183,8 @@ pub enum Period {
 pub struct PoolOptions {
     /// For one request over all providers; then its answer is "unknown".
     pub request_timeout: Duration,
-    /// For an article that somebody waits for: where no byte of it comes for so long, its answer is "unknown".
+    /// For a reader: the longest that it waits without data for an article, over all copies, providers and attempts together.
+    /// Then its answer is "unknown". Longer only while bytes of the article keep coming, in pauses of less than a second.
     pub demand_timeout: Duration,
     /// Requests of one class that may wait or be under way; more wait outside.
     pub queue_limit: usize,
@@ -217,7 +218,7 @@ impl Default for PoolOptions {
     fn default() -> Self {
         Self {
             request_timeout: Duration::from_secs(120),
-            demand_timeout: Duration::from_secs(7),
+            demand_timeout: Duration::from_secs(8),
             queue_limit: 16_384,
             import_percent: 6,
             health_percent: 3,

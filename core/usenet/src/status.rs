@@ -1,5 +1,6 @@
 //! What an operator sees of a provider.
 
+use altmount_vfs::Timings;
 use serde::Serialize;
 
 /// Whether a provider can be asked.
@@ -61,6 +62,8 @@ pub struct ProviderStatus {
     /// The usual time from when a body is next in line on its connection to its first byte, in milliseconds: the median of
     /// late.
     pub first_byte_ms: Option<u64>,
+    /// How long bodies took to begin, from when they were next in line on their connection.
+    pub first_bytes: Timings,
     /// Bytes a second that one connection brings inside a body, on the average of late.
     pub bytes_per_second: Option<u64>,
     /// Requests that wait for a connection, and that may go to this provider.

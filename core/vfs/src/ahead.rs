@@ -4,16 +4,17 @@
 //! of the process share one [`Budget`], which gives room in the order in which it is asked for. A window asks for one unit
 //! at a time, so that those that want more than there is take turns.
 //!
-//! How far a window reaches follows the reader. Nothing is fetched for one that has read only a little (a probe). Then it
-//! is two fifths of what was read, until that is a few megabytes; and then what the reader takes in a few seconds at the rate at
-//! which it was seen to read, within the reader's own cap, what the source can have on its way, and its fair share of the
-//! budget. A reader that stops reading loses its window after a while, with all that is still on its way.
+//! How far a window reaches follows the reader. Nothing is fetched for one that has read only a little (a probe), and then two
+//! units. Whoever goes on has what a player reads after a seek fetched at once, side by side, and a little more: more would
+//! be wasted where that was all. Who reads on behind that has what lasts a few seconds at the rate at which it was seen to
+//! read, within the reader's own cap, what the source can have on its way, and its fair share of the budget. A reader that
+//! stops reading loses its window after a while, with all that is still on its way.
 
 use crate::{
     Class,
     plan::{Leaf, Plan, Walk},
     read::Core,
-    units::{Flight, Key, Units},
+    units::{Ask, Flight, Key, Units},
 };
 use futures::{FutureExt, future::BoxFuture};
 use std::{
@@ -35,9 +36,20 @@ use tokio_util::task::AbortOnDropHandle;
 const MAX_STEPS: usize = 512;
 /// Most HTTP blocks ahead of a position: more only makes a server refuse.
 const MAX_HTTP: usize = 8;
-/// Where so much was read in order, nobody is only looking any more. A player reads some 8 MiB after a seek.
-const RUN: u64 = 9 << 20;
-/// Units up to this long are fetched two ahead at least, longer ones one.
+/// Who has read less than this may be looking for something only. What clients and kernels buffer is in it: a connection takes
+/// half a megabyte before anybody has looked at it.
+const PROBE: u64 = 3 << 19;
+/// What a player reads after a seek, about.
+const SEEK: u64 = 8 << 20;
+/// Where so much was read in order, nobody is only looking any more. What a seek needs, and some megabytes that the kernels of both
+/// ends may hold: nobody here can see that the client has not looked at them.
+const RUN: u64 = SEEK + (3 << 20);
+/// Until then nothing is fetched that begins so far behind the start of the run, but for the least.
+const SEEK_AHEAD: u64 = RUN;
+/// Who reads for so long plays what he reads, however little it was.
+const PLAYING: Duration = Duration::from_secs(4);
+/// Units up to this long are fetched two ahead at least, longer ones one: of those a seek needs hardly more than the one
+/// that it ends in.
 const LONG_UNIT: u64 = 1 << 20;
 /// What lies so close behind the position is needed with it: a cipher reads on to the end of its block.
 const SLACK: u64 = 64;
@@ -155,7 +167,9 @@ impl Drop for Sharer {
 pub(crate) enum Start {
     /// It follows the reader: nobody knows how much will be read.
     Slow,
-    /// At once as large as it may be: all of the range is asked for.
+    /// At once as large as it may be: all of the range is wanted, and soon.
+    Large,
+    /// The same, and all of the range is waited for now.
     Full,
 }
 
@@ -183,7 +197,7 @@ impl Ahead {
     pub(crate) fn new(core: &Core, start: Start, range: Range<u64>, position: u64) -> Self {
         let class = core.class;
         // What comes next for a player may wait for what is needed now; an import's place is behind both.
-        let behind = if class == Class::Playback && start == Start::Slow {
+        let behind = if class == Class::Playback && start != Start::Full {
             Class::ReadAhead
         } else {
             class
@@ -217,6 +231,7 @@ impl Ahead {
             sharer: None,
             width: core.units.source().width() as u64,
             rate: Rate::new(position),
+            began: Instant::now(),
             range,
         };
         let task = tokio::spawn(window.follow(shared.clone()));
@@ -322,6 +337,7 @@ struct Waiting {
     at: i64,
     until: i64,
     len: u64,
+    posted: Option<i64>,
     room: BoxFuture<'static, Option<OwnedSemaphorePermit>>,
 }
 
@@ -356,6 +372,7 @@ struct Window {
     unit: u64,
     sharer: Option<Sharer>,
     rate: Rate,
+    began: Instant,
     /// What the source said of its width, when the rate was looked at last.
     width: u64,
 }
@@ -461,19 +478,29 @@ impl Window {
         let link = (2 * self.width).saturating_mul(self.unit);
         let share = self.budget.share().max(self.unit);
         let most = self.habits.cap.min(link).min(share);
-        if self.start == Start::Full {
+        if self.start != Start::Slow {
             return most;
         }
         let read = position - self.range.start;
         if read < self.habits.after.min(self.unit) {
             return SLACK;
         }
-        let least = if self.unit <= LONG_UNIT {
-            2 * self.unit
+        let (least, upto) = if self.unit <= LONG_UNIT {
+            (2 * self.unit, SEEK_AHEAD)
         } else {
-            self.unit
+            (self.unit, SEEK)
         };
-        let run = if read < RUN { read / 5 * 2 } else { u64::MAX };
+        let (run, least) = if read < PROBE {
+            (0, least)
+        } else if read < RUN && self.began.elapsed() < PLAYING {
+            // Towards its end less and less: what is there is about to be enough.
+            (
+                upto.saturating_sub(read),
+                if upto == SEEK { SLACK } else { least },
+            )
+        } else {
+            (u64::MAX, least)
+        };
         let pace = self
             .rate
             .known
@@ -539,6 +566,7 @@ impl Window {
                 at: leaf.at,
                 until,
                 len: unit.len,
+                posted: unit.posted,
                 room,
             });
             self.sharer.get_or_insert_with(|| Sharer::new(&self.budget));
@@ -565,7 +593,12 @@ impl Window {
         } else {
             self.classes.1
         };
-        let flight = self.units.flight(&waiting.key, class);
+        let ask = Ask {
+            class,
+            since: None,
+            posted: waiting.posted,
+        };
+        let flight = self.units.flight(&waiting.key, ask);
         let driven = flight.clone();
         let task = tokio::spawn(async move {
             // A failure is for the read that needs the unit, if there comes one.

@@ -15,7 +15,7 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
 };
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
 /// Nobody waits.
 const NOBODY: u64 = u64::MAX;
@@ -79,10 +79,16 @@ pub struct Arrival {
     awaited: AtomicU64,
     /// How many bytes are published.
     mark: watch::Sender<u64>,
+    /// Since when a reader waits for the article; `None` where none has so far.
+    demanded: watch::Sender<Option<Instant>>,
+    /// When it was posted, in seconds since 1970, where that is known.
+    posted: Option<i64>,
 }
 
 #[derive(Debug, Default)]
 struct State {
+    /// When bytes were last published.
+    fed: Option<Instant>,
     info: Option<ArticleInfo>,
     /// Offset of each piece, and its bytes, without gaps.
     pieces: Vec<(u64, Bytes)>,
@@ -96,11 +102,50 @@ struct State {
 impl Arrival {
     /// One of which nothing is there yet.
     pub fn new() -> Arc<Self> {
+        Self::posted_at(None)
+    }
+
+    /// The same of an article that was posted then, in seconds since 1970.
+    pub fn posted_at(posted: Option<i64>) -> Arc<Self> {
         Arc::new(Self {
             state: Mutex::default(),
             awaited: AtomicU64::new(NOBODY),
             mark: watch::Sender::new(0),
+            demanded: watch::Sender::new(None),
+            posted,
         })
+    }
+
+    /// When the article was posted, in seconds since 1970, where that is known.
+    pub fn posted(&self) -> Option<i64> {
+        self.posted
+    }
+
+    /// A reader waits for the article, and has waited for data since then: since before this article's turn, where it needed
+    /// others first. The earliest counts.
+    pub fn demand(&self, since: Instant) {
+        self.demanded.send_if_modified(|known| {
+            let earlier = known.is_none_or(|known| since < known);
+            if earlier {
+                *known = Some(since);
+            }
+            earlier
+        });
+    }
+
+    /// Waits until a reader waits for the article. Returns since when.
+    pub async fn demanded(&self) -> Instant {
+        let mut demanded = self.demanded.subscribe();
+        // The sender lives as long as this.
+        let since = demanded.wait_for(Option::is_some).await;
+        since.ok().and_then(|since| *since).unwrap_or_else(Instant::now)
+    }
+
+    /// Since when readers have been given nothing: since bytes were last published, or else since one waits.
+    pub fn hungry_since(&self) -> Option<Instant> {
+        let fed = self.state().fed;
+        let demanded = *self.demanded.borrow();
+        demanded.map(|since| fed.map_or(since, |fed| fed.max(since)))
     }
 
     /// Begins a copy, for one connection that the article is asked of.
@@ -145,6 +190,7 @@ impl Arrival {
         if *mark.borrow_and_update() >= bytes {
             return;
         }
+        self.demand(Instant::now());
         let _waiting = Waiting::new(self, bytes);
         // The sender lives as long as this.
         let _ = mark.wait_for(|mark| *mark >= bytes).await;
@@ -271,6 +317,7 @@ impl ArrivingCopy {
             let at = state.len;
             state.pieces.push((at, piece.slice(known..)));
             state.len = self.len;
+            state.fed = Some(Instant::now());
             self.arrival.mark.send_replace(self.len);
         }
         drop(state);

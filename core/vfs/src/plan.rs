@@ -77,6 +77,8 @@ pub(crate) struct UnitRef {
     pub(crate) len: u64,
     /// Of an article: its index, and its offset in the posted file.
     pub(crate) article: Option<(usize, u64)>,
+    /// Of an article: when it was posted, in seconds since 1970, where that is known.
+    pub(crate) posted: Option<i64>,
 }
 
 /// Keeps a content alive for the inline bytes that are read from it without a copy.
@@ -232,6 +234,7 @@ impl Plan {
                     start: start as i64 - *base as i64,
                     len,
                     article: Some((index, start)),
+                    posted: table.posted(),
                 })
             }
             PlanNode::Http(resource) => {
@@ -245,6 +248,7 @@ impl Plan {
                     start: start as i64,
                     len: HTTP_BLOCK.min(resource.len() - start),
                     article: None,
+                    posted: None,
                 })
             }
             _ => None,

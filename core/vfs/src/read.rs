@@ -9,7 +9,7 @@ use crate::{
     cipher::BLOCK,
     local::Roots,
     plan::{Piece, Plan, PlanNode, UnitRef},
-    units::{Flight, Key, Unit, UnitError, Units},
+    units::{Ask, Flight, Key, Unit, UnitError, Units},
 };
 use altmount_model::NodeId;
 use bytes::{Bytes, BytesMut};
@@ -18,6 +18,7 @@ use std::{
     pin::pin,
     sync::{Arc, LazyLock, atomic::Ordering},
 };
+use tokio::time::Instant;
 
 /// Most bytes of one item of a stream, and of one read that puts nothing together.
 pub(crate) const MAX_CHUNK: u64 = 1 << 20;
@@ -58,6 +59,8 @@ pub(crate) struct Taking {
     here: bool,
     /// One article at most: what was taken of another has its verdict first.
     unproven: Option<Unproven>,
+    /// Since when the reader waits for data.
+    since: Instant,
 }
 
 /// An article of which bytes were taken before its verdict.
@@ -77,6 +80,7 @@ impl Taking {
             least: SMALL_CHUNK as u64,
             here: false,
             unproven: None,
+            since: Instant::now(),
         }
     }
 
@@ -94,6 +98,11 @@ impl Taking {
             early: core.class == Class::Playback && core.early == Early::Free,
             ..Self::proven()
         }
+    }
+
+    /// The reader was given what it waited for, and waits again from now on.
+    pub(crate) fn wait_anew(&mut self) {
+        self.since = Instant::now();
     }
 
     /// Whether anything was taken on trust that has no verdict yet.
@@ -183,6 +192,14 @@ impl Core {
         }
     }
 
+    fn ask(&self, wanted: &UnitRef, taking: &Taking) -> Ask {
+        Ask {
+            class: self.class,
+            since: (self.class == Class::Playback).then_some(taking.since),
+            posted: wanted.posted,
+        }
+    }
+
     /// The part of an article or of an HTTP block that a piece begins with.
     async fn unit(&self, piece: Piece, taking: &mut Taking) -> Result<Option<Bytes>, ReadError> {
         let wanted = self
@@ -202,7 +219,7 @@ impl Core {
                 Here::All(unit) => unit,
             }
         } else {
-            let unit = self.units.get(&wanted.key, self.class).await;
+            let unit = self.units.get(&wanted.key, self.ask(&wanted, taking)).await;
             unit.map_err(|error| self.failed(error))?
         };
         self.check(piece.node, &wanted, &unit)?;
@@ -234,7 +251,7 @@ impl Core {
         }
         let flight = match &taking.unproven {
             Some(unproven) => unproven.flight.clone(),
-            None => self.units.flight(&wanted.key, self.class),
+            None => self.units.flight(&wanted.key, self.ask(wanted, taking)),
         };
         let mut outcome = pin!(flight.outcome());
         let enough = range.start + taking.least.min(range.end - range.start);

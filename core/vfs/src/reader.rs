@@ -15,6 +15,12 @@ use std::{fmt, sync::Arc};
 const MAX_EXACT: u64 = 64 << 20;
 /// A stream of a part of a file no longer than this is asked for as a whole.
 const MAX_FULL: u64 = 32 << 20;
+/// Whoever asks for a part longer than this takes all of it. One of just this length is what rclone asks for where it is to
+/// read anything at all.
+const MIN_LARGE: u64 = 128 << 20;
+/// Items of a stream that has just begun; they grow with what was read. A connection buffers some of them before its client
+/// has taken any.
+const FIRST_ITEMS: u64 = 128 << 10;
 /// Most units of one [`Reader::pin`].
 const MAX_PINS: usize = 64;
 
@@ -107,6 +113,7 @@ impl Reader {
         let mut taking = Taking::single(&self.core);
         let first = self.core.chunk(offset, end, &mut taking).await?;
         let mut position = offset + first.len() as u64;
+        let mut waited_from = offset;
         if position == end {
             self.tracks.end(offset, len);
             return Ok(first);
@@ -117,6 +124,11 @@ impl Reader {
         while position < end {
             if let Some(ahead) = &ahead {
                 ahead.move_to(position);
+            }
+            // Whoever asks for much is given as much at a time as a stream gives.
+            if position - waited_from >= MAX_CHUNK {
+                waited_from = position;
+                taking.wait_anew();
             }
             let more = self.core.chunk(position, end, &mut taking).await?;
             position += more.len() as u64;
@@ -139,12 +151,21 @@ impl Reader {
         let end = range.end.min(self.len());
         let first = (range.start < end).then(|| {
             // Who names an end before that of the file wants what lies before it.
-            let all = end < self.len() && end - range.start <= MAX_FULL;
-            let start = if all { Start::Full } else { Start::Slow };
+            let len = end - range.start;
+            let start = if end == self.len() {
+                Start::Slow
+            } else if len <= MAX_FULL {
+                Start::Full
+            } else if len > MIN_LARGE {
+                Start::Large
+            } else {
+                Start::Slow
+            };
             Streaming {
                 ahead: Ahead::new(&self.core, start, range.start..end, range.start),
                 taking: Taking::streaming(&self.core),
                 reader: self,
+                start: range.start,
                 position: range.start,
                 end,
                 last: None,
@@ -219,6 +240,7 @@ struct Streaming {
     reader: Arc<Reader>,
     ahead: Ahead,
     taking: Taking,
+    start: u64,
     position: u64,
     end: u64,
     /// The range's last bytes, which wait for the verdict on what they are from.
@@ -229,11 +251,13 @@ impl Streaming {
     async fn next(&mut self) -> Result<Bytes, ReadError> {
         let core = &self.reader.core;
         let _reading = self.ahead.begin(self.position);
+        self.taking.wait_anew();
         if let Some(last) = self.last.take() {
             core.prove(&mut self.taking).await?;
             return Ok(last);
         }
-        let upto = self.end.min(self.position.saturating_add(MAX_CHUNK));
+        let item = ((self.position - self.start) / 4).clamp(FIRST_ITEMS, MAX_CHUNK);
+        let upto = self.end.min(self.position.saturating_add(item));
         let mut data = core.chunk(self.position, upto, &mut self.taking).await?;
         self.taking.has_begun();
         self.position += data.len() as u64;

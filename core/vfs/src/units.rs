@@ -24,6 +24,7 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
 };
+use tokio::time::Instant;
 
 /// What a unit is found by. Never shown: a URL may be a secret.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -59,6 +60,16 @@ impl From<UnitError> for ReadError {
     }
 }
 
+/// For whom a unit is wanted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ask {
+    pub(crate) class: Class,
+    /// Since when a player's read waits for data; `None` where none waits.
+    pub(crate) since: Option<Instant>,
+    /// When the article was posted, in seconds since 1970, where that is known.
+    pub(crate) posted: Option<i64>,
+}
+
 pub(crate) type Outcome = Result<Arc<Unit>, UnitError>;
 
 /// One fetch and its result.
@@ -73,9 +84,11 @@ pub(crate) struct Flight {
 }
 
 impl Flight {
-    /// Somebody of this class waits for it too.
-    fn raise(&self, class: Class) {
+    /// Somebody else wants it too.
+    fn join(&self, ask: Ask) {
         let Key::Article(id) = &self.key else { return };
+        self.demand(ask.since);
+        let class = ask.class;
         {
             let mut known = self.class.lock().unwrap_or_else(PoisonError::into_inner);
             if class >= *known {
@@ -85,6 +98,13 @@ impl Flight {
         }
         if self.ended().is_none() {
             self.units.source.raise(id, class);
+        }
+    }
+
+    /// A reader waits for it, and for data since then.
+    pub(crate) fn demand(&self, since: Option<Instant>) {
+        if let (Some(arrival), Some(since)) = (&self.arrival, since) {
+            arrival.demand(since);
         }
     }
 
@@ -172,11 +192,11 @@ impl Units {
     }
 
     /// The unit from memory, from a flight that is on its way, or fetched.
-    pub(crate) async fn get(self: &Arc<Self>, key: &Key, class: Class) -> Outcome {
+    pub(crate) async fn get(self: &Arc<Self>, key: &Key, ask: Ask) -> Outcome {
         if let Some(unit) = self.cached(key).await {
             return Ok(unit);
         }
-        self.flight(key, class).outcome().await
+        self.flight(key, ask).outcome().await
     }
 
     /// The unit from memory.
@@ -197,7 +217,7 @@ impl Units {
     }
 
     /// Joins the flight of `key`, or makes one, which begins when it is first polled.
-    pub(crate) fn flight(self: &Arc<Self>, key: &Key, class: Class) -> Arc<Flight> {
+    pub(crate) fn flight(self: &Arc<Self>, key: &Key, ask: Ask) -> Arc<Flight> {
         // Kept until the lock is released: dropping a flight takes it too.
         let failed;
         {
@@ -207,13 +227,13 @@ impl Units {
                 Some(flight) if !matches!(flight.ended(), Some(Err(_))) => {
                     drop(flights);
                     self.counters.joins.fetch_add(1, Ordering::Relaxed);
-                    flight.raise(class);
+                    flight.join(ask);
                     return flight;
                 }
                 other => failed = other,
             }
-            let class = Arc::new(Mutex::new(class));
-            let arrival = matches!(key, Key::Article(_)).then(Arrival::new);
+            let class = Arc::new(Mutex::new(ask.class));
+            let arrival = matches!(key, Key::Article(_)).then(|| Arrival::posted_at(ask.posted));
             let fetch = self.clone().fetch(key.clone(), class.clone(), arrival.clone());
             let flight = Arc::new(Flight {
                 key: key.clone(),
@@ -222,6 +242,7 @@ impl Units {
                 class,
                 units: self.clone(),
             });
+            flight.demand(ask.since);
             flights.insert(key.clone(), Arc::downgrade(&flight));
             drop(flights);
             drop(failed);

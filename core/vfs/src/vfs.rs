@@ -7,13 +7,14 @@ use crate::{
     local::Roots,
     plan::Plan,
     read::Core,
-    units::{Key, UnitError, Units},
+    units::{Ask, Key, UnitError, Units},
 };
 use altmount_model::Content;
 use std::{
     fmt,
     sync::{Arc, atomic::Ordering},
 };
+use tokio::time::Instant;
 
 /// What all readers share: the article source, the cache, the flights, the HTTP client, the read-ahead budget.
 pub struct Vfs {
@@ -136,7 +137,12 @@ impl Vfs {
             id: id.to_owned(),
             reason: reason.to_owned(),
         };
-        match self.units.get(&Key::Article(id.into()), class).await {
+        let ask = Ask {
+            class,
+            since: (class == Class::Playback).then(Instant::now),
+            posted: None,
+        };
+        match self.units.get(&Key::Article(id.into()), ask).await {
             Ok(unit) => Ok(Article {
                 info: unit
                     .info

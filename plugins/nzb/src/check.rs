@@ -1,8 +1,8 @@
 //! Whether the articles of the listed files exist: some of them, or all.
 
-use crate::Check;
 use crate::fetch::{Laid, STAT_BATCH, Source, UNLISTED};
 use crate::nzb::NzbFile;
+use crate::{Check, DamagePolicy};
 use altmount_sdk::Result;
 use altmount_sdk::usenet::{self, Presence};
 
@@ -10,6 +10,11 @@ use altmount_sdk::usenet::{self, Presence};
 const SMALL: usize = 500;
 /// How many articles of a larger file are asked for, beside its last one.
 const SPREAD: usize = 32;
+
+/// Where so many articles of a file are missing and the policy takes none, the verdict is there: the others are not asked for.
+const ENOUGH: usize = 1000;
+/// How many are asked for between two looks at that.
+const LOOK_AFTER: usize = 4096;
 
 /// One listed file.
 pub(crate) struct Listed<'a> {
@@ -105,20 +110,30 @@ fn sample(count: usize) -> Vec<usize> {
     picked
 }
 
-/// The articles of a file that were not asked for yet: which are missing, and of how many nothing is known.
+/// The articles of a file that were not asked for yet: which are missing, and of how many nothing is known. Ends where enough
+/// is known.
 async fn rest(source: Source<'_>, listed: &Listed<'_>, asked: &[usize]) -> Result<(Vec<usize>, usize)> {
     let left: Vec<usize> = (0..listed.laid.articles.len())
         .filter(|at| listed.laid.asks_for(*at) && asked.binary_search(at).is_err())
         .collect();
     let candidates: Vec<u32> = left.iter().map(|at| listed.laid.articles[*at].0).collect();
-    let answers = source.presence(listed.file, &candidates).await?;
-    let absent = left
-        .iter()
-        .zip(&answers)
-        .filter(|(_, p)| **p == Presence::Missing)
-        .map(|(at, _)| *at)
-        .collect();
-    let unknown = answers.iter().filter(|p| **p == Presence::Unknown).count();
+    let (mut absent, mut unknown, mut done) = (Vec::new(), 0, 0);
+    for batch in candidates.chunks(LOOK_AFTER) {
+        let answers = source.presence(listed.file, batch).await?;
+        for (at, presence) in left[done..].iter().zip(&answers) {
+            match presence {
+                Presence::Present => {}
+                Presence::Missing => absent.push(*at),
+                Presence::Unknown => unknown += 1,
+            }
+        }
+        done += batch.len();
+        if source.config.damage == DamagePolicy::Strict && absent.len() >= ENOUGH {
+            // Nothing is known of the others.
+            unknown += left.len() - done;
+            break;
+        }
+    }
     Ok((absent, unknown))
 }
 

@@ -8,8 +8,8 @@ use altmount_sdk::{ArticleTable, ErrorKind, ImportContext, ImportError, MessageI
 
 /// How many articles are read in one call where all of a file are.
 const READ_BATCH: usize = 256;
-/// How many articles are asked for in one call.
-pub(crate) const STAT_BATCH: usize = 4096;
+/// How many articles are asked for in one call: so many that what each call waits for at its end weighs little.
+pub(crate) const STAT_BATCH: usize = 32_768;
 
 /// Stands for the candidate of an article that the file has and the NZB does not list.
 pub(crate) const UNLISTED: u32 = u32::MAX;
@@ -127,6 +127,7 @@ impl Source<'_> {
     /// The table of a file.
     pub(crate) fn table(&self, file: &NzbFile, laid: &Laid) -> Result<ArticleTable> {
         let mut table = ArticleTable::new();
+        table.set_posted(file.date);
         for (at, (candidate, len)) in laid.articles.iter().enumerate() {
             let id = match *candidate {
                 // Keeps the place of what is not listed; nobody is ever asked for it.

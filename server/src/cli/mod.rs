@@ -5,10 +5,13 @@ mod backup;
 mod client;
 mod config;
 mod demo;
+mod doctor;
 mod import;
 mod inspect;
 mod key;
+mod library;
 mod mount;
+mod notify;
 mod outputs;
 mod place;
 mod plugin;
@@ -75,6 +78,17 @@ enum Command {
     /// The API key.
     #[command(subcommand)]
     Key(key::Command),
+    /// Looks over what a server needs, whether one runs or not, and says what to do: configuration, permissions, room, database,
+    /// queued files, mount, importers, news servers, clock.
+    ///
+    /// Changes nothing. Exits with 1 where something does not work.
+    Doctor(doctor::Arguments),
+    /// Looks the library over.
+    #[command(subcommand)]
+    Library(library::Command),
+    /// Who is told what happened.
+    #[command(subcommand)]
+    Notify(notify::Command),
     /// Writes everything that a new server needs to be this one into a file, while the server runs or not.
     Backup(backup::Arguments),
     /// Restores a backup into a data directory that holds no library.
@@ -110,6 +124,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Speedtest(arguments) => speedtest::run(&global, &arguments),
         Command::Config(command) => config::run(&global, &command),
         Command::Key(command) => key::run(&global, &command),
+        Command::Doctor(arguments) => doctor::run(&global, &arguments),
+        Command::Library(command) => library::run(&global, &command),
+        Command::Notify(command) => notify::run(&global, &command),
         Command::Backup(arguments) => backup::run(&global, &arguments),
         Command::Restore(arguments) => backup::restore(&global, &arguments),
         Command::Arr(command) => arr::run(&global, &command),
@@ -147,7 +164,7 @@ impl Global {
 
 /// Starts to log, to standard error: standard output belongs to what a command says.
 fn start_log(level: &str, format: LogFormat) -> Result<()> {
-    logs::start(level, format).map_err(|error| anyhow::anyhow!("the log cannot be started: {error}"))
+    logs::start(level, format, None).map_err(|error| anyhow::anyhow!("the log cannot be started: {error}"))
 }
 
 /// The runtime that a command runs in.

@@ -1,14 +1,16 @@
 //! `altmount serve`.
 
-use super::{Global, reachable, runtime, start_log};
+use super::{Global, reachable, runtime};
 use crate::{
     app::{App, WEBDAV_PATH},
     config::{Editor, Settings, Sources, sample_yaml},
     data::DataDir,
     live::Live,
+    logs,
     plugins::Reread,
+    telemetry::Telemetry,
 };
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use std::{io::Write, net::SocketAddr, process::ExitCode};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -26,8 +28,13 @@ pub(super) fn run_with(global: &Global, change: impl FnOnce(&mut Settings)) -> R
     }
     let mut settings = global.settings(&data)?;
     change(&mut settings);
-    start_log(&settings.log_level, settings.log_format)?;
-    runtime()?.block_on(serve(global, settings, &data))
+    let runtime = runtime()?;
+    let (telemetry, traces) = Telemetry::start(settings.telemetry.as_deref(), runtime.handle())?;
+    logs::start(&settings.log_level, settings.log_format, traces)
+        .map_err(|error| anyhow!("the log cannot be started: {error}"))?;
+    let ended = runtime.block_on(serve(global, settings, &data));
+    telemetry.end();
+    ended
 }
 
 async fn serve(global: &Global, settings: Settings, data: &DataDir) -> Result<ExitCode> {
@@ -71,6 +78,9 @@ async fn serve(global: &Global, settings: Settings, data: &DataDir) -> Result<Ex
     }
     lines.push(format!("  API key        {}", data.key_file().display()));
     lines.push(format!("  configuration  {}", config_file.display()));
+    if let Some(at) = app.metrics_address() {
+        lines.push(format!("  metrics        http://{at}/metrics"));
+    }
     if providers == 0 {
         lines.push(
             "  no news server is configured yet: add one under 'providers' to import NZB files".to_owned(),

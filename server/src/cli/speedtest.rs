@@ -295,6 +295,7 @@ async fn step(
         min_connections: 0,
         pipeline_body: depth,
         quota: None,
+        retention_days: None,
         ..provider.clone()
     };
     let options = PoolOptions {

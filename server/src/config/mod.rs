@@ -6,6 +6,7 @@
 mod arr;
 mod edit;
 mod env;
+mod operations;
 mod outputs;
 mod reference;
 mod resolve;
@@ -13,6 +14,7 @@ mod types;
 
 pub use arr::{ArrInstanceSettings, ArrSettings, QueueRuleSettings};
 pub use edit::{Change, Edited, Editor, schema};
+pub use operations::{BackupSettings, NotifySettings, TargetSettings, WatchSettings};
 pub use outputs::{CopySettings, OutputSettings};
 pub use reference::{reference_markdown, sample_yaml};
 pub use resolve::{

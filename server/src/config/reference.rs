@@ -1,6 +1,9 @@
 //! The reference page and the sample file, made from the types, so that they cannot say anything else than the program does.
 
-use super::{ArrInstance, Config, PathMapping, PluginFile, Provider, QueueRule, env};
+use super::{
+    ArrInstance, Category, Config, NotifyTarget, PathMapping, PluginFile, Provider, QueueRule, WatchFolder,
+    env,
+};
 use serde_json::Value as Json;
 use std::fmt::Write;
 use yaml_serde::Value as Yaml;
@@ -40,6 +43,9 @@ fn below(schema: &Json, defaults: &Yaml) -> Vec<Key> {
                         "load" => yaml_serde::to_value(PluginFile::default()),
                         "instances" => yaml_serde::to_value(ArrInstance::default()),
                         "rules" => yaml_serde::to_value(QueueRule::default()),
+                        "categories" => yaml_serde::to_value(Category::default()),
+                        "targets" => yaml_serde::to_value(NotifyTarget::default()),
+                        "folders" => yaml_serde::to_value(WatchFolder::default()),
                         "mappings" => yaml_serde::to_value(PathMapping::default()),
                         _ => yaml_serde::to_value(Provider::default()),
                     };
@@ -141,10 +147,12 @@ fn sample_keys(out: &mut String, indent: &str, section: &Key) {
             let value = match (section.list, key.name.as_str()) {
                 (true, "name") if section.name == "categories" => "tv".to_owned(),
                 (true, "host") => "news.example.com".to_owned(),
+                (true, "secret_url") => "ntfys://ntfy.sh/my-topic".to_owned(),
                 (true, "url") => "http://sonarr:8989".to_owned(),
                 (true, "message") => "'*no files found are eligible*'".to_owned(),
                 (true, "ours") => "/mnt/altmount".to_owned(),
                 (true, "theirs") => "/data/altmount".to_owned(),
+                (true, "path") if section.name == "folders" => "/srv/watch".to_owned(),
                 (true, "path") => "/usr/lib/altmount/libexample.so".to_owned(),
                 _ => inline(&key.default),
             };
@@ -244,6 +252,10 @@ mod tests {
         assert_eq!((config.arr.instances.len(), config.arr.queue.rules.len()), (1, 1));
         config.arr.instances.clear();
         config.arr.queue.rules.clear();
+        assert_eq!(config.watch.folders.len(), 1);
+        config.watch.folders.clear();
+        assert_eq!(config.notify.targets.len(), 1);
+        config.notify.targets.clear();
         assert_eq!(config.outputs.mappings.len(), 1);
         config.outputs.mappings.clear();
         assert_eq!(config.plugins.load.len(), 1);

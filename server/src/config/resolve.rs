@@ -4,7 +4,9 @@
 
 use super::ConfigError;
 use super::types::*;
-use super::{ArrSettings, OutputSettings, arr, outputs};
+use super::{
+    ArrSettings, BackupSettings, NotifySettings, OutputSettings, WatchSettings, arr, operations, outputs,
+};
 use crate::proxy::Proxies;
 use altmount_engine::{EngineConfig, ImportLimits, Passwords};
 use altmount_model::{VPath, sanitize_component};
@@ -42,6 +44,16 @@ pub struct Settings {
     pub mount: MountSettings,
     /// How long what was deleted can be had back.
     pub trash: Duration,
+    /// Folders from which files are queued by themselves.
+    pub watch: Vec<WatchSettings>,
+    /// Backups that are made by themselves; `None` where none are.
+    pub backup: Option<BackupSettings>,
+    /// Who is told what happened.
+    pub notify: NotifySettings,
+    /// Where the figures have a listener of their own.
+    pub metrics: Option<SocketAddr>,
+    /// Where traces go.
+    pub telemetry: Option<String>,
     /// The download client; `None` where it is off.
     pub sabnzbd: Option<SabnzbdSettings>,
     /// Its categories, `*` left out.
@@ -147,7 +159,7 @@ pub struct CategorySettings {
     pub priority: i32,
 }
 
-fn seconds(n: u32) -> Duration {
+pub(super) fn seconds(n: u32) -> Duration {
     Duration::from_secs(n.into())
 }
 
@@ -182,6 +194,7 @@ impl Config {
             cache,
             webdav,
             mount,
+            watch,
             library,
             health,
             outputs,
@@ -191,6 +204,10 @@ impl Config {
             log,
             sabnzbd,
             categories,
+            backup,
+            notify,
+            metrics,
+            telemetry,
         } = self;
         let mut faults = Faults::default();
         let server = resolve_server(server, &mut faults);
@@ -270,8 +287,17 @@ impl Config {
                 .push("'webdav.user' must be a name without ':' and control characters".to_owned());
         }
         let mount = resolve_mount(mount, &mut faults);
-        let Library { trash_days } = library;
+        let Library {
+            trash_days,
+            trash_all,
+        } = library;
+        engine.trash = trash_all && trash_days > 0;
         let categories = resolve_categories(categories, &mut faults);
+        let watch = operations::watch(watch, &categories, &engine.allowed_roots, &mut faults);
+        let backup = operations::backup(backup, &mut faults);
+        let notify = operations::notify(notify, &mut faults);
+        let Metrics { listen: metrics } = metrics;
+        let telemetry = operations::telemetry(telemetry, &mut faults);
         let sabnzbd = resolve_sabnzbd(sabnzbd, &mut faults);
         let outputs = outputs::resolve(outputs, &mount, &mut faults);
         let arr = arr::resolve(arr, &mut faults);
@@ -302,6 +328,11 @@ impl Config {
             webdav: enabled.then_some(WebdavSettings { user, password }),
             mount,
             trash: seconds(trash_days.saturating_mul(86_400)),
+            watch,
+            backup,
+            notify,
+            metrics,
+            telemetry,
             sabnzbd,
             categories: categories.into(),
             outputs,
@@ -548,6 +579,7 @@ fn resolve_providers(providers: Vec<Provider>, faults: &mut Faults) -> Vec<Provi
             pipeline_stat,
             quota_bytes,
             quota_period,
+            retention_days,
             connect_timeout_seconds,
             first_byte_timeout_seconds,
             stall_timeout_seconds,
@@ -585,7 +617,7 @@ fn resolve_providers(providers: Vec<Provider>, faults: &mut Faults) -> Vec<Provi
                     QuotaPeriod::Month => Period::Month,
                 },
             }),
-            retention_days: None,
+            retention_days,
             connect_timeout: seconds(connect_timeout_seconds),
             first_byte_timeout: seconds(first_byte_timeout_seconds),
             stall_timeout: seconds(stall_timeout_seconds),
@@ -826,6 +858,14 @@ mod tests {
             "server.trusted_proxies" => return vec![json!(["10.0.0.0/8"])],
             "server.forward_auth_header" => return vec![json!("Remote-User")],
             "plugins.config" => return vec![json!({"links": {"a": 1}})],
+            "watch.folders.0.path" => return vec![json!("/srv/other")],
+            "watch.folders.0.category" => return vec![json!("tv")],
+            "backup.folder" => return vec![json!("/srv/elsewhere")],
+            "notify.targets.0.secret_url" => return vec![json!("https://elsewhere/hook")],
+            "notify.targets.0.events" => return vec![json!(["failed"])],
+            "notify.targets.0.template" => return vec![json!("{\"text\": \"{{title}}\"}")],
+            "metrics.listen" => return vec![json!("127.0.0.1:99")],
+            "telemetry.otlp_endpoint" => return vec![json!("http://127.0.0.1:4318/v1/traces")],
             "plugins.load.0.path" => return vec![json!("/other.so")],
             "plugins.load.0.sha256" => return vec![json!("ab".repeat(32))],
             "plugins.priority" => return vec![json!({"links": 3})],
@@ -870,6 +910,22 @@ mod tests {
         if path[0] == "arr" && path.len() > 4 {
             let rule = tree["arr"]["queue"]["rules"][0].as_object_mut().expect("a map");
             rule.entry("message").or_insert_with(|| json!("*sample*"));
+        }
+        if path[0] == "backup" {
+            let backup = tree["backup"].as_object_mut().expect("a map");
+            backup.entry("folder").or_insert_with(|| json!("/srv/backup"));
+        }
+        if path[..2] == ["notify", "targets"] {
+            let target = tree["notify"]["targets"][0].as_object_mut().expect("a map");
+            target
+                .entry("secret_url")
+                .or_insert_with(|| json!("https://here/hook"));
+        }
+        if path[0] == "watch" {
+            // A folder's category is one of these.
+            tree["categories"] = json!([{"name": "tv"}]);
+            let folder = tree["watch"]["folders"][0].as_object_mut().expect("a map");
+            folder.entry("path").or_insert_with(|| json!("/srv/watch"));
         }
         if path[0] == "outputs" {
             // What the other keys need to be valid.
@@ -926,6 +982,13 @@ mod tests {
             json!("news"),
         ))
         .expect("a provider is valid");
+        let watch = settings(
+            &json!({"categories": [{"name": "tv"}], "watch": {"folders": [{"path": "/srv/watch"}]}}),
+        )
+        .expect("valid");
+        let backup = settings(&json!({"backup": {"folder": "/srv/backup"}})).expect("valid");
+        let target =
+            settings(&json!({"notify": {"targets": [{"secret_url": "https://here/hook"}]}})).expect("valid");
         let category = settings(&json!({"categories": [{"name": "tv"}]})).expect("a category is valid");
         for (path, schema) in all {
             let key = path.join(".");
@@ -939,6 +1002,11 @@ mod tests {
             }
             let before = match path[0].as_str() {
                 "providers" => &provider,
+                "watch" => &watch,
+                "backup" => &backup,
+                "notify" if path.len() > 2 => &target,
+                // Read by builds that can send traces, and refused by others.
+                "telemetry" if cfg!(not(feature = "otel")) => continue,
                 "categories" => &category,
                 // The same tree without a value of this key's own.
                 "outputs" => &outputs_without(&path),

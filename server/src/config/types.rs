@@ -1,5 +1,9 @@
 //! The configuration tree. The doc comments are the reference page and the sample file: both are generated from here.
 
+mod operations;
+
+pub use operations::*;
+
 use schemars::JsonSchema;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize, Serializer};
@@ -27,6 +31,8 @@ pub struct Config {
     pub webdav: Webdav,
     /// The library as a folder of this machine (FUSE).
     pub mount: Mount,
+    /// Folders from which files are queued by themselves.
+    pub watch: Watch,
     /// What is kept of the library beside what is in it.
     pub library: Library,
     /// Files that lack articles.
@@ -39,6 +45,14 @@ pub struct Config {
     pub plugins: Plugins,
     /// Files whose bytes lie on web servers (`.strm`, `.url`, link lists).
     pub http_sources: HttpSources,
+    /// Copies of everything that a new server needs to be this one, made by themselves.
+    pub backup: Backup,
+    /// Who is told what happened.
+    pub notify: Notify,
+    /// Figures for Prometheus.
+    pub metrics: Metrics,
+    /// Traces for an OpenTelemetry collector.
+    pub telemetry: Telemetry,
     /// What is logged, to standard error.
     pub log: Log,
 }
@@ -135,6 +149,9 @@ pub struct Provider {
     pub quota_bytes: Option<u64>,
     /// When that starts again: at midnight, on Monday, on the first of the month; all UTC.
     pub quota_period: QuotaPeriod,
+    /// How many days the server keeps articles. Reads do not ask it for what was posted before, and conclude nothing from that;
+    /// the few articles that an import looks at by their ids alone are asked of it all the same. Any age where it is left out.
+    pub retention_days: Option<u32>,
     /// How long connecting may take, TLS and login included.
     pub connect_timeout_seconds: u32,
     /// How long the server may take to start an answer.
@@ -168,6 +185,7 @@ impl Default for Provider {
             pipeline_stat: 100,
             quota_bytes: None,
             quota_period: QuotaPeriod::Month,
+            retention_days: None,
             connect_timeout_seconds: 10,
             first_byte_timeout_seconds: 10,
             stall_timeout_seconds: 8,
@@ -196,7 +214,8 @@ pub enum QuotaPeriod {
 pub struct News {
     /// How long one article may take over all news servers. Then nothing is known of it.
     pub request_timeout_seconds: u32,
-    /// A read fails where no byte of the article that it waits for has come for this long.
+    /// A read fails where it was given nothing for this long, whatever was tried meanwhile. While bytes of the article keep coming it
+    /// waits on; a second without one ends that. A player so has data or an error within ten seconds.
     pub demand_timeout_seconds: u32,
     /// Of 100 requests that are sent, those that imports get at least while somebody watches; 0 to 50.
     pub import_percent: u8,
@@ -230,7 +249,7 @@ impl Default for News {
     fn default() -> Self {
         Self {
             request_timeout_seconds: 120,
-            demand_timeout_seconds: 7,
+            demand_timeout_seconds: 8,
             import_percent: 6,
             health_percent: 3,
             repair_percent: 2,
@@ -402,7 +421,12 @@ pub struct Cache {
     pub read_ahead_seconds: u32,
     /// A reader that does not read for this long loses what was fetched ahead for it, and what is on its way, in seconds.
     pub read_ahead_idle_seconds: u32,
-    /// When bytes of an article are given out.
+    /// When bytes of an article are given out: `off`: when all of it is here and its checksum is right. `held`: to HTTP and WebDAV
+    /// while it is arriving, but for its last bytes and those of the answer; an answer of a damaged article breaks off, and
+    /// may have had wrong bytes before that. `free`: to the mount too, where a short read may be of a damaged copy. `held` is
+    /// the default because a player waits for the first byte, and would wait for a whole article: 130 ms instead of 50 on a
+    /// usual line, more than a second with articles of 4 MiB; it drops what an answer that broke off brought. A client that
+    /// keeps that and goes on behind it (a download manager, `rclone` with a cache) is to be served with `off`.
     pub early_delivery: EarlyDelivery,
     /// Memory for the article tables of open files, in bytes.
     pub tables_bytes: u64,
@@ -565,13 +589,19 @@ impl Default for Mount {
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Library {
-    /// How long what was deleted on the page or by `/api/files/{id}/trash` can be had back, in days.
+    /// How long what was deleted can be had back, in days; with 0 only what is deleted on the page and over the API is in the
+    /// trash, for up to an hour.
     pub trash_days: u32,
+    /// Whether what programs delete over WebDAV and the mount, and what goes because an *arr deleted it, is in the trash too.
+    pub trash_all: bool,
 }
 
 impl Default for Library {
     fn default() -> Self {
-        Self { trash_days: 14 }
+        Self {
+            trash_days: 14,
+            trash_all: true,
+        }
     }
 }
 
@@ -961,6 +991,9 @@ fn all_redacted<S: Serializer>(secrets: &[SecretString], serializer: S) -> Resul
     serializer.collect_seq(secrets.iter().map(|_| REDACTED))
 }
 
-fn redacted<S: Serializer>(secret: &Option<SecretString>, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn redacted<S: Serializer>(
+    secret: &Option<SecretString>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     secret.as_ref().map(|_| REDACTED).serialize(serializer)
 }

@@ -1,9 +1,9 @@
 //! Who reads what now. An answer is in the list from its first byte until it ends or its client goes; connections are
 //! bounded, and so is the list.
 
-use altmount_engine::Reader;
+use altmount_engine::{Reader, Timings};
 use axum::body::Body;
-use futures::StreamExt;
+use futures::{StreamExt, stream};
 use http::{HeaderMap, Response, header};
 use std::{
     collections::BTreeMap,
@@ -12,6 +12,7 @@ use std::{
         Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicU64, Ordering},
     },
+    task::Poll,
     time::{Duration, Instant},
 };
 
@@ -140,6 +141,7 @@ struct Entry {
 struct Inner {
     next: AtomicU64,
     active: Mutex<BTreeMap<u64, Entry>>,
+    gaps: Mutex<Timings>,
 }
 
 /// All answers that are being read. Clones share one list.
@@ -219,6 +221,11 @@ impl Streams {
         }
     }
 
+    /// How long answers waited for their next piece, over all of them that there were.
+    pub fn gaps(&self) -> Timings {
+        self.0.gaps.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Puts an answer into the list until its body ends or is dropped.
     pub(super) fn watch(
         &self,
@@ -226,12 +233,37 @@ impl Streams {
         reader: Weak<Reader>,
         response: Response<Body>,
     ) -> Response<Body> {
+        let span = tracing::trace_span!(
+            target: "altmount::trace",
+            "read",
+            file.id = stream.file,
+            via = stream.client.via,
+            bytes = tracing::field::Empty
+        );
         let reading = self.begin(stream, reader, false);
+        let inner = Arc::clone(&self.0);
         response.map(|body| {
-            Body::from_stream(body.into_data_stream().inspect(move |piece| {
-                if let Ok(bytes) = piece {
+            let mut pieces = body.into_data_stream();
+            let (mut waiting, mut sent) = (None, 0);
+            Body::from_stream(stream::poll_fn(move |cx| {
+                let _within = span.enter();
+                // Only while the connection has room is more asked for, so what it waits here is for the bytes.
+                let Poll::Ready(piece) = pieces.poll_next_unpin(cx) else {
+                    waiting.get_or_insert_with(Instant::now);
+                    return Poll::Pending;
+                };
+                let waited = waiting
+                    .take()
+                    .map_or(Duration::ZERO, |since: Instant| since.elapsed());
+                if let Some(Ok(bytes)) = &piece {
                     reading.add(bytes.len() as u64);
+                    sent += bytes.len();
+                    let mut gaps = inner.gaps.lock().unwrap_or_else(PoisonError::into_inner);
+                    gaps.add(waited);
+                } else {
+                    span.record("bytes", sent);
                 }
+                Poll::Ready(piece)
             }))
         })
     }
@@ -287,6 +319,7 @@ mod tests {
         body.frame().await.expect("a piece").expect("whole");
         assert_eq!(streams.list()[0].sent, 5);
         assert!(body.frame().await.is_none());
+        assert_eq!(streams.gaps().total(), 1);
         drop(body);
         assert!(streams.list().is_empty());
         // Whoever has a file open and reads nothing is nobody who reads.

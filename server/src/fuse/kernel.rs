@@ -2,7 +2,7 @@
 
 use super::{
     handles::{Handles, Listing, Open, Reads},
-    tree::{Fault, Found, IDS, IDS_INODE, Tree, inode},
+    tree::{Fault, Found, IDS, IDS_INODE, Tree, inode, link_inode},
 };
 use crate::{
     config::MountSettings,
@@ -25,8 +25,10 @@ use std::{
 use tokio::{runtime::Handle, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
 
-/// Requests that are worked on at once; further ones wait, within their time.
-const AT_ONCE: usize = 256;
+/// Reads that are worked on at once; further ones wait, within their time.
+const READS_AT_ONCE: usize = 256;
+/// The same of all other requests, which never wait behind a read: those need the news servers, these the database alone.
+const OTHERS_AT_ONCE: usize = 256;
 /// Beyond a read's own time limit, so that it is the one that says why.
 const GRACE: Duration = Duration::from_secs(5);
 /// Background requests that the kernel may have out: reads of memory maps.
@@ -67,6 +69,7 @@ impl Look {
         match found {
             Found::Entry(entry) => self.entry(entry),
             Found::Ids => self.shown(IDS_INODE, true, 0, UNIX_EPOCH, UNIX_EPOCH),
+            Found::Link(entry) => self.link(entry),
         }
     }
 
@@ -74,6 +77,25 @@ impl Look {
         let time = |ms: i64| UNIX_EPOCH + Duration::from_millis(u64::try_from(ms).unwrap_or(0));
         let (modified, created) = (time(entry.mtime_ms), time(entry.created_ms));
         self.shown(inode(entry.id), entry.is_dir, entry.size, modified, created)
+    }
+
+    /// An entry as the tree of links has it.
+    fn link(&self, entry: &Entry) -> FileAttr {
+        let shown = FileAttr {
+            ino: INodeNo(link_inode(entry.id)),
+            ..self.entry(entry)
+        };
+        if entry.is_dir {
+            return shown;
+        }
+        FileAttr {
+            kind: FileType::Symlink,
+            perm: 0o777,
+            // A length of 0 is taken for one that is not known.
+            size: 0,
+            blocks: 0,
+            ..shown
+        }
     }
 
     fn shown(&self, inode: u64, dir: bool, size: u64, modified: SystemTime, created: SystemTime) -> FileAttr {
@@ -111,7 +133,8 @@ pub(super) struct Kernel {
     look: Look,
     runtime: Handle,
     stop: CancellationToken,
-    places: Arc<Semaphore>,
+    reads: Arc<Semaphore>,
+    others: Arc<Semaphore>,
     limit: Duration,
 }
 
@@ -164,18 +187,28 @@ impl Kernel {
             },
             runtime: Handle::current(),
             stop,
-            places: Arc::new(Semaphore::new(AT_ONCE)),
+            reads: Arc::new(Semaphore::new(READS_AT_ONCE)),
+            others: Arc::new(Semaphore::new(OTHERS_AT_ONCE)),
             limit: settings.read_timeout + GRACE,
         }
     }
 
-    /// Answers with what `work` comes to: in time, whatever it does, for nobody can kill a process that waits for this.
     fn answer<T: Send + 'static>(
         &self,
         work: impl Future<Output = Result<T, Fault>> + Send + 'static,
         reply: impl FnOnce(Result<T, Errno>) + Send + 'static,
     ) {
-        let (stop, places, limit) = (self.stop.clone(), Arc::clone(&self.places), self.limit);
+        self.answer_among(&self.others, work, reply);
+    }
+
+    /// Answers with what `work` comes to: in time, whatever it does, for nobody can kill a process that waits for this.
+    fn answer_among<T: Send + 'static>(
+        &self,
+        places: &Arc<Semaphore>,
+        work: impl Future<Output = Result<T, Fault>> + Send + 'static,
+        reply: impl FnOnce(Result<T, Errno>) + Send + 'static,
+    ) {
+        let (stop, places, limit) = (self.stop.clone(), Arc::clone(places), self.limit);
         self.runtime.spawn(async move {
             let placed = async {
                 let _place = places.acquire_owned().await.map_err(|_| Fault::Io)?;
@@ -233,10 +266,11 @@ impl Kernel {
             }
             if offset <= 1 {
                 let parent = match tree.get(dir).await? {
-                    Found::Entry(entry) => entry.parent.unwrap_or(ROOT),
-                    Found::Ids => ROOT,
+                    Found::Entry(entry) => inode(entry.parent.unwrap_or(ROOT)),
+                    Found::Link(entry) => entry.parent.map_or(inode(ROOT), link_inode),
+                    Found::Ids => inode(ROOT),
                 };
-                before.push((2, Listed::Dot("..", inode(parent))));
+                before.push((2, Listed::Dot("..", parent)));
             }
             if offset < BEFORE && dir == inode(ROOT) {
                 before.push((BEFORE, Listed::Ids));
@@ -249,6 +283,7 @@ impl Kernel {
                 page,
                 skip,
                 next: position + BEFORE + 1,
+                links: tree.is_of_links(dir),
             })
         }
     }
@@ -262,6 +297,8 @@ struct Lines {
     skip: usize,
     /// The position behind it.
     next: u64,
+    /// Whether they are of the tree of links.
+    links: bool,
 }
 
 impl Lines {
@@ -269,7 +306,8 @@ impl Lines {
     fn iter(&self) -> impl Iterator<Item = (u64, Listed<'_>)> {
         let entries = self.page.get(self.skip..).unwrap_or_default();
         let before = self.before.iter().map(|(next, line)| (*next, *line));
-        before.chain((self.next..).zip(entries.iter().map(Listed::Entry)))
+        let line = if self.links { Listed::Link } else { Listed::Entry };
+        before.chain((self.next..).zip(entries.iter().map(line)))
     }
 }
 
@@ -279,6 +317,7 @@ enum Listed<'a> {
     Dot(&'static str, u64),
     Ids,
     Entry(&'a Entry),
+    Link(&'a Entry),
 }
 
 impl Filesystem for Kernel {
@@ -319,6 +358,17 @@ impl Filesystem for Kernel {
             Ok(found) => reply.attr(&look.keep, &look.attributes(&found)),
             Err(error) => reply.error(error),
         });
+    }
+
+    fn readlink(&self, _req: &Request, ino: INodeNo, reply: ReplyData) {
+        let tree = Arc::clone(&self.tree);
+        self.answer(
+            async move { tree.target(ino.0).await },
+            move |target| match target {
+                Ok(target) => reply.data(target.as_os_str().as_encoded_bytes()),
+                Err(error) => reply.error(error),
+            },
+        );
     }
 
     fn setattr(
@@ -448,7 +498,8 @@ impl Filesystem for Kernel {
             return reply.error(Errno::EBADF);
         };
         let tree = Arc::clone(&self.tree);
-        self.answer(
+        self.answer_among(
+            &self.reads,
             async move {
                 let data = tree.read(&file.file, offset, size).await?;
                 file.reading.add(data.len() as u64);
@@ -495,13 +546,13 @@ impl Filesystem for Kernel {
                 let full = match line {
                     Listed::Dot(name, inode) => reply.add(INodeNo(inode), next, FileType::Directory, name),
                     Listed::Ids => reply.add(INodeNo(IDS_INODE), next, FileType::Directory, IDS),
-                    Listed::Entry(entry) => {
-                        let kind = if entry.is_dir {
-                            FileType::Directory
-                        } else {
-                            FileType::RegularFile
+                    Listed::Entry(entry) | Listed::Link(entry) => {
+                        let (number, file) = match line {
+                            Listed::Link(_) => (link_inode(entry.id), FileType::Symlink),
+                            _ => (inode(entry.id), FileType::RegularFile),
                         };
-                        reply.add(INodeNo(inode(entry.id)), next, kind, &entry.name)
+                        let kind = if entry.is_dir { FileType::Directory } else { file };
+                        reply.add(INodeNo(number), next, kind, &entry.name)
                     }
                 };
                 if full {
@@ -532,6 +583,7 @@ impl Filesystem for Kernel {
                     Listed::Dot(name, inode) => (name, look.shown(inode, true, 0, UNIX_EPOCH, UNIX_EPOCH)),
                     Listed::Ids => (IDS, look.attributes(&Found::Ids)),
                     Listed::Entry(entry) => (entry.name.as_str(), look.entry(entry)),
+                    Listed::Link(entry) => (entry.name.as_str(), look.link(entry)),
                 };
                 if reply.add(attributes.ino, next, name, &look.keep, &attributes, GENERATION) {
                     break;

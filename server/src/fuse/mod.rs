@@ -7,6 +7,9 @@
 //!
 //! - **Inode numbers are the library's ids**, which are never given twice; the root is 1 in both. So they are the same
 //!   after a restart, after a rename, and for a file's two names (its path, and `.ids/ID`).
+//! - **`.links`** is the library once more with a link to `.ids` in the place of each file, for those that move what they take
+//!   over. Its folders and links have numbers of their own. It is found by its name and not listed: a scanner would go through
+//!   everything twice.
 //! - **Files bypass the page cache** (`direct_io`). The kernel keeps pages by inode number, and a re-import changes a file's
 //!   bytes under the same number: an old handle and a new one would share pages. Reads of up to 1 MiB come straight
 //!   from the article cache instead, which is faster than the kernel's own read-ahead of 128 KiB.
@@ -69,7 +72,7 @@ impl Mount {
         })???;
 
         let stop = CancellationToken::new();
-        let tree = Arc::new(Tree::new(engine.library().clone(), settings));
+        let tree = Arc::new(Tree::new(engine.library().clone(), settings).at(path.clone()));
         // Before the first request, so that nothing that the kernel is told can be out of date unnoticed.
         let events = engine.events();
         let kernel = Kernel::new(Arc::clone(&tree), streams, settings, stop.clone());

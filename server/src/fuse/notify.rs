@@ -1,9 +1,9 @@
 //! Tells the kernel what changed behind its back, so that it may keep names and attributes for a minute and is never that
 //! late.
 
-use super::tree::{Tree, inode};
+use super::tree::{Tree, inode, link_inode};
 use altmount_engine::{Event, ROOT, StoreError};
-use altmount_model::VPath;
+use altmount_model::{FileId, VPath};
 use fuser::{INodeNo, Notifier};
 use std::{io, sync::Arc};
 use tokio::{
@@ -25,6 +25,18 @@ pub(super) enum Stale {
     Name(u64, String),
     /// The attributes of an inode.
     Attributes(u64),
+}
+
+impl Stale {
+    /// In the library's tree, and in that of the links.
+    fn everywhere(self) -> [Self; 2] {
+        let link = |inode: u64| link_inode(FileId(inode.cast_signed()));
+        let other = match &self {
+            Self::Name(parent, name) => Self::Name(link(*parent), name.clone()),
+            Self::Attributes(inode) => Self::Attributes(link(*inode)),
+        };
+        [self, other]
+    }
 }
 
 pub(super) fn start(
@@ -81,7 +93,7 @@ async fn follow(tree: &Tree, mut events: Receiver<Event>, orders: &mpsc::Sender<
             tracing::warn!("the mount's caches are out of date for a while: {error}");
             Vec::new()
         });
-        for stale in stale {
+        for stale in stale.into_iter().flat_map(Stale::everywhere) {
             if orders.send(stale).await.is_err() {
                 return;
             }

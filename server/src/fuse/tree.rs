@@ -7,12 +7,19 @@ use altmount_engine::{
 };
 use altmount_model::{FileId, VPath};
 use bytes::Bytes;
-use std::{ffi::OsStr, sync::Arc, time::Duration};
+use std::{ffi::OsStr, path::PathBuf, sync::Arc, time::Duration};
 
 /// The folder in which every listed file is found under its id, whatever it is called and wherever it is moved.
 pub const IDS: &str = ".ids";
 /// Its inode number: no id of the library comes near it.
 pub const IDS_INODE: u64 = 1 << 62;
+/// The folder that has the library once more, with a link to [`IDS`] in the place of each file. What moves a link elsewhere, as
+/// an *arr does, has moved a few bytes, and it leads to the file for good.
+pub const LINKS: &str = ".links";
+/// In the inode numbers of all that is in [`LINKS`], beside the library's id; the folder's own is that of the root.
+const LINK: u64 = 1 << 61;
+/// The inode number of [`LINKS`].
+pub const LINKS_INODE: u64 = LINK | 1;
 /// Entries of one step through a folder.
 const PAGE: u32 = 512;
 
@@ -48,6 +55,8 @@ pub enum Found {
     Entry(Entry),
     /// The folder [`IDS`].
     Ids,
+    /// An entry of the library as [`LINKS`] has it: a folder, or a link to a file.
+    Link(Entry),
 }
 
 impl Found {
@@ -56,13 +65,14 @@ impl Found {
         match self {
             Self::Entry(entry) => inode(entry.id),
             Self::Ids => IDS_INODE,
+            Self::Link(entry) => link_inode(entry.id),
         }
     }
 
     /// Whether it is a folder.
     pub fn is_dir(&self) -> bool {
         match self {
-            Self::Entry(entry) => entry.is_dir,
+            Self::Entry(entry) | Self::Link(entry) => entry.is_dir,
             Self::Ids => true,
         }
     }
@@ -73,10 +83,27 @@ pub fn inode(id: FileId) -> u64 {
     id.0.cast_unsigned()
 }
 
+/// The inode number that an id has in [`LINKS`].
+pub fn link_inode(id: FileId) -> u64 {
+    LINK | inode(id)
+}
+
+/// The library's inode number of one in [`LINKS`]; `None` for all others.
+fn linked(inode: u64) -> Option<u64> {
+    (inode & (LINK | IDS_INODE) == LINK).then_some(inode & !LINK)
+}
+
+/// Whether a name in the root is not the library's.
+fn is_reserved(name: &str) -> bool {
+    name == IDS || name == LINKS
+}
+
 /// The library's tree, as a file system.
 #[derive(Debug)]
 pub struct Tree {
     library: Library,
+    /// Where it is mounted, for links.
+    mount: PathBuf,
     read_timeout: Duration,
 }
 
@@ -111,8 +138,15 @@ impl Tree {
     pub fn new(library: Library, settings: &MountSettings) -> Self {
         Self {
             library,
+            mount: settings.path.clone().unwrap_or_default(),
             read_timeout: settings.read_timeout,
         }
+    }
+
+    /// The same, mounted here.
+    #[must_use]
+    pub fn at(self, mount: PathBuf) -> Self {
+        Self { mount, ..self }
     }
 
     /// The library.
@@ -128,8 +162,12 @@ impl Tree {
         if inode == IDS_INODE {
             return Ok(Found::Ids);
         }
-        let entry = self.library.entry(id(inode)?).await.map_err(|e| failed(&e))?;
-        entry.map(Found::Entry).ok_or(Fault::NotFound)
+        let (number, found): (_, fn(Entry) -> Found) = match linked(inode) {
+            Some(number) => (number, Found::Link),
+            None => (inode, Found::Entry),
+        };
+        let entry = self.library.entry(id(number)?).await.map_err(|e| failed(&e))?;
+        entry.map(found).ok_or(Fault::NotFound)
     }
 
     /// The entry of a name in a folder.
@@ -143,12 +181,19 @@ impl Tree {
         if parent == inode(ROOT) && given == IDS {
             return Ok(Found::Ids);
         }
+        if parent == inode(ROOT) && given == LINKS {
+            return self.get(LINKS_INODE).await;
+        }
         let name = name(given)?;
-        let found = self.library.child(id(parent)?, &name).await;
-        found
-            .map_err(|e| failed(&e))?
-            .map(Found::Entry)
-            .ok_or(Fault::NotFound)
+        let (folder, kind): (_, fn(Entry) -> Found) = match linked(parent) {
+            Some(folder) => (folder, Found::Link),
+            None => (parent, Found::Entry),
+        };
+        if folder == inode(ROOT) && is_reserved(name.as_str()) {
+            return Err(Fault::NotFound);
+        }
+        let found = self.library.child(id(folder)?, &name).await;
+        found.map_err(|e| failed(&e))?.map(kind).ok_or(Fault::NotFound)
     }
 
     /// A listed file by its id, in the one way that a number is written. Folders are not here: a folder with two parents
@@ -174,13 +219,37 @@ impl Tree {
         if dir == IDS_INODE {
             return Ok(Vec::new());
         }
-        let listed = self.library.list(id(dir)?, after, PAGE).await;
-        let mut entries = listed.map_err(|e| failed(&e))?;
-        if dir == inode(ROOT) {
-            // The name is taken here.
-            entries.retain(|entry| entry.name != IDS);
+        let dir = linked(dir).unwrap_or(dir);
+        let mut after = after.map(str::to_owned);
+        loop {
+            let listed = self.library.list(id(dir)?, after.as_deref(), PAGE).await;
+            let mut entries = listed.map_err(|e| failed(&e))?;
+            after = entries.last().map(|entry| entry.name.clone());
+            if dir == inode(ROOT) {
+                // These names are taken here.
+                entries.retain(|entry| !is_reserved(&entry.name));
+            }
+            // No entry means that there are no more.
+            if !entries.is_empty() || after.is_none() {
+                return Ok(entries);
+            }
         }
-        Ok(entries)
+    }
+
+    /// Where a link of [`LINKS`] leads.
+    ///
+    /// # Errors
+    /// [`Fault`].
+    pub async fn target(&self, inode: u64) -> Result<PathBuf, Fault> {
+        match self.get(inode).await? {
+            Found::Link(entry) if !entry.is_dir => Ok(self.mount.join(IDS).join(entry.id.0.to_string())),
+            _ => Err(Fault::Invalid),
+        }
+    }
+
+    /// Whether an inode is of [`LINKS`], or what is in it.
+    pub(super) fn is_of_links(&self, inode: u64) -> bool {
+        linked(inode).is_some()
     }
 
     /// Opens a file for reading.
@@ -231,10 +300,10 @@ impl Tree {
     }
 
     async fn path(&self, parent: u64, name: &VPath) -> Result<VPath, Fault> {
-        if parent == IDS_INODE {
+        if parent == IDS_INODE || linked(parent).is_some() {
             return Err(Fault::Denied);
         }
-        if parent == inode(ROOT) && name.as_str() == IDS {
+        if parent == inode(ROOT) && is_reserved(name.as_str()) {
             return Err(Fault::Denied);
         }
         let parent = self.library.path_of(id(parent)?).await.map_err(|e| failed(&e))?;

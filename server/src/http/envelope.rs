@@ -11,7 +11,7 @@ use rand::Rng;
 use serde::{Serialize, de::DeserializeOwned};
 use std::{any::Any, borrow::Cow, fmt::Display};
 use utoipa::{
-    PartialSchema, ToSchema,
+    IntoParams, PartialSchema, ToSchema,
     openapi::{
         RefOr,
         schema::{ObjectBuilder, Schema, SchemaType, Type},
@@ -252,30 +252,37 @@ impl<T: DeserializeOwned> FromRequest<super::Api> for ApiJson<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, api: &super::Api) -> Result<Self, ApiError> {
-        let kind = request.headers().get(header::CONTENT_TYPE).cloned();
-        let bytes = body(request.into_body(), api).await?;
-        let is_json = kind
-            .as_ref()
-            .and_then(|value| value.to_str().ok())
-            .and_then(|value| value.split(';').next())
-            .is_some_and(|value| value.trim().eq_ignore_ascii_case("application/json"));
-        if !is_json {
-            return Err(ApiError::bad_request(
-                "The request body must be JSON",
-                "send it with the header Content-Type: application/json",
-            ));
-        }
-        // serde takes an array for a struct too, member by member.
-        if bytes.trim_ascii_start().first() != Some(&b'{') {
-            return Err(ApiError::bad_request(
-                "The request body is malformed",
-                "it must be a JSON object",
-            ));
-        }
-        serde_json::from_slice(&bytes)
-            .map(Self)
-            .map_err(|error| ApiError::bad_request("The request body is malformed", error.to_string()))
+        body_json(request, api).await.map(Self)
     }
+}
+
+/// A request's JSON.
+pub(super) async fn body_json<T: DeserializeOwned>(
+    request: Request,
+    api: &super::Api,
+) -> Result<T, ApiError> {
+    let kind = request.headers().get(header::CONTENT_TYPE).cloned();
+    let bytes = body(request.into_body(), api).await?;
+    let is_json = kind
+        .as_ref()
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.split(';').next())
+        .is_some_and(|value| value.trim().eq_ignore_ascii_case("application/json"));
+    if !is_json {
+        return Err(ApiError::bad_request(
+            "The request body must be JSON",
+            "send it with the header Content-Type: application/json",
+        ));
+    }
+    // serde takes an array for a struct too, member by member.
+    if bytes.trim_ascii_start().first() != Some(&b'{') {
+        return Err(ApiError::bad_request(
+            "The request body is malformed",
+            "it must be a JSON object",
+        ));
+    }
+    serde_json::from_slice(&bytes)
+        .map_err(|error| ApiError::bad_request("The request body is malformed", error.to_string()))
 }
 
 async fn body(body: Body, api: &super::Api) -> Result<bytes::Bytes, ApiError> {
@@ -320,11 +327,14 @@ impl<S: Send + Sync> FromRequestParts<S> for ApiId {
 }
 
 /// Which part of a list is wanted: `?limit=50&offset=0`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct PageQuery {
-    /// How many at most.
+    /// How many at most; 50 where it is left out.
+    #[param(required = false, minimum = 1, maximum = 500)]
     pub(super) limit: u32,
     /// How many to skip.
+    #[param(required = false, minimum = 0, maximum = 9223372036854775807u64)]
     pub(super) offset: u64,
 }
 

@@ -142,8 +142,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Wanted {
     tag = "health",
     params(
         ("state" = Option<HealthView>, Query, description = "Only those of this state"),
-        ("limit" = Option<u32>, Query, description = "How many at most; 50 where it is left out", minimum = 1, maximum = 500),
-        ("offset" = Option<u64>, Query, description = "How many to skip", minimum = 0, maximum = 9223372036854775807u64),
+        PageQuery,
     ),
     responses(
         (status = 200, description = "The files", body = List<DamagedView>),

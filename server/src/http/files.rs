@@ -2,17 +2,17 @@
 
 use super::{
     Api,
-    envelope::{ApiError, ApiId, ErrorBody, Single, time},
+    envelope::{ApiError, ApiId, ErrorBody, Single, query_value, time},
     file_health::FileHealth,
     library::EntryView,
 };
 use altmount_engine::{DeleteOutcome, ReleaseFacts};
 use altmount_model::{FileId, ReleaseId};
 use axum::{
-    extract::State,
+    extract::{FromRequestParts, State},
     response::{IntoResponse, Response},
 };
-use http::{HeaderValue, header};
+use http::{HeaderValue, header, request::Parts};
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
@@ -169,22 +169,33 @@ pub(super) async fn file(State(api): State<Api>, ApiId(id): ApiId) -> Result<Sin
     }))
 }
 
-/// Deletes a file, or a folder with all below it. The articles stay where they are; the queued file goes with the last
-/// file of its release.
+/// Puts a file, or a folder with all below it, into the trash, as `POST /api/files/{id}/trash` does; with `forever=true` it is
+/// gone at once, and with the last file of a release its queued file.
 #[utoipa::path(
     delete,
     path = "/api/files/{id}",
     tag = "library",
-    params(("id" = i64, Path, description = "Id of the file or folder", minimum = 1)),
+    params(
+        ("id" = i64, Path, description = "Id of the file or folder", minimum = 1),
+        ("forever" = Option<bool>, Query, description = "Whether it does not go into the trash; it does where this is left out"),
+    ),
     responses(
-        (status = 200, description = "It is gone", body = Single<Deleted>),
-        (status = 400, description = "The id is malformed", body = ErrorBody),
+        (status = 200, description = "It is in the trash, or gone", body = Single<Deleted>),
+        (status = 400, description = "The id or 'forever' is malformed", body = ErrorBody),
         (status = 404, description = "There is no such file", body = ErrorBody),
         (status = 409, description = "It is the library itself", body = ErrorBody),
     )
 )]
-pub(super) async fn delete(State(api): State<Api>, ApiId(id): ApiId) -> Result<Single<Deleted>, ApiError> {
-    let outcome = api.engine.library().delete_id(FileId(id)).await;
+pub(super) async fn delete(
+    State(api): State<Api>,
+    ApiId(id): ApiId,
+    Forever(forever): Forever,
+) -> Result<Single<Deleted>, ApiError> {
+    let library = api.engine.library();
+    let outcome = match forever {
+        true => library.erase(FileId(id)).await,
+        false => library.trash(FileId(id)).await,
+    };
     match outcome.map_err(ApiError::internal)? {
         DeleteOutcome::Deleted { id, entries } => Ok(Single::of(Deleted { id: id.0, entries })),
         DeleteOutcome::NotFound => Err(no_file(id)),
@@ -192,6 +203,25 @@ pub(super) async fn delete(State(api): State<Api>, ApiId(id): ApiId) -> Result<S
             "The library itself cannot be deleted",
             "delete the folders in it",
         )),
+    }
+}
+
+/// `?forever=true`.
+#[derive(Debug)]
+pub(super) struct Forever(bool);
+
+impl<S: Send + Sync> FromRequestParts<S> for Forever {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, ApiError> {
+        match query_value(parts, "forever")?.as_deref() {
+            None | Some("false") => Ok(Self(false)),
+            Some("true") => Ok(Self(true)),
+            Some(_) => Err(ApiError::bad_request(
+                "The query parameter 'forever' is malformed",
+                "it is true or false",
+            )),
+        }
     }
 }
 

@@ -108,22 +108,11 @@ pub(super) async fn upload(
     let mut form = form.map_err(|error| {
         ApiError::bad_request("The request body must be a form with files", error.body_text())
     })?;
-    let _turn = api.uploads.turn().await.map_err(|_| ApiError::shutting_down())?;
+    let _turn = api.uploads.turn().await.map_err(|fault| unreadable(&fault))?;
     let (mut about, mut seen, mut all, mut first) = (About::default(), 0, Vec::new(), None);
     loop {
-        let part = api
-            .uploads
-            .next(&mut form, &mut seen)
-            .await
-            .map_err(|fault| match fault {
-                Fault::TooLarge(_) => ApiError::new(
-                    StatusCode::PAYLOAD_TOO_LARGE,
-                    "A file is too large",
-                    fault.to_string(),
-                ),
-                Fault::Ending => ApiError::shutting_down(),
-                Fault::Malformed(reason) => ApiError::bad_request("The upload cannot be read", reason),
-            })?;
+        let part = api.uploads.next(&mut form, &mut seen).await;
+        let part = part.map_err(|fault| unreadable(&fault))?;
         match part {
             None => break,
             Some(Part::Text(name, text)) => match name.as_str() {
@@ -210,10 +199,7 @@ pub(super) async fn import_url(
     };
     let job = add_url(&api.engine, &body.url, &about)
         .await
-        .map_err(|error| match error {
-            SubmitError::PathInvalid { reason, .. } => ApiError::bad_request("url cannot be used", reason),
-            error => refused(error),
-        })?;
+        .map_err(refused_url)?;
     let queue_id = job.id.0;
     Ok(Single::of(Queued {
         queue_id,
@@ -221,10 +207,31 @@ pub(super) async fn import_url(
     }))
 }
 
+/// The contract's statuses for an address.
+pub(super) fn refused_url(error: SubmitError) -> ApiError {
+    match error {
+        SubmitError::PathInvalid { reason, .. } => ApiError::bad_request("url cannot be used", reason),
+        error => refused(error),
+    }
+}
+
+/// Why an upload is refused.
+pub(super) fn unreadable(fault: &Fault) -> ApiError {
+    match fault {
+        Fault::TooLarge(_) => ApiError::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "A file is too large",
+            fault.to_string(),
+        ),
+        Fault::Ending => ApiError::shutting_down(),
+        Fault::Malformed(reason) => ApiError::bad_request("The upload cannot be read", reason.clone()),
+    }
+}
+
 /// The longest password that any archive format takes is shorter.
 const MAX_PASSWORD: usize = 512;
 
-fn usable(password: String) -> Result<Passwords, ApiError> {
+pub(super) fn usable(password: String) -> Result<Passwords, ApiError> {
     if (1..=MAX_PASSWORD).contains(&password.chars().count()) {
         return Ok(Passwords::from(vec![password]));
     }
@@ -235,7 +242,7 @@ fn usable(password: String) -> Result<Passwords, ApiError> {
 }
 
 /// The contract's statuses, by the kind of the failure.
-fn refused(error: SubmitError) -> ApiError {
+pub(super) fn refused(error: SubmitError) -> ApiError {
     let text = error.to_string();
     match error {
         SubmitError::PathEmpty => ApiError::bad_request("file_path is empty", text),

@@ -36,10 +36,7 @@ pub(super) struct ImporterView {
     get,
     path = "/api/importers",
     tag = "importers",
-    params(
-        ("limit" = Option<u32>, Query, description = "How many at most; 50 where it is left out", minimum = 1, maximum = 500),
-        ("offset" = Option<u64>, Query, description = "How many to skip", minimum = 0, maximum = 9223372036854775807u64),
-    ),
+    params(PageQuery),
     responses(
         (status = 200, description = "The importers", body = List<ImporterView>),
         (status = 400, description = "A query parameter is malformed", body = ErrorBody),

@@ -143,8 +143,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Wanted {
         ("path" = Option<String>, Query, description = "The folder's path"),
         ("id" = Option<i64>, Query, description = "The folder's id", minimum = 1),
         ("search" = Option<String>, Query, description = "A part of the name, ASCII letters in either case", min_length = 1),
-        ("limit" = Option<u32>, Query, description = "How many at most; 50 where it is left out", minimum = 1, maximum = 500),
-        ("offset" = Option<u64>, Query, description = "How many to skip", minimum = 0, maximum = 9223372036854775807u64),
+        PageQuery,
     ),
     responses(
         (status = 200, description = "The entries", body = List<EntryView>),

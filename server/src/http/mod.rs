@@ -14,6 +14,7 @@ mod keys;
 mod library;
 mod log;
 mod openapi;
+mod operations;
 mod outputs;
 mod plugins;
 mod providers;
@@ -22,6 +23,7 @@ mod queue;
 mod settings;
 mod signed;
 mod stream;
+mod stream_import;
 mod streams;
 mod trash;
 mod users;
@@ -65,10 +67,16 @@ pub struct Api {
     pub public: Public,
     /// Held while a news server is tried.
     pub trials: Arc<tokio::sync::Mutex<()>>,
-    /// The store, for backups of it.
+    /// Held from the look whether a file is known until it is queued.
+    pub once: Arc<tokio::sync::Mutex<()>>,
+    /// The store, for backups of it and for what is known of files.
     pub store: altmount_store::Store,
     /// Held while a backup is made.
     pub backups: Arc<tokio::sync::Mutex<()>>,
+    /// Backups that are made by themselves.
+    pub scheduled: crate::backup::Scheduled,
+    /// Who is told what happened.
+    pub notifier: crate::notify::Notifier,
     /// What Prometheus is told.
     pub metrics: crate::metrics::Metrics,
     /// The way in for files.

@@ -2,7 +2,8 @@
 
 use super::{
     Api, arr, backup, envelope::json as answer_json, events, file_health, files, health, import, importers,
-    keys, library, log, outputs, plugins, providers, queue, settings, stream, streams, trash, users,
+    keys, library, log, operations, outputs, plugins, providers, queue, settings, stream, stream_import,
+    streams, trash, users,
 };
 use axum::routing::{MethodRouter, get};
 use http::StatusCode;
@@ -40,6 +41,7 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::with_openapi(Base::openapi())
         // Its own bounds count, file by file.
         .routes(routes!(import::upload))
+        .routes(routes!(stream_import::stream))
         .routes(routes!(import::import_file))
         .route_layer(axum::extract::DefaultBodyLimit::disable())
         .routes(routes!(import::import_url))
@@ -86,7 +88,10 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(settings::reload))
         .routes(routes!(log::show, log::set))
         .routes(routes!(log::support))
-        .routes(routes!(backup::make))
+        .routes(routes!(backup::make, operations::backups))
+        .routes(routes!(operations::check))
+        .routes(routes!(operations::check_library))
+        .routes(routes!(operations::test_notifications))
         .routes(routes!(users::list, users::create))
         .routes(routes!(users::delete))
         .routes(routes!(users::set_password))

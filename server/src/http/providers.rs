@@ -26,10 +26,7 @@ const TRY_LIMIT: Duration = Duration::from_secs(30);
     get,
     path = "/api/providers",
     tag = "providers",
-    params(
-        ("limit" = Option<u32>, Query, description = "How many at most; 50 where it is left out", minimum = 1, maximum = 500),
-        ("offset" = Option<u64>, Query, description = "How many to skip", minimum = 0, maximum = 9223372036854775807u64),
-    ),
+    params(PageQuery),
     responses(
         (status = 200, description = "The news servers: name, host, state, connections, counts, the last error",
             body = List<Object>),

@@ -19,6 +19,11 @@ impl Public {
         }
     }
 
+    /// What is at a path from the server's own address on.
+    pub fn below(&self, path: &str) -> String {
+        format!("{}{path}", self.base)
+    }
+
     /// A file's bytes.
     pub fn stream(&self, id: i64) -> String {
         format!("{}/api/stream/{id}", self.base)

@@ -270,8 +270,7 @@ impl<S: Send + Sync> FromRequestParts<S> for States {
     params(
         ("state" = Option<String>, Query, description = "Only these states, with commas between them",
             pattern = "^(queued|running|completed|failed|cancelled)(,(queued|running|completed|failed|cancelled))*$"),
-        ("limit" = Option<u32>, Query, description = "How many at most; 50 where it is left out", minimum = 1, maximum = 500),
-        ("offset" = Option<u64>, Query, description = "How many to skip", minimum = 0, maximum = 9223372036854775807u64),
+        PageQuery,
     ),
     responses(
         (status = 200, description = "The jobs", body = List<JobView>),

@@ -87,10 +87,7 @@ pub(super) async fn put(State(api): State<Api>, ApiId(id): ApiId) -> Result<Sing
     get,
     path = "/api/trash",
     tag = "library",
-    params(
-        ("limit" = Option<u32>, Query, description = "How many at most; 50 where it is left out", minimum = 1, maximum = 500),
-        ("offset" = Option<u64>, Query, description = "How many to skip", minimum = 0, maximum = 9223372036854775807u64),
-    ),
+    params(PageQuery),
     responses(
         (status = 200, description = "The entries", body = List<TrashView>),
         (status = 400, description = "A query parameter is malformed", body = ErrorBody),

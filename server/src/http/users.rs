@@ -130,10 +130,7 @@ async fn named(api: &Api, id: i64) -> Result<String, ApiError> {
     get,
     path = "/api/users",
     tag = "users",
-    params(
-        ("limit" = Option<u32>, Query, description = "How many at most; 50 where it is left out", minimum = 1, maximum = 500),
-        ("offset" = Option<u64>, Query, description = "How many to skip", minimum = 0, maximum = 9223372036854775807u64),
-    ),
+    params(PageQuery),
     responses(
         (status = 200, description = "The people, by name", body = List<UserView>),
         (status = 400, description = "A query parameter is malformed", body = ErrorBody),
@@ -213,10 +210,7 @@ pub(super) async fn delete(State(api): State<Api>, ApiId(id): ApiId) -> Result<S
     get,
     path = "/api/sessions",
     tag = "users",
-    params(
-        ("limit" = Option<u32>, Query, description = "How many at most; 50 where it is left out", minimum = 1, maximum = 500),
-        ("offset" = Option<u64>, Query, description = "How many to skip", minimum = 0, maximum = 9223372036854775807u64),
-    ),
+    params(PageQuery),
     responses(
         (status = 200, description = "The sessions", body = List<SessionView>),
         (status = 400, description = "A query parameter is malformed", body = ErrorBody),

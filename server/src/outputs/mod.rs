@@ -12,6 +12,7 @@ mod copy;
 mod disk;
 mod plan;
 mod rebuild;
+pub mod stray;
 
 pub use check::{check, has_fuse};
 pub use rebuild::{Change, Rebuilt};
@@ -24,7 +25,7 @@ use altmount_engine::{
     DeleteOutcome, Engine, Job, Library, Output, OutputKind, Outputs as Rows, Publication, Publisher,
     ReleaseFile, StoreError,
 };
-use altmount_model::{FileId, VPath};
+use altmount_model::{FileId, ReleaseId, VPath};
 use async_trait::async_trait;
 use copy::Copier;
 use disk::{Owner, Seen};
@@ -127,6 +128,26 @@ impl Outputs {
         };
         let version = self.rows.link_version(file).await?;
         Ok(Some(plan::address(base, &self.key.link(file.0, version, &path))))
+    }
+
+    /// A signed link to a file, from the server's own address on; `None` where there is no such file.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn signed_path(&self, file: FileId) -> Result<Option<String>, StoreError> {
+        let Some(path) = self.library.path_of(file).await? else {
+            return Ok(None);
+        };
+        let version = self.rows.link_version(file).await?;
+        Ok(Some(self.key.link(file.0, version, &path)))
+    }
+
+    /// The listed files of a release.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn files(&self, release: ReleaseId) -> Result<Vec<ReleaseFile>, StoreError> {
+        self.rows.release_files(release).await
     }
 
     /// Makes every signed link of these files that there is by now worthless. New ones are made by a rebuild.

@@ -5,7 +5,7 @@ use crate::{
     categories::Categories,
     config::{CategorySettings, SabnzbdSettings},
 };
-use altmount_engine::{Fetcher, Job, Passwords, SubmitRequest, SubmitSource};
+use altmount_engine::{FetchWish, Fetcher, Job, Passwords, SubmitRequest, SubmitSource};
 use altmount_model::VPath;
 use altmount_sdk::{ErrorKind, ImportError, Retry};
 use async_trait::async_trait;
@@ -233,9 +233,8 @@ fn disposition(headers: &HeaderMap) -> Option<String> {
 
 #[async_trait]
 impl Fetcher for UrlFetcher {
-    async fn fetch(&self, job: &Job) -> Result<Vec<SubmitRequest>, ImportError> {
-        let address = job.url.as_deref().unwrap_or_default();
-        let url = Url::parse(address)
+    async fn fetch(&self, job: &FetchWish) -> Result<Vec<SubmitRequest>, ImportError> {
+        let url = Url::parse(&job.url)
             .map_err(|error| failed(format!("the address is none: {error}"), Retry::Never))?;
         let (headers, bytes) = self.get(&url).await?;
         let last = url
@@ -273,7 +272,7 @@ impl Fetcher for UrlFetcher {
                 .or_else(|| one.category.clone().and_then(known));
             let mut request = SubmitRequest::upload(one.file_name, one.bytes);
             if let SubmitSource::Upload { url, .. } = &mut request.source {
-                url.clone_from(&job.url);
+                *url = Some(job.url.clone());
             }
             let given = job.passwords.as_slice().iter().cloned();
             let passwords: Vec<String> = given.chain(password.clone()).chain(one.password).collect();

@@ -267,6 +267,50 @@ impl Store {
         let mut snapshot = self.0.readers.begin().await?;
         queue::jobs(&mut snapshot, &filter, filter.limit.min(Self::MAX_PAGE)).await
     }
+
+    /// The newest jobs of a file with these bytes, by whatever name it came.
+    ///
+    /// # Errors
+    /// [`StoreErrorKind::Io`].
+    pub async fn jobs_of_content(&self, bytes: &[u8]) -> Result<Vec<JobId>> {
+        let blob = crate::BlobId::of(bytes);
+        let ids: Vec<i64> = sqlx::query_scalar(
+            "SELECT id FROM jobs WHERE blob = ?1 AND fetched = 1 ORDER BY id DESC LIMIT 20",
+        )
+        .bind(blob.as_str())
+        .fetch_all(&self.0.readers)
+        .await?;
+        Ok(ids.into_iter().map(JobId).collect())
+    }
+
+    /// The newest jobs of an address.
+    ///
+    /// # Errors
+    /// [`StoreErrorKind::Io`].
+    pub async fn jobs_of_url(&self, url: &str) -> Result<Vec<JobId>> {
+        let ids: Vec<i64> =
+            sqlx::query_scalar("SELECT id FROM jobs WHERE url = ?1 ORDER BY id DESC LIMIT 20")
+                .bind(url)
+                .fetch_all(&self.0.readers)
+                .await?;
+        Ok(ids.into_iter().map(JobId).collect())
+    }
+
+    /// How many jobs failed, by the kind of their failure.
+    ///
+    /// # Errors
+    /// [`StoreErrorKind::Io`].
+    pub async fn failures_by_kind(&self) -> Result<Vec<(String, u64)>> {
+        let rows: Vec<(String, i64)> = sqlx::query_as(
+            "SELECT failure_kind, count(*) FROM jobs WHERE state = 3 AND failure_kind IS NOT NULL GROUP BY failure_kind",
+        )
+        .fetch_all(&self.0.readers)
+        .await?;
+        Ok(rows
+            .into_iter()
+            .map(|(kind, count)| (kind, count.cast_unsigned()))
+            .collect())
+    }
 }
 
 fn millis(time: Duration) -> i64 {

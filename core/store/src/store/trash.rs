@@ -21,6 +21,10 @@ const MOST: u32 = 500;
 const MARK: &str = "UPDATE nodes SET trashed = ?2 WHERE id IN (WITH RECURSIVE below (id) AS (SELECT ?1 UNION ALL \
      SELECT n.id FROM below CROSS JOIN nodes AS n ON n.parent = below.id) SELECT id FROM below)";
 
+/// Marks what was made outside of the library for an entry and all below it.
+const ORPHANED: &str = "UPDATE outputs SET orphan = 1 WHERE file_id IN (WITH RECURSIVE below (id) AS (SELECT ?1 UNION ALL \
+     SELECT n.id FROM below CROSS JOIN nodes AS n ON n.parent = below.id) SELECT id FROM below)";
+
 async fn trash(conn: &mut SqliteConnection, id: FileId, now: i64) -> Result<DeleteOutcome> {
     let Some(found) = library::entry(conn, id).await? else {
         return Ok(DeleteOutcome::NotFound);
@@ -51,6 +55,8 @@ async fn trash(conn: &mut SqliteConnection, id: FileId, now: i64) -> Result<Dele
         .bind(now)
         .execute(&mut *conn)
         .await?;
+    // What was made for its files elsewhere leads nowhere now, and is removed.
+    sqlx::query(ORPHANED).bind(id.0).execute(&mut *conn).await?;
     library::touch(conn, parent, now).await?;
     Ok(DeleteOutcome::Deleted { id, entries })
 }

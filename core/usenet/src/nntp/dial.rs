@@ -126,7 +126,7 @@ pub(crate) fn secret(config: &ProviderConfig) -> Option<&str> {
     config.password.as_ref().map(|p| p.expose_secret())
 }
 
-async fn answer(wire: &mut Wire) -> Result<Reply, DialError> {
+pub(crate) async fn answer(wire: &mut Wire) -> Result<Reply, DialError> {
     loop {
         match Reply::parse(wire.input()) {
             Ok(Some((reply, len))) => {

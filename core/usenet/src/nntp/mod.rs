@@ -1,5 +1,6 @@
 //! One NNTP connection (RFC 3977, RFC 4643).
 
+mod clock;
 pub(crate) mod command;
 pub(crate) mod dial;
 pub(crate) mod reply;
@@ -7,5 +8,6 @@ pub(crate) mod session;
 pub(crate) mod tls;
 pub(crate) mod wire;
 
+pub use clock::date;
 pub use command::Kind;
 pub use reply::{Reply, ReplyError};

@@ -3,6 +3,7 @@
 
 use crate::ProviderConfig;
 use crate::nntp::session::Costs;
+use altmount_vfs::Timings;
 use std::time::Duration;
 
 /// In flight before anything was measured: enough for what is usual.
@@ -36,6 +37,8 @@ pub(super) struct Measure {
     dial: Option<f64>,
     /// Seconds from when a body was next in line on its connection to its first byte.
     first_bytes: Vec<f32>,
+    /// All of them, by size.
+    times: Timings,
     next: usize,
     since_median: usize,
     median: Option<f32>,
@@ -57,6 +60,7 @@ impl Measure {
         if !body {
             return;
         }
+        self.times.add(after);
         let sample = after.as_secs_f32();
         if self.first_bytes.len() < RECENT {
             self.first_bytes.push(sample);
@@ -72,6 +76,11 @@ impl Measure {
             self.median = Some(*median);
             self.since_median = 0;
         }
+    }
+
+    /// How long bodies took to begin, since the pool was made.
+    pub(super) fn first_byte_times(&self) -> &Timings {
+        &self.times
     }
 
     /// A body came: these bytes of it in this time.

@@ -320,23 +320,24 @@ impl Pool {
             biased;
             found = Box::pin(search.run()) => (found, None),
             () = tokio::time::sleep(limit) => (None, Some(limit)),
-            () = demand.starved(options.demand_timeout), if kind == Kind::Body => {
+            () = demand.starved(options.demand_timeout, arrival), if kind == Kind::Body => {
                 (None, Some(options.demand_timeout))
             }
         };
         if let Some(found) = found {
             return Ok(found);
         }
-        Err(match verdict(&search.asked) {
-            Verdict::Missing => FetchError::Missing { id: id.into() },
-            Verdict::Corrupt(reason) => FetchError::Corrupt {
+        Err(match (verdict(&search.asked), given_up) {
+            (Verdict::Missing, _) => FetchError::Missing { id: id.into() },
+            (Verdict::Corrupt(reason), None) => FetchError::Corrupt {
                 id: id.into(),
                 reason,
             },
-            Verdict::Unknown(reason) => unknown(match given_up {
-                Some(limit) => format!("given up after {limit:?}: {reason}"),
-                None => reason,
-            }),
+            // That a copy is damaged says nothing of those that there was no time to ask for.
+            (Verdict::Corrupt(reason) | Verdict::Unknown(reason), Some(limit)) => {
+                unknown(format!("given up after {limit:?}: {reason}"))
+            }
+            (Verdict::Unknown(reason), None) => unknown(reason),
         })
     }
 
@@ -446,7 +447,9 @@ impl ArticleSource for Pool {
         class: Class,
         arrival: &Arc<Arrival>,
     ) -> Result<Arrived, FetchError> {
-        let article = self.body(id, class, Some(arrival), None).await;
+        let posted = arrival.posted().and_then(|at| u64::try_from(at).ok());
+        let posted = posted.and_then(|at| SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(at)));
+        let article = self.body(id, class, Some(arrival), posted).await;
         article.map(Arrived::from)
     }
 

@@ -238,6 +238,7 @@ impl Peer {
             depth_stat: small(depth_stat),
             delay_ms: self.measure.delay().map(ms),
             first_byte_ms: self.measure.usual_first_byte().map(ms),
+            first_bytes: self.measure.first_byte_times().clone(),
             bytes_per_second: self.measure.rate(),
             queued,
             in_flight: self.in_flight() as u64,

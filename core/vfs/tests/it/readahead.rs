@@ -1,8 +1,9 @@
 //! The read-ahead window: how it grows, what bounds it, and that it ends with its reader.
 
-use crate::support::{Fixture, News, config, within};
-use altmount_model::ByteRange;
-use altmount_vfs::{Class, VfsConfig};
+use crate::support::{Fixture, News, Tables, config, noise, whole, within};
+use altmount_model::{ArticleTable, ByteRange, Content, MessageId};
+use altmount_vfs::{Article, ArticleInfo, Class, Vfs, VfsConfig};
+use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use std::{pin::pin, sync::Arc, sync::atomic::Ordering};
 
@@ -16,12 +17,13 @@ fn all() -> ByteRange {
 }
 
 #[tokio::test]
-async fn nothing_is_fetched_ahead_of_a_probe_and_then_two_fifths_of_what_was_read() {
-    let f = Fixture::new(News::gated(), config(), 200, SIZE);
+async fn nothing_is_fetched_ahead_of_a_probe_and_then_two_units_and_then_what_a_seek_needs() {
+    const MIB: usize = 1 << 20;
+    let f = Fixture::new(News::gated(), config(), 300, SIZE);
     let reader = f.open(Class::Playback).await;
     let mut stream = pin!(reader.stream(all()));
     let (mut consumed, mut through) = (0, 0);
-    while consumed < 80 {
+    while consumed < 90 {
         // The poll that finds nothing yet moves the window.
         assert!(futures::poll!(stream.next()).is_pending());
         f.settle().await;
@@ -30,10 +32,12 @@ async fn nothing_is_fetched_ahead_of_a_probe_and_then_two_fifths_of_what_was_rea
         // The unit at the position is under way, and whole units ahead of it.
         let most = match consumed {
             0 => 0,
-            _ => 2.max(consumed * 2 / 5 + 1),
+            _ if consumed * SIZE < 3 * MIB / 2 => 2,
+            // At once all that begins in the first 11 MiB.
+            _ => (11 * MIB).div_ceil(SIZE) - consumed - 1,
         };
         assert!(ahead <= most, "{ahead} ahead after {consumed}");
-        assert!(ahead >= most.saturating_sub(2), "{ahead} ahead after {consumed}");
+        assert!(ahead + 1 >= most, "{ahead} ahead after {consumed}");
         f.news.let_through(begun - through);
         through = begun;
         while futures::poll!(stream.next())
@@ -169,7 +173,7 @@ async fn a_reader_that_pauses_fetches_nothing_after_two_seconds_and_gives_back_i
     let f = Fixture::new(News::gated(), config(), 100, SIZE);
     let reader = f.open(Class::Playback).await;
     let mut stream = pin!(reader.stream(all()));
-    f.news.let_through(12);
+    f.news.let_through(10);
     for _ in 0..10 {
         within(stream.next()).await.expect("an item").expect("bytes");
         f.settle().await;
@@ -524,5 +528,53 @@ async fn who_came_first_gives_room_to_those_that_come_later() {
     for (n, (consumed, _)) in streams.iter().enumerate() {
         let ahead = ahead(n, *consumed);
         assert!((1..=4).contains(&ahead), "stream {n} has {ahead} ahead");
+    }
+}
+
+#[tokio::test]
+async fn a_large_part_that_is_named_is_fetched_as_it_is_read_and_rclones_first_part_like_a_file() {
+    const UNIT: usize = 1 << 20;
+    const UNITS: usize = 140;
+    for (wanted, ahead) in [(UNITS - 1, true), (128, false)] {
+        let news = News::gated();
+        let mut table = ArticleTable::new();
+        let shared = Bytes::from(noise(3, UNIT));
+        for index in 0..UNITS {
+            let id = format!("file-{index}@test");
+            table
+                .push(&MessageId::new(&id).expect("an id"), UNIT as u64)
+                .expect("it fits");
+            let info = ArticleInfo {
+                name: None,
+                file_size: None,
+                part: index as u32 + 1,
+                total: None,
+                offset: Some((index * UNIT) as u64),
+            };
+            let data = shared.clone();
+            news.change(&id, Article { info, data });
+        }
+        let f = Fixture {
+            vfs: Vfs::new(news.clone(), config()).expect("a vfs"),
+            news,
+            content: Arc::new(Content::single(whole(&table))),
+            tables: Arc::new(Tables(vec![Arc::new(table)])),
+            data: Vec::new(),
+        };
+        let part = ByteRange {
+            start: 0,
+            end: (wanted * UNIT) as u64,
+        };
+        let mut stream = pin!(f.open(Class::Playback).await.stream(part));
+        assert!(futures::poll!(stream.next()).is_pending());
+        f.settle().await;
+        let log = f.news.log();
+        if ahead {
+            assert!(log.len() > 100, "{}", log.len());
+            let waited_for = log.iter().filter(|(_, class)| *class == Class::Playback).count();
+            assert_eq!(waited_for, 1, "the others may wait");
+        } else {
+            assert_eq!(log.len(), 1);
+        }
     }
 }

@@ -68,6 +68,23 @@ fn the_missing_are_counted_exactly() {
 }
 
 #[test]
+fn a_check_that_has_its_verdict_asks_no_further() {
+    let mut post = large("film.mkv", 12_000);
+    for at in 1..11_999 {
+        post.set(at, MockArticle::Missing);
+    }
+    let cx = host(&[post.clone()]);
+    let error = import(&cx).expect_err("nearly all are missing");
+    assert_eq!((error.kind, error.retry), (ErrorKind::Missing, Retry::Never));
+    assert!(error.message.contains("at least "), "{error}");
+    assert_eq!(cx.recorded().stated.len(), 33 + 4096);
+    // Where holes are taken, all of them must be known.
+    let cx = host(&[post]);
+    import_with(json!({"damage": "tolerant"}), &cx).expect_err("too many holes");
+    assert_eq!(cx.recorded().stated.len(), 11_999);
+}
+
+#[test]
 fn a_large_release_is_sampled() {
     let posts = [large("film.mkv", 2000), large("other.mkv", 20)];
     let cx = host(&posts);

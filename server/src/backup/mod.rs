@@ -1,6 +1,10 @@
 //! Backups: the database as it is at one moment, the queued files that it refers to, the configuration and the keys, in one
 //! tar file that says what it holds and what that hashes to. Made while the server runs; nobody waits for it.
 
+mod scheduled;
+
+pub use scheduled::{Scheduled, Status};
+
 use crate::data::DataDir;
 use altmount_store::Store;
 use anyhow::{Context, Result, bail, ensure};
@@ -22,7 +26,7 @@ const MAX_MANIFEST: u64 = 256 << 20;
 /// The database's name.
 const DATABASE: &str = "altmount.db";
 /// Small files of the data directory that go along, where they are there.
-const SMALL: [&str; 3] = ["config.yaml", "api.key", "webdav.password"];
+const SMALL: [&str; 4] = ["config.yaml", "api.key", "webdav.password", "links.key"];
 
 /// What a backup holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,0 +1,347 @@
+//! What connections are given, and what they report: answers, failures, their end.
+
+use super::super::breaker::{Phase, Trouble, jitter};
+use super::super::provider::{Peer, Provider, count};
+use super::super::queue::{Taker, Waiting};
+use super::super::quota;
+use super::{DIAL_AGAIN, Next, Scheduler, State, places};
+use crate::nntp::Kind;
+use crate::nntp::session::{Answer, Costs, Ended, Request, Said, Stage};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Times that a request is sent to one provider before its failure is reported, where connections break under it.
+const MAX_TRIES: u8 = 2;
+/// After a failed dial beside connections that work, no other is made for this long.
+const DIAL_PAUSE: Duration = Duration::from_secs(5);
+/// For so long a server may still count a connection that was closed from here.
+const CLOSING: Duration = Duration::from_secs(5);
+/// The longest that is waited for a learned cap's server before it is tried again: some name a limit that they do not
+/// keep.
+const CAP_PAUSE: Duration = Duration::from_secs(30);
+
+impl Scheduler {
+    /// A connection is logged in.
+    pub(in crate::pool) fn ready(&self, at: usize, id: u64) {
+        let mut state = self.state();
+        state.all_down = false;
+        let peer = &mut state.peers[at];
+        peer.breaker.connected();
+        let now = Instant::now();
+        if let Some(slot) = peer.slot(id) {
+            slot.ready = true;
+            let took = now - slot.since;
+            peer.measure.dialed(took);
+        }
+    }
+
+    /// Bodies and STATs that a connection of this provider may have in flight.
+    pub(in crate::pool) fn depth(&self, at: usize) -> (usize, usize) {
+        self.state().peers[at].measure.depth(&self.providers[at].config)
+    }
+
+    /// The next request for a connection.
+    pub(in crate::pool) fn next(&self, at: usize, id: u64, body: bool, stat: bool) -> Option<Request> {
+        let now = Instant::now();
+        let mut state = self.state();
+        let State { queue, peers, .. } = &mut *state;
+        let bit = self.providers[at].bit();
+        let peer = &peers[at];
+        let busy = peer.slots.iter().find(|s| s.id == id)?.in_flight() > 0;
+        // An idle connection that was woken for a body is on its way; a busy one would only get in its way.
+        let claimed = peer
+            .slots
+            .iter()
+            .filter(|s| s.id != id && s.woken > 0 && s.is_idle())
+            .count();
+        let taker = Taker {
+            provider: bit,
+            connection: id,
+            body: body && !(busy && queue.len(Kind::Body, bit) <= claimed),
+            stat,
+        };
+        let request = queue.pop(&taker, |waiting| self.is_for(peers, bit, waiting, now));
+        let slot = peers[at].slot(id)?;
+        match &request {
+            Some(request) => {
+                slot.woken = slot.woken.saturating_sub(1);
+                *slot.count(request.kind) += 1;
+            }
+            None => slot.woken = 0,
+        }
+        request
+    }
+
+    /// Whether those that go before this provider leave some of what waits.
+    fn is_for(&self, peers: &[Peer], bit: u64, waiting: &Waiting, now: Instant) -> bool {
+        let before = waiting.providers & (bit - 1);
+        let demanded = waiting.class == 0 && waiting.kind == Kind::Body;
+        let theirs: usize = places(before)
+            .map(|at| {
+                let peer = &peers[at];
+                if demanded {
+                    peer.slots.iter().filter(|s| s.is_idle()).count()
+                } else {
+                    peer.free(&self.providers[at].config, waiting.kind, now)
+                }
+            })
+            .sum();
+        theirs < waiting.requests
+    }
+
+    /// The answer to a request began.
+    pub(in crate::pool) fn began(&self, at: usize, kind: Kind, after: Duration, alone: bool) {
+        if kind != Kind::Date {
+            let mut state = self.state();
+            state.peers[at].measure.began(kind == Kind::Body, after, alone);
+        }
+    }
+
+    /// A body came.
+    pub(in crate::pool) fn came(&self, at: usize, bytes: u64, took: Duration) {
+        self.state().peers[at].measure.came(bytes, took);
+    }
+
+    /// Bytes came in; of them, those that nobody waited for.
+    pub(in crate::pool) fn received(self: &Arc<Self>, at: usize, bytes: u64, unwanted: u64) {
+        let provider = &self.providers[at];
+        provider.counts.bytes.fetch_add(bytes, Ordering::Relaxed);
+        provider.counts.unwanted.fetch_add(unwanted, Ordering::Relaxed);
+        self.hedges.received(bytes);
+        if provider.usage.add(bytes, quota::now()) {
+            tracing::warn!(provider.name = %provider.config.name, "its quota is used up; it is not asked until the next period");
+            let mut state = self.state();
+            self.take_out(&mut state, at, "its quota is used up");
+            self.redispatch(&mut state);
+        }
+    }
+
+    /// A request on connection `id` got its answer.
+    pub(in crate::pool) fn answered(&self, at: usize, id: u64, request: Request, answer: Answer) {
+        let provider = &self.providers[at];
+        {
+            let mut state = self.state();
+            let peer = &mut state.peers[at];
+            peer.breaker.answered();
+            if request.kind == Kind::Date {
+                return;
+            }
+            if request.kind == Kind::Stat {
+                peer.measure.answered();
+            }
+            if let Answer::Article(article) = &answer {
+                peer.measure.article(article.data.len() as u64);
+            }
+            if let Some(slot) = peer.slot(id) {
+                let in_flight = slot.count(request.kind);
+                *in_flight = in_flight.saturating_sub(1);
+            }
+            if let Answer::Refused(why) = &answer {
+                Self::note(peer, provider, why);
+            }
+        }
+        let counts = &provider.counts;
+        let counter = match &answer {
+            Answer::Article(_) => Some(&counts.articles),
+            Answer::Exists => Some(&counts.stats),
+            Answer::Missing => Some(&counts.missing),
+            Answer::Corrupt(_) => Some(&counts.corrupt),
+            Answer::Refused(_) => Some(&counts.errors),
+            Answer::Failed(_) | Answer::Unavailable(_) | Answer::Abandoned => None,
+        };
+        if let Some(counter) = counter {
+            count(counter);
+        }
+        // Where nobody waits any more, the answer goes nowhere.
+        let _ = request.reply.send(Said { by: Some(at), answer });
+    }
+
+    /// Whether a connection is to be kept although nothing is asked of it.
+    pub(in crate::pool) fn keeps(&self, at: usize) -> bool {
+        let keep = usize::from(self.providers[at].config.min_connections);
+        self.state().peers[at].ready() <= keep
+    }
+
+    pub(in crate::pool) fn costs(&self, at: usize) -> Costs {
+        self.state().peers[at].measure.costs(self.options.hedge_after)
+    }
+
+    /// A dial failed.
+    pub(in crate::pool) fn dial_failed(
+        self: &Arc<Self>,
+        at: usize,
+        id: u64,
+        trouble: Trouble,
+        too_many: bool,
+        why: &str,
+    ) -> Next {
+        let provider = &self.providers[at];
+        let why = &*provider.clean(why);
+        let now = Instant::now();
+        let mut state = self.state();
+        let peer = &mut state.peers[at];
+        Self::error(peer, provider, why);
+        let ready = peer.ready();
+        let others = peer.slots.len().saturating_sub(1);
+        if ready > 0 || (too_many && others > 0) {
+            // The account works: the server wants no more than there are, or has not seen yet that some are gone.
+            let closing = peer.closed.is_some_and(|t| now - t < CLOSING);
+            peer.no_dial_before = Some(now + jitter(if closing { DIAL_AGAIN } else { DIAL_PAUSE }));
+            if ready > 0 && !closing && (too_many || trouble == Trouble::Login) {
+                peer.learn_cap(provider, named_limit(why).map_or(ready, |n| n.min(ready)), now);
+                peer.no_dial_before = Some(now + jitter(CAP_PAUSE));
+            }
+            return self.leave(&mut state, at, id);
+        }
+        if peer.breaker.trouble(trouble, now) {
+            self.left_alone(&mut state, at, why);
+            return self.leave(&mut state, at, id);
+        }
+        // Others may have what waits meanwhile.
+        state.queue.purge();
+        if state.queue.len(Kind::Body, provider.bit()) + state.queue.len(Kind::Stat, provider.bit()) == 0 {
+            return self.leave(&mut state, at, id);
+        }
+        self.redispatch(&mut state);
+        Next::DialAfter(jitter(DIAL_AGAIN))
+    }
+
+    /// A session ended, with these requests unanswered.
+    pub(in crate::pool) fn session_ended(
+        self: &Arc<Self>,
+        at: usize,
+        id: u64,
+        ended: Ended,
+        unanswered: Vec<Request>,
+    ) {
+        let provider = &self.providers[at];
+        let now = Instant::now();
+        let mut state = self.state();
+        let peer = &mut state.peers[at];
+        let others = peer.slots.iter().filter(|s| s.ready && s.id != id).count();
+        let too_many = matches!(ended, Ended::TooMany(_));
+        if matches!(ended, Ended::Abandoned | Ended::Late(_) | Ended::Idle) {
+            peer.closed = Some(now);
+        }
+        if ended == Ended::Abandoned {
+            count(&provider.counts.abandoned);
+        }
+        let alone = |trouble| (others == 0).then_some(trouble);
+        let broke = (!unanswered.is_empty()).then_some(Trouble::Break);
+        // Why, whether the oldest request may be asked again here, and what is held against the provider.
+        let (why, again, trouble) = match ended {
+            Ended::Idle | Ended::Abandoned => (String::new(), true, None),
+            Ended::Stopped => ("the pool is shut down".into(), false, None),
+            Ended::Closed(why) => (why, true, broke),
+            Ended::TooMany(why) => (why, true, alone(Trouble::Dial)),
+            Ended::Late(why) => (why, false, broke),
+            Ended::Broken(why) => (why, true, Some(Trouble::Break)),
+            Ended::Refused(why) => (why, others > 0, alone(Trouble::Login)),
+        };
+        let why = provider.clean(&why);
+        if too_many && others > 0 {
+            peer.learn_cap(provider, others, now);
+        }
+        if trouble == Some(Trouble::Break) && again {
+            let stats = unanswered.iter().filter(|r| r.kind == Kind::Stat).count();
+            peer.measure.broke(stats);
+        }
+        if trouble.is_some() || too_many {
+            Self::error(peer, provider, &why);
+        }
+        let opened = trouble.is_some_and(|t| peer.breaker.trouble(t, now));
+        if opened {
+            self.left_alone(&mut state, at, &why);
+        }
+        let mut back = Vec::new();
+        for (place, mut request) in unanswered.into_iter().enumerate() {
+            // What happened, happened to the oldest; those behind it only waited. Each end counts against one, so
+            // this comes to an end.
+            let oldest = place == 0;
+            request.tries += u8::from(oldest);
+            let keep = !opened && !self.stop.is_cancelled() && !request.is_abandoned();
+            if keep && (!oldest || (again && request.tries < MAX_TRIES)) {
+                if let Some(flight) = &request.flight {
+                    flight.enter(Stage::Waiting);
+                }
+                back.push(request);
+            } else {
+                let answer = Answer::Failed(why.clone());
+                let _ = request.reply.send(Said { by: Some(at), answer });
+            }
+        }
+        for request in back.into_iter().rev() {
+            state.queue.put_back(request);
+        }
+        self.leave(&mut state, at, id);
+    }
+
+    /// A provider is left alone for a while: what waits for it alone has failed, the rest is for others.
+    fn left_alone(&self, state: &mut State, at: usize, why: &str) {
+        let provider = &self.providers[at];
+        tracing::warn!(provider.name = %provider.config.name, error = why, "the provider is left alone for a while");
+        self.take_out(state, at, why);
+        let mut enabled = self.providers.iter().filter(|p| p.config.enabled);
+        let down = |p: &Provider| matches!(state.peers[p.index].breaker.shown().0, Phase::Open(_));
+        if !state.all_down && enabled.all(down) {
+            state.all_down = true;
+            tracing::error!("no news server can be used at the moment; nothing is taken for missing by that");
+        }
+    }
+
+    fn take_out(&self, state: &mut State, at: usize, why: &str) {
+        for request in state.queue.without(self.providers[at].bit()) {
+            let answer = Answer::Unavailable(why.into());
+            let _ = request.reply.send(Said { by: Some(at), answer });
+        }
+    }
+
+    /// Takes a connection out. What waits is looked after by others, of which there is at least one then.
+    fn leave(self: &Arc<Self>, state: &mut State, at: usize, id: u64) -> Next {
+        state.peers[at].slots.retain(|s| s.id != id);
+        self.redispatch(state);
+        Next::Leave
+    }
+
+    fn error(peer: &mut Peer, provider: &Provider, why: &str) {
+        count(&provider.counts.errors);
+        Self::note(peer, provider, why);
+    }
+
+    fn note(peer: &mut Peer, provider: &Provider, why: &str) {
+        tracing::debug!(provider.name = %provider.config.name, error = why, "provider error");
+        peer.last_error = Some(why.to_owned());
+    }
+}
+
+/// The number of connections that a refusal names: `too many connections (20)`, `limit 20`.
+fn named_limit(why: &str) -> Option<usize> {
+    // The code in front is no limit.
+    let text = why.get(3..)?;
+    let mut numbers = text
+        .split(|c: char| !c.is_ascii_digit())
+        .filter_map(|digits| digits.parse::<usize>().ok());
+    let first = numbers.next()?;
+    (numbers.next().is_none() && (1..=1000).contains(&first)).then_some(first)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_is_read_where_one_is_named() {
+        for (why, limit) in [
+            ("502 Too many connections (20)", Some(20)),
+            ("400 connection limit of 8 reached", Some(8)),
+            ("481 max connections", None),
+            ("502 too many connections from 10.0.0.1", None),
+            ("502 limit 0", None),
+            ("", None),
+        ] {
+            assert_eq!(named_limit(why), limit, "{why}");
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! What is known of providers and their connections at the moment.
+
+use super::super::breaker::Phase;
+use super::{DIAL_AGAIN, Scheduler, places};
+use crate::ProviderStatus;
+use crate::nntp::Kind;
+use std::time::Duration;
+use tokio::time::Instant;
+
+impl Scheduler {
+    /// When an article that was sent on a connection of this provider is late.
+    pub(in crate::pool) fn late_after(&self, at: usize) -> Duration {
+        self.state().peers[at]
+            .measure
+            .late_after(self.options.hedge_after)
+    }
+
+    /// Bytes that an article of these providers has.
+    pub(in crate::pool) fn typical_article(&self, providers: u64) -> u64 {
+        let state = self.state();
+        let known = places(providers).filter_map(|at| state.peers[at].measure.typical_article());
+        known.max().unwrap_or(768 << 10)
+    }
+
+    /// Whether one of these providers can have a connection beside this one.
+    pub(in crate::pool) fn has_another(&self, providers: u64, connection: u64) -> bool {
+        let now = Instant::now();
+        let state = self.state();
+        places(providers).any(|at| {
+            let peer = &state.peers[at];
+            let others = peer
+                .slots
+                .iter()
+                .filter(|s| s.ready && s.id != connection)
+                .count();
+            let allowed = peer.cap(&self.providers[at].config, now);
+            others > 0 || (peer.may_hope(now) && peer.slots.len() < allowed)
+        })
+    }
+
+    /// Those of the providers that have a connection.
+    pub(in crate::pool) fn connected(&self, providers: u64) -> u64 {
+        let state = self.state();
+        places(providers)
+            .filter(|at| state.peers[*at].ready() > 0)
+            .fold(0, |bits, at| bits | 1 << at)
+    }
+
+    /// How long until the first of these providers that are left alone is tried again.
+    pub(in crate::pool) fn retry_in(&self, providers: u64) -> Option<Duration> {
+        let now = Instant::now();
+        let state = self.state();
+        places(providers)
+            .filter_map(|at| match state.peers[at].breaker.shown().0 {
+                Phase::Open(until) => Some(until.saturating_duration_since(now)),
+                Phase::Probing => Some(DIAL_AGAIN),
+                Phase::Closed => None,
+            })
+            .min()
+    }
+
+    /// How many bodies these providers can have on their way.
+    pub(in crate::pool) fn width(&self, providers: u64) -> usize {
+        let now = Instant::now();
+        let state = self.state();
+        places(providers)
+            .map(|at| {
+                let config = &self.providers[at].config;
+                state.peers[at].cap(config, now) * state.peers[at].measure.depth(config).0
+            })
+            .sum()
+    }
+
+    pub(in crate::pool) fn status(&self, missed: impl Fn(u16) -> u64) -> Vec<ProviderStatus> {
+        let closed = self.stop.is_cancelled();
+        let mut state = self.state();
+        state.queue.purge();
+        self.providers
+            .iter()
+            .map(|provider| {
+                let bit = provider.bit();
+                let queued = state.queue.len(Kind::Body, bit) + state.queue.len(Kind::Stat, bit);
+                let peer = &state.peers[provider.index];
+                peer.status(provider, queued as u64, closed, missed(provider.group))
+            })
+            .collect()
+    }
+}

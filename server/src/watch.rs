@@ -1,0 +1,476 @@
+//! Watch folders: what is put there is queued once it has stopped growing.
+//!
+//! The system says that something happened, and the folder is looked through then; where it cannot say so, as on most network
+//! mounts, the folder is looked through every while. Whatever woke it, a look is the same: files of one length and time in
+//! two looks with the settling time between them are queued, where an importer takes them. What was taken is noted in the store
+//! before it is queued, so no restart takes it again.
+
+use crate::config::{AfterImport, WatchSettings};
+use altmount_engine::{Engine, Event, Job, JobState, SubmitError, SubmitRequest};
+use altmount_model::JobId;
+use altmount_store::Store;
+use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt, fs, io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError, Weak},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+use tokio::sync::{broadcast::error::RecvError, mpsc};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// How deep a folder is looked through.
+const MAX_DEPTH: usize = 8;
+/// Most files of one look; the rest comes in the next.
+const MAX_FILES: usize = 10_000;
+/// Where files go whose import succeeded, and failed.
+const DONE: &str = "done";
+const FAILED: &str = "failed";
+
+/// What a file is known by: who changes its bytes changes one of these.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Shape {
+    size: u64,
+    modified_ms: i64,
+}
+
+/// A file that was seen.
+struct Seen {
+    shape: Shape,
+    /// Since when it has that shape.
+    since: Instant,
+    /// Whether it was queued or refused in that shape.
+    settled: bool,
+}
+
+struct Folder {
+    engine: Weak<Engine>,
+    store: Store,
+    settings: WatchSettings,
+    seen: HashMap<PathBuf, Seen>,
+    /// Jobs whose end decides where their file goes.
+    jobs: HashMap<JobId, PathBuf>,
+}
+
+/// The watched folders, which can be exchanged. Clones share them.
+#[derive(Clone)]
+pub struct Watches(Arc<Inner>);
+
+struct Inner {
+    engine: Weak<Engine>,
+    store: Store,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+    now: Mutex<(Vec<WatchSettings>, CancellationToken)>,
+}
+
+impl fmt::Debug for Watches {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watches").finish_non_exhaustive()
+    }
+}
+
+impl Watches {
+    /// Watches these folders until `stop`.
+    pub fn start(
+        engine: &Arc<Engine>,
+        store: &Store,
+        folders: Vec<WatchSettings>,
+        tasks: &TaskTracker,
+        stop: &CancellationToken,
+    ) -> Self {
+        let watches = Self(Arc::new(Inner {
+            engine: Arc::downgrade(engine),
+            store: store.clone(),
+            tasks: tasks.clone(),
+            stop: stop.clone(),
+            now: Mutex::new((Vec::new(), stop.child_token())),
+        }));
+        watches.replace(folders);
+        watches
+    }
+
+    /// Watches these folders from now on, and no others.
+    pub fn replace(&self, folders: Vec<WatchSettings>) {
+        let mut now = self.0.now.lock().unwrap_or_else(PoisonError::into_inner);
+        if now.0 == folders {
+            return;
+        }
+        now.1.cancel();
+        let Some(engine) = self.0.engine.upgrade() else {
+            return;
+        };
+        let token = self.0.stop.child_token();
+        for settings in &folders {
+            let folder = Folder {
+                engine: Arc::downgrade(&engine),
+                store: self.0.store.clone(),
+                settings: settings.clone(),
+                seen: HashMap::new(),
+                jobs: HashMap::new(),
+            };
+            let (events, token) = (engine.events(), token.clone());
+            self.0.tasks.spawn(async move { folder.run(events, token).await });
+        }
+        *now = (folders, token);
+    }
+}
+
+fn millis(time: SystemTime) -> i64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// The regular files below a folder, without hidden ones and without those that are done with.
+fn look(root: &Path) -> io::Result<Vec<(PathBuf, Shape)>> {
+    let mut files = Vec::new();
+    let mut open = vec![(root.to_owned(), 0)];
+    while let Some((folder, depth)) = open.pop() {
+        let entries = match fs::read_dir(&folder) {
+            Ok(entries) => entries,
+            // One that goes away while it is looked at is no fault; the folder itself is.
+            Err(error) if folder == root => return Err(error),
+            Err(_) => continue,
+        };
+        for entry in entries.flatten() {
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            if name.starts_with('.') || (depth == 0 && (name == DONE || name == FAILED)) {
+                continue;
+            }
+            // Links are not followed: what they lead to may be anywhere.
+            let Ok(kind) = entry.file_type() else { continue };
+            if kind.is_dir() && depth < MAX_DEPTH {
+                open.push((entry.path(), depth + 1));
+            } else if kind.is_file()
+                && let Ok(data) = entry.metadata()
+            {
+                let shape = Shape {
+                    size: data.len(),
+                    modified_ms: data.modified().map_or(0, millis),
+                };
+                files.push((entry.path(), shape));
+            }
+        }
+        if files.len() >= MAX_FILES {
+            break;
+        }
+    }
+    Ok(files)
+}
+
+/// A name in a folder that nothing has yet.
+fn free(folder: &Path, name: &str) -> PathBuf {
+    let (stem, end) = match name.rfind('.').filter(|at| *at > 0) {
+        Some(at) => name.split_at(at),
+        None => (name, ""),
+    };
+    let numbered = (2..1000).map(|n| format!("{stem} ({n}){end}"));
+    std::iter::once(name.to_owned())
+        .chain(numbered)
+        .map(|name| folder.join(name))
+        .find(|path| fs::symlink_metadata(path).is_err())
+        .unwrap_or_else(|| folder.join(name))
+}
+
+/// Has the system tell of changes below a folder.
+fn listen(path: &Path, wake: mpsc::Sender<()>) -> notify::Result<RecommendedWatcher> {
+    let told = move |event: notify::Result<notify::Event>| {
+        // What is read, by a look too, is nothing new.
+        if event.is_ok_and(|event| !event.kind.is_access()) {
+            // One place: however much happens, one look covers it.
+            let _full = wake.try_send(());
+        }
+    };
+    let mut watcher = notify::recommended_watcher(told)?;
+    watcher.watch(path, RecursiveMode::Recursive)?;
+    Ok(watcher)
+}
+
+impl Folder {
+    async fn run(mut self, mut events: tokio::sync::broadcast::Receiver<Event>, stop: CancellationToken) {
+        let path = self.settings.path.clone();
+        let (wake, mut woken) = mpsc::channel(1);
+        let mut watcher = None;
+        let (mut wrong, mut deaf) = (false, false);
+        while !stop.is_cancelled() {
+            if watcher.is_none() {
+                // Before the look, so that nothing comes between the two.
+                match listen(&path, wake.clone()) {
+                    Ok(listening) => {
+                        (watcher, deaf) = (Some(listening), false);
+                    }
+                    Err(error) if !deaf => {
+                        deaf = true;
+                        tracing::warn!(
+                            "the system does not tell of changes in '{}', so it is looked through every {} s: {error}",
+                            path.display(),
+                            self.settings.poll.as_secs()
+                        );
+                    }
+                    Err(_) => {}
+                }
+            }
+            let next = match self.pass().await {
+                Ok(next) => {
+                    wrong = false;
+                    next
+                }
+                Err(error) => {
+                    if !wrong {
+                        tracing::error!("the watch folder '{}' cannot be read: {error}", path.display());
+                    }
+                    wrong = true;
+                    // It may come back as another folder, of which nobody would tell.
+                    watcher = None;
+                    None
+                }
+            };
+            if self.engine.strong_count() == 0 {
+                return;
+            }
+            let wait = next.unwrap_or(self.settings.poll).min(self.settings.poll);
+            tokio::select! {
+                () = stop.cancelled() => break,
+                Some(()) = woken.recv() => {}
+                () = tokio::time::sleep(wait) => {}
+                event = events.recv() => match event {
+                    Ok(Event::Job { id, state, .. }) if state.is_final() => self.ended(id, state).await,
+                    Ok(_) => {}
+                    Err(RecvError::Lagged(_)) => self.look_after().await,
+                    Err(RecvError::Closed) => break,
+                },
+            }
+        }
+    }
+
+    /// One look; answers after how long the next is due, where a file is still settling.
+    async fn pass(&mut self) -> io::Result<Option<Duration>> {
+        let root = self.settings.path.clone();
+        let files = tokio::task::spawn_blocking(move || look(&root))
+            .await
+            .map_err(io::Error::other)??;
+        let now = Instant::now();
+        let there: HashSet<&PathBuf> = files.iter().map(|(path, _)| path).collect();
+        self.seen.retain(|path, _| there.contains(path));
+        let mut due = None;
+        let mut ready = Vec::new();
+        for (path, shape) in files {
+            let fresh = || Seen {
+                shape,
+                since: now,
+                settled: false,
+            };
+            let seen = self.seen.entry(path.clone()).or_insert_with(fresh);
+            if seen.shape != shape {
+                *seen = fresh();
+            }
+            if seen.settled {
+                continue;
+            }
+            let left = self
+                .settings
+                .settle
+                .saturating_sub(now.duration_since(seen.since));
+            if left.is_zero() {
+                seen.settled = true;
+                ready.push((path, shape));
+            } else {
+                due = Some(due.map_or(left, |due: Duration| due.min(left)));
+            }
+        }
+        for (path, shape) in ready {
+            if let Err(error) = self.take(path.clone(), shape).await {
+                tracing::error!("the queue cannot be looked at: {error}");
+                self.seen.remove(&path);
+            }
+        }
+        Ok(due)
+    }
+
+    /// The job that a file in this shape became in an earlier run. The outer `None` is for one that was never taken.
+    async fn taken(
+        &self,
+        engine: &Engine,
+        path: &Path,
+        text: &str,
+        shape: Shape,
+    ) -> altmount_store::Result<Option<Option<Job>>> {
+        let Some(noted) = self.store.watched(text).await? else {
+            return Ok(None);
+        };
+        if (noted.size, noted.modified_ms) != (shape.size, shape.modified_ms) {
+            return Ok(None);
+        }
+        if let Some(id) = noted.job {
+            return Ok(Some(engine.imports().job(id).await?));
+        }
+        // The server ended between the note and the job, or between the job and its note.
+        let canonical = tokio::fs::canonicalize(path).await.ok();
+        let Some(canonical) = canonical.as_deref().and_then(Path::to_str) else {
+            return Ok(None);
+        };
+        let job = self.store.last_job_of(canonical).await?;
+        Ok(job.filter(|job| job.created_ms >= noted.noted_ms).map(Some))
+    }
+
+    async fn take(&mut self, path: PathBuf, shape: Shape) -> altmount_store::Result<()> {
+        let Some(engine) = self.engine.upgrade() else {
+            return Ok(());
+        };
+        let Some(text) = path.to_str() else {
+            tracing::warn!("'{}' is not queued: its name is not UTF-8", path.display());
+            return Ok(());
+        };
+        if let Some(job) = self.taken(&engine, &path, text, shape).await? {
+            match job {
+                Some(job) if job.state.is_final() => self.put_away(&path, job.state).await,
+                Some(job) => drop(self.jobs.insert(job.id, path)),
+                // The queue has forgotten it.
+                None => {}
+            }
+            return Ok(());
+        }
+        self.store
+            .note_watched(text, shape.size, shape.modified_ms, None)
+            .await?;
+        let root = self.settings.path.to_str().map(str::to_owned);
+        let mut request = SubmitRequest::path(text, root);
+        if let Some(category) = &self.settings.category {
+            request.category = Some(category.name.clone());
+            request.folder = category.dir.clone();
+            request.priority = category.priority;
+        }
+        let job = match engine.imports().submit(request).await {
+            Ok(job) => job.id,
+            Err(SubmitError::Duplicate { job, .. }) => job,
+            Err(error) => {
+                self.store.forget_watched(text).await?;
+                match error {
+                    // What lies beside the files that are meant.
+                    SubmitError::UnsupportedType { .. } => {}
+                    SubmitError::Io { .. } | SubmitError::Internal { .. } | SubmitError::ShuttingDown => {
+                        tracing::warn!("'{text}' is not queued, and tried again: {error}");
+                        self.seen.remove(&path);
+                    }
+                    error => tracing::warn!("'{text}' is not queued: {error}"),
+                }
+                return Ok(());
+            }
+        };
+        self.store
+            .note_watched(text, shape.size, shape.modified_ms, Some(job))
+            .await?;
+        // Its end is still to be heard of: events wait while this looks.
+        self.jobs.insert(job, path);
+        Ok(())
+    }
+
+    async fn ended(&mut self, id: JobId, state: JobState) {
+        if let Some(path) = self.jobs.remove(&id) {
+            self.put_away(&path, state).await;
+        }
+    }
+
+    /// Every job is looked at.
+    async fn look_after(&mut self) {
+        let Some(engine) = self.engine.upgrade() else {
+            return;
+        };
+        for id in self.jobs.keys().copied().collect::<Vec<_>>() {
+            match engine.imports().job(id).await {
+                Ok(Some(job)) if job.state.is_final() => self.ended(id, job.state).await,
+                Ok(Some(_)) => {}
+                Ok(None) => drop(self.jobs.remove(&id)),
+                Err(error) => tracing::error!("a job cannot be looked at: {error}"),
+            }
+        }
+    }
+
+    async fn put_away(&mut self, path: &Path, state: JobState) {
+        let to = match (self.settings.after, state) {
+            (AfterImport::Keep, _) | (_, JobState::Queued | JobState::Running | JobState::Cancelled) => {
+                return;
+            }
+            (AfterImport::Move, JobState::Completed) => DONE,
+            (AfterImport::Move, JobState::Failed) => FAILED,
+        };
+        let (from, root) = (path.to_owned(), self.settings.path.clone());
+        let moved = tokio::task::spawn_blocking(move || -> io::Result<()> {
+            let below = from.strip_prefix(&root).unwrap_or(&from);
+            let folder = root.join(to).join(below.parent().unwrap_or(Path::new("")));
+            fs::create_dir_all(&folder)?;
+            let name = from
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned();
+            match fs::rename(&from, free(&folder, &name)) {
+                // Its import may have deleted it.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+                done => done,
+            }
+        });
+        let moved = moved.await.unwrap_or_else(|error| Err(io::Error::other(error)));
+        if let Err(error) = moved {
+            tracing::warn!(
+                "'{}' cannot be moved out of the watch folder: {error}",
+                path.display()
+            );
+            return;
+        }
+        // One of the same name may come again.
+        if let Some(text) = path.to_str()
+            && let Err(error) = self.store.forget_watched(text).await
+        {
+            tracing::warn!("a file of the watch folder is not forgotten: {error}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_look_finds_files_and_leaves_out_what_is_done_with() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for name in [
+            "a.nzb",
+            "tv/b.nzb",
+            "done/c.nzb",
+            "failed/d.nzb",
+            ".hidden/e.nzb",
+            "tv/done/f.nzb",
+        ] {
+            let path = folder.path().join(name);
+            fs::create_dir_all(path.parent().expect("a parent")).expect("made");
+            fs::write(&path, name).expect("written");
+        }
+        std::os::unix::fs::symlink("/etc/passwd", folder.path().join("link.nzb")).expect("linked");
+        let mut found: Vec<String> = look(folder.path())
+            .expect("read")
+            .into_iter()
+            .map(|(path, _)| {
+                path.strip_prefix(folder.path())
+                    .expect("below")
+                    .display()
+                    .to_string()
+            })
+            .collect();
+        found.sort();
+        assert_eq!(found, ["a.nzb", "tv/b.nzb", "tv/done/f.nzb"]);
+        assert!(look(&folder.path().join("gone")).is_err());
+    }
+
+    #[test]
+    fn nothing_is_overwritten_where_files_are_put() {
+        let folder = tempfile::tempdir().expect("a folder");
+        assert_eq!(free(folder.path(), "a.nzb"), folder.path().join("a.nzb"));
+        fs::write(folder.path().join("a.nzb"), "x").expect("written");
+        assert_eq!(free(folder.path(), "a.nzb"), folder.path().join("a (2).nzb"));
+        fs::write(folder.path().join(".x"), "x").expect("written");
+        assert_eq!(free(folder.path(), ".x"), folder.path().join(".x (2)"));
+    }
+}
