@@ -61,6 +61,8 @@ struct Inner {
 
 /// What is used now of that which can be exchanged, so that what is not changed is left alone.
 struct InUse {
+    /// What of the configuration needs a restart, as it was when it was last looked at.
+    fixed: String,
     providers: [u8; 32],
     arrs: [u8; 32],
 }
@@ -76,6 +78,8 @@ impl fmt::Debug for Live {
 pub struct Applied {
     /// Whether something waits for a restart.
     pub restart_needed: bool,
+    /// Whether something of this change does, and not of an earlier one.
+    pub change_waits: bool,
     /// Whether the comments of the file are still there.
     pub comments_kept: bool,
 }
@@ -158,6 +162,7 @@ impl Live {
         Self(Arc::new(Inner {
             parts,
             turn: Mutex::new(InUse {
+                fixed: fixed(settings),
                 providers: providers(settings),
                 arrs: arrs(&settings.arr),
             }),
@@ -218,7 +223,9 @@ impl Live {
     }
 
     async fn use_now(&self, used: &mut InUse, settings: Settings, comments_kept: bool) -> Result<Applied> {
-        let restart_needed = fixed(&settings) != self.0.started_with;
+        let now = fixed(&settings);
+        let restart_needed = now != self.0.started_with;
+        let change_waits = restart_needed && now != used.fixed;
         if settings.log_level != self.0.log_level
             || logs::level().is_some_and(|level| level != settings.log_level)
         {
@@ -242,8 +249,10 @@ impl Live {
         }
         self.0.parts.notifier.replace(notify);
         self.0.parts.watches.replace(watch);
+        used.fixed = now;
         Ok(Applied {
             restart_needed,
+            change_waits,
             comments_kept,
         })
     }

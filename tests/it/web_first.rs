@@ -84,7 +84,7 @@ async fn an_arr_is_tried_added_with_its_category_registered_and_taken_out_again(
     assert_eq!(asked["categories"], json!(["*", "tv"]));
     let config = server.config();
     assert!(
-        config.starts_with("# mine\n") && config.contains("own_url"),
+        config.contains("# mine\n") && config.contains("own_url"),
         "{config}"
     );
     let twice = send(&mut browser, ARR_KEY, "save").await;
@@ -265,9 +265,6 @@ async fn the_way_out_is_chosen_checked_and_saved() {
         .failure(400);
     // Back to nothing.
     let back = send(&mut browser, &[("way", "web")]).await;
-    assert!(
-        back.contains("in use") || back.contains("after a restart"),
-        "{back}"
-    );
+    assert!(back.contains("after a restart"), "{back}");
     assert!(!server.config().contains("default:"), "{}", server.config());
 }

@@ -190,3 +190,55 @@ async fn the_events_begin_with_the_number_that_a_page_of_that_time_has() {
     }
     panic!("a page of now has another number than the events");
 }
+
+#[tokio::test]
+async fn a_file_that_lacks_articles_is_shown_and_all_of_it_is_asked_for() {
+    let server = Server::start().await;
+    let release = Release::builder("Film.2026")
+        .article_size(10_000)
+        .file("film.webm", vec![7u8; 300_000])
+        .build();
+    server.import(&server.post(&release)).await;
+    let id = server.file_id("Film.2026/film.webm").await;
+    let mut browser = Browser::known(&server).await;
+    let token = browser.token().await;
+    let page = browser.get(&format!("/library/files/{id}")).await;
+    assert!(
+        page.text().contains("No byte of it is known to be missing"),
+        "{}",
+        page.text()
+    );
+    let check = format!("/library/files/{id}/check");
+    let checked = browser.post(&check, &[("csrf", &token)]).await;
+    assert!(
+        checked.text().contains("All of its 30 articles are there."),
+        "{}",
+        checked.text()
+    );
+    let gone = release.files()[0].id(17).expect("an article").to_owned();
+    server.newsd.rule(Rule::new(Fault::Missing).id(gone));
+    let checked = browser.post(&check, &[("csrf", &token)]).await;
+    for text in [
+        "Of its 30 articles 1 are missing",
+        "suspect",
+        "does not have 1 article of it",
+    ] {
+        assert!(checked.text().contains(text), "{text} in {}", checked.text());
+    }
+    let library = browser.get("/library").await;
+    assert!(
+        library.text().contains("Files that lack articles")
+            && library.text().contains("/Film.2026/film.webm")
+    );
+    assert_eq!(
+        browser
+            .post("/library/files/999/check", &[("csrf", &token)])
+            .await
+            .status,
+        404
+    );
+    let replace = browser
+        .post(&format!("/library/files/{id}/replace"), &[("csrf", &token)])
+        .await;
+    assert!(replace.text().contains("Nothing was done"), "{}", replace.text());
+}

@@ -54,19 +54,19 @@ const application = createServer(async (request, answer) => {
 });
 await new Promise((resolve) => application.listen(0, "127.0.0.1", resolve));
 // The news server, with a hand on the wire: what it answers is held while somebody looks at what an import does.
-const wire = { held: false, ends: new Set() };
+const wire = { held: false, waiting: [] };
 const gate = createListener((near) => {
   const far = connect(NNTP_PORT, "127.0.0.1");
-  wire.ends.add(far);
   near.pipe(far);
-  far.pipe(near);
-  if (wire.held) far.pause();
-  for (const end of [near, far]) end.on("error", () => {}).on("close", () => { near.destroy(); far.destroy(); wire.ends.delete(far); });
+  const pass = (data) => { if (!near.destroyed && !near.write(data)) far.pause(); };
+  far.on("data", (data) => { if (wire.held) wire.waiting.push(() => pass(data)); else pass(data); });
+  near.on("drain", () => far.resume());
+  for (const end of [near, far]) end.on("error", () => {}).on("close", () => { near.destroy(); far.destroy(); });
 });
 await new Promise((resolve) => gate.listen(0, "127.0.0.1", resolve));
 const hold = (held) => {
   wire.held = held;
-  for (const far of wire.ends) { if (held) far.pause(); else far.resume(); }
+  if (!held) for (const go of wire.waiting.splice(0)) go();
 };
 const SONARR = `http://127.0.0.1:${application.address().port}`;
 
@@ -174,6 +174,7 @@ await check("a job's progress and states come live", async () => {
   const other = await context.newPage();
   await other.goto(`${BASE}/queue`);
   hold(true);
+  setTimeout(() => hold(false), 5_000);
   await other.setInputFiles("[type=file]", { name: "Again.nzb", mimeType: "application/x-nzb", buffer: readFileSync(NZB) });
   await other.click("button:has-text('Add to the queue')");
   await other.close();

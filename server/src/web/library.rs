@@ -1,6 +1,13 @@
 //! The library: folders, searches, one file, and the trash.
 
-use super::{Frame, Web, bytes, failed, form::Posted, page, plain, query, see_other, visitor::Visitor, when};
+use super::{
+    Frame, Web, bytes, failed,
+    form::Posted,
+    health::{self, Damaged, Known},
+    page, plain, query, see_other,
+    visitor::Visitor,
+    when,
+};
 use crate::files::{Client, OpenFault, Peer, Refusal, serve};
 use altmount_engine::{
     DeleteOutcome, Entry, FileFacts, OpenError, OutputKind, ReleaseFacts, RestoreOutcome, StoreResult,
@@ -57,6 +64,8 @@ struct LibraryPage {
     undo: Option<i64>,
     trash: Vec<TrashLine>,
     trash_days: u64,
+    damaged: Vec<Damaged>,
+    damaged_total: u64,
 }
 
 struct Hole {
@@ -70,6 +79,11 @@ struct FilePage {
     frame: Frame,
     id: i64,
     name: String,
+    notice: Option<(&'static str, String)>,
+    /// What is known of articles that it lacks.
+    known: Option<Known>,
+    /// Whether an *arr could be asked for another release.
+    has_arrs: bool,
     crumbs: Vec<Crumb>,
     player: &'static str,
     source_link: Option<String>,
@@ -194,6 +208,10 @@ async fn listing(web: &Web, visitor: &Visitor, asked: Asked) -> StoreResult<Opti
         true => library.trashed().await?,
         false => Vec::new(),
     };
+    let (damaged, damaged_total) = match path.is_root() && search.is_empty() {
+        true => health::damaged(web).await?,
+        false => (Vec::new(), 0),
+    };
     let (notice, undo) = match asked.done.as_str() {
         "deleted" => (
             Some(("good", "It is in the trash.")),
@@ -229,6 +247,8 @@ async fn listing(web: &Web, visitor: &Visitor, asked: Asked) -> StoreResult<Opti
             })
             .collect(),
         trash_days: web.trash.as_secs() / 86_400,
+        damaged,
+        damaged_total,
         search,
     }))
 }
@@ -264,14 +284,29 @@ fn text(value: &serde_json::Value) -> String {
 
 /// `GET /library/files/{id}`.
 pub(super) async fn file(State(web): State<Web>, visitor: Visitor, Path(id): Path<i64>) -> Response {
-    match facts_page(&web, &visitor, FileId(id)).await {
+    show_file(&web, &visitor, FileId(id), None).await
+}
+
+/// The page of a file, with what was just done.
+pub(super) async fn show_file(
+    web: &Web,
+    visitor: &Visitor,
+    id: FileId,
+    notice: Option<(&'static str, String)>,
+) -> Response {
+    match facts_page(web, visitor, id, notice).await {
         Ok(Some(template)) => page(StatusCode::OK, &template),
-        Ok(None) => super::missing(&web, &visitor, "There is no such file. It may have been deleted."),
+        Ok(None) => super::missing(web, visitor, "There is no such file. It may have been deleted."),
         Err(error) => failed(error),
     }
 }
 
-async fn facts_page(web: &Web, visitor: &Visitor, id: FileId) -> StoreResult<Option<FilePage>> {
+async fn facts_page(
+    web: &Web,
+    visitor: &Visitor,
+    id: FileId,
+    notice: Option<(&'static str, String)>,
+) -> StoreResult<Option<FilePage>> {
     let library = web.engine.library();
     let Some(entry) = library.entry(id).await?.filter(|entry| !entry.is_dir) else {
         return Ok(None);
@@ -309,6 +344,9 @@ async fn facts_page(web: &Web, visitor: &Visitor, id: FileId) -> StoreResult<Opt
     Ok(Some(FilePage {
         frame: Frame::new(web, visitor, "Library", "File"),
         id: id.0,
+        notice,
+        known: web.engine.health().record(id).await?.map(Known::from),
+        has_arrs: !web.arrs.now().status().await?.is_empty(),
         player: player(&entry.name),
         crumbs: crumbs(&above),
         source_link: release

@@ -11,6 +11,7 @@ mod arr;
 mod assets;
 mod fields;
 mod form;
+mod health;
 mod home;
 mod keys;
 mod library;
@@ -183,6 +184,8 @@ impl Web {
             .route("/library/files/{id}", get(library::file))
             .route("/library/files/{id}/stream", get(library::stream))
             .route("/library/files/{id}/revoke", post(library::revoke))
+            .route("/library/files/{id}/check", post(health::check))
+            .route("/library/files/{id}/replace", post(health::replace))
             .route("/library/releases/{id}/source", get(library::source))
             .route("/library/{id}/delete", post(library::delete))
             .route("/library/trash/{id}/restore", post(library::restore))

@@ -32,7 +32,15 @@ pub(super) const TABS: &[(&str, &str)] = &[
     ("/account", "Account"),
 ];
 /// Sections that are used as soon as they are saved.
-const AT_ONCE: [&str; 5] = ["arr", "categories", "log", "plugins", "providers"];
+const AT_ONCE: [&str; 7] = [
+    "arr",
+    "categories",
+    "log",
+    "notify",
+    "plugins",
+    "providers",
+    "watch",
+];
 /// What is asked for first of an item of a list.
 const MAIN: [&str; 16] = [
     "kind",
@@ -289,9 +297,12 @@ pub(super) async fn save(State(web): State<Web>, Path(name): Path<String>, poste
                 user.name = visitor.user,
                 "the section '{name}' of the configuration was changed"
             );
-            let mut done = match applied.restart_needed {
-                true => "Saved. It is used after a restart of the server.".to_owned(),
-                false => "Saved, and in use.".to_owned(),
+            let mut done = match (applied.change_waits, applied.restart_needed) {
+                (true, _) => "Saved. It is used after a restart of the server.".to_owned(),
+                (false, true) => {
+                    "Saved, and in use. An earlier change waits for a restart of the server.".to_owned()
+                }
+                (false, false) => "Saved, and in use.".to_owned(),
             };
             if !applied.comments_kept {
                 done.push_str(" The file's comments could not be kept.");
@@ -299,7 +310,7 @@ pub(super) async fn save(State(web): State<Web>, Path(name): Path<String>, poste
             let told = Told {
                 fault: None,
                 done,
-                restart: applied.restart_needed,
+                restart: applied.change_waits,
             };
             show(&web, &visitor, &name, StatusCode::OK, told)
         }

@@ -272,7 +272,7 @@ async fn choose(web: &Web, fields: &Fields) -> Result<Told, String> {
     looked.map_err(|error| error.to_string())??;
     let applied = web.live.change(changes).await;
     let applied = applied.map_err(|error| format!("{error:#}"))?;
-    Ok(match applied.restart_needed {
+    Ok(match applied.change_waits {
         true => (
             "warn",
             "Saved. It is used after a restart of the server: docker restart altmount, systemctl restart altmount, or \
