@@ -124,3 +124,57 @@ impl Telemetry {
     /// Does nothing.
     pub fn end(self) {}
 }
+
+#[cfg(all(test, feature = "otel"))]
+mod tests {
+    use super::*;
+    use axum::{Router, body::Bytes, extract::State, routing::post};
+    use std::sync::{Arc, Mutex};
+    use tracing_subscriber::layer::SubscriberExt;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_collector_is_sent_our_spans_and_no_others() {
+        let heard: Arc<Mutex<Vec<u8>>> = Arc::default();
+        let hear = async |State(heard): State<Arc<Mutex<Vec<u8>>>>, body: Bytes| {
+            heard.lock().expect("not poisoned").extend_from_slice(&body);
+        };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("a port");
+        let at = listener.local_addr().expect("an address");
+        let router = Router::new()
+            .route("/v1/traces", post(hear))
+            .with_state(Arc::clone(&heard));
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        let runtime = tokio::runtime::Handle::current();
+        let endpoint = format!("http://{at}/v1/traces");
+        let (telemetry, traces) = Telemetry::start(Some(&endpoint), &runtime).expect("starts");
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(traces), || {
+            let import = tracing::trace_span!(target: "altmount::trace", "import", job.id = 3);
+            import.in_scope(|| {
+                drop(tracing::trace_span!(target: "altmount::trace", "fetch", class = "import"));
+                drop(tracing::trace_span!("of-somebody-else"));
+            });
+        });
+        // It blocks, and what it waits for is sent by this runtime.
+        tokio::task::spawn_blocking(|| telemetry.end())
+            .await
+            .expect("ended");
+        let heard = heard.lock().expect("not poisoned");
+        let text = String::from_utf8_lossy(&heard);
+        for part in ["altmount", "import", "fetch", "job.id", "class"] {
+            assert!(text.contains(part), "{part} in {text}");
+        }
+        assert!(!text.contains("of-somebody-else"), "{text}");
+    }
+
+    #[test]
+    fn nothing_is_sent_where_nobody_is_named() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .expect("a runtime");
+        let (telemetry, traces) = Telemetry::start(None, runtime.handle()).expect("starts");
+        assert!(traces.is_none());
+        telemetry.end();
+    }
+}

@@ -342,7 +342,9 @@ fn set(text: &str, path: &[String], value: Option<&Value>) -> String {
                 lines.splice(at..at, new);
             }
             (None, None) => {
-                lines.splice(from..from, new);
+                // Behind what is there already, where it is a section: the comment at a file's top is about the file.
+                let at = if depth == 0 { lines.len() } else { from };
+                lines.splice(at..at, new);
             }
         }
     }

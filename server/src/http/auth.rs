@@ -33,9 +33,10 @@ fn within(path: &str, route: &str) -> bool {
 
 /// What may be looked at with a key for reading. Not the queued files of releases, in which passwords may stand, and not signed
 /// links, which open a file longer than the key does.
-const READABLE: [&str; 9] = [
+const READABLE: [&str; 10] = [
     "/api/files",
-    "/api/health",
+    "/api/health/files",
+    "/api/health/summary",
     "/api/importers",
     "/api/library",
     "/api/openapi.json",

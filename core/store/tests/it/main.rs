@@ -3,6 +3,7 @@
 mod destinations;
 mod downloads;
 mod durability;
+mod health;
 mod jobs;
 mod model;
 mod releases;
