@@ -180,18 +180,29 @@ pub(crate) async fn migrate_to(conn: &mut SqliteConnection, data_dir: &Path, las
     known.retain(|migration| migration.version <= last);
     let migrator = Migrator::with_migrations(known);
     let newest = migrator.iter().map(|m| m.version).max().unwrap_or(0);
-    migrator.run(conn).await.map_err(|error| match error {
-        MigrateError::VersionMissing(version) if version > newest => StoreError::new(
-            StoreErrorKind::NewerSchema,
-            format!(
-                "the database in '{}' has schema {version} and this program knows schemas up to {newest}; start a \
-                 newer version of the program, or restore the copy made before the update",
-                data_dir.display()
-            ),
-        ),
+    let Err(error) = migrator.run(&mut *conn).await else {
+        return Ok(());
+    };
+    Err(match error {
+        MigrateError::VersionMissing(first) if first > newest => {
+            // There may be more than the first one that is not known.
+            let all = sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations");
+            let version: i64 = all.fetch_one(conn).await.unwrap_or(first);
+            StoreError::new(
+                StoreErrorKind::NewerSchema,
+                format!(
+                    "the database in '{}' has schema {version} and this program knows schemas up to {newest}; start a \
+                     newer version of the program, or restore the copy made before the update",
+                    data_dir.display()
+                ),
+            )
+        }
         other => StoreError::new(
             StoreErrorKind::Io,
-            format!("the database in '{}' cannot be brought up to date", data_dir.display()),
+            format!(
+                "the database in '{}' cannot be brought up to date",
+                data_dir.display()
+            ),
         )
         .with_source(other),
     })

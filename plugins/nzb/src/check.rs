@@ -8,7 +8,7 @@ use altmount_sdk::usenet::{self, Presence};
 use altmount_sdk::{MessageId, Result};
 
 /// Releases of up to this many articles are checked whole.
-const SMALL: usize = 500;
+pub(crate) const SMALL: usize = 500;
 /// How many articles of a larger file are asked for, beside its last one.
 const SPREAD: usize = 32;
 

@@ -1,9 +1,9 @@
-//! What is asked for in the end anyway is asked for at the start, beside the first articles: a release is ready after two round trips
-//! less.
+//! What is asked for of a large release in the end anyway is asked for at the start, beside the first articles: it is ready after two
+//! round trips less. (A small one is asked for as a whole, which takes its time anyway.)
 //!
 //! Nothing is concluded here. Who needs an answer and does not find it asks for itself, and what was fetched is in the host's cache.
 
-use crate::check::picked;
+use crate::check::{SMALL, picked};
 use crate::fetch::Source;
 use crate::nzb::NzbFile;
 use crate::{Check, listing, names, subject};
@@ -17,6 +17,7 @@ use std::sync::Arc;
 const MOST: usize = 4096;
 /// Releases of more files than this are sets of volumes, or nothing that anybody waits for.
 const FILES: usize = 64;
+
 /// What is known of articles before it is asked for.
 #[derive(Clone)]
 pub(crate) struct Early<'a>(Shared<BoxFuture<'a, Arc<HashMap<MessageId, Presence>>>>);
@@ -48,10 +49,10 @@ fn name(file: &NzbFile) -> String {
 /// Files that are likely to be shown, or to have in them what is.
 fn main_files<'a>(source: Source<'a>) -> impl Iterator<Item = &'a NzbFile> {
     let files = &source.nzb.files;
-    let few = files.len() <= FILES;
+    let worth_it = files.len() <= FILES && source.nzb.segment_count() > SMALL;
     files
         .iter()
-        .filter(move |file| few && !file.guessed && !listing::is_unwanted(source.config, &name(file)))
+        .filter(move |file| worth_it && !file.guessed && !listing::is_unwanted(source.config, &name(file)))
 }
 
 fn sampled(source: Source<'_>) -> Vec<MessageId> {

@@ -11,7 +11,7 @@ use futures::future::{join_all, try_join_all};
 
 /// How many files are worked on at once: their first articles are asked for in one call, and are still in the host's
 /// cache when their heads are looked at.
-const BATCH: usize = 128;
+const BATCH: usize = 64;
 /// How many first bytes PAR2 knows a file by.
 const HASHED: u64 = 16 << 10;
 

@@ -10,7 +10,7 @@ use serde::{
 };
 use std::fmt;
 
-/// The serde form of an [`ArticleTable`].
+/// The articles of one posted file, in order, with their exact decoded lengths.
 #[derive(Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub(crate) struct Packed {
