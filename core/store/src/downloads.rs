@@ -83,16 +83,34 @@ fn filtered(query: &mut QueryBuilder<Sqlite>, filter: &HistoryFilter) -> Result<
 /// What is completed and not to be found yet.
 const MOVING: &str = "state = 2 AND storage IS NULL";
 
-/// Jobs of the history for which [`MOVING`] in `condition` holds, in its order.
+/// Which jobs of the history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// Those that are [`MOVING`].
+    Moving,
+    /// The others.
+    Others,
+    /// All, where none is moving: then those that are skipped need not be looked at.
+    All,
+}
+
+/// Jobs of the history, in its order.
 pub(crate) fn page(
     filter: &HistoryFilter,
-    condition: &'static str,
+    part: Part,
     limit: i64,
     offset: i64,
 ) -> Result<QueryBuilder<Sqlite>> {
-    let mut query = QueryBuilder::new(queue::SELECT);
+    let mut query = QueryBuilder::new(match part {
+        Part::Moving => queue::SELECT_UNPUBLISHED,
+        Part::Others | Part::All => queue::SELECT,
+    });
     filtered(&mut query, filter)?;
-    query.push(condition).push(MOVING).push(")");
+    match part {
+        Part::Moving => query.push(" AND ").push(MOVING),
+        Part::Others => query.push(" AND NOT (").push(MOVING).push(")"),
+        Part::All => &mut query,
+    };
     query
         .push(" ORDER BY finished_ms DESC, id DESC LIMIT ")
         .push_bind(limit);
@@ -110,12 +128,12 @@ pub(crate) async fn history(
     let mut count = QueryBuilder::new("SELECT count(*) FROM jobs");
     filtered(&mut count, filter)?;
     let total: i64 = count.build_query_scalar().fetch_one(&mut *conn).await?;
-    let mut count = QueryBuilder::new("SELECT count(*) FROM jobs");
+    let mut count = QueryBuilder::new("SELECT count(*) FROM jobs INDEXED BY jobs_unpublished");
     filtered(&mut count, filter)?;
     count.push(" AND ").push(MOVING);
     let moving: i64 = count.build_query_scalar().fetch_one(&mut *conn).await?;
     let mut items = Vec::new();
-    let first = page(filter, " AND (", limit.into(), offset)?
+    let first = page(filter, Part::Moving, limit.into(), offset)?
         .build()
         .fetch_all(&mut *conn)
         .await?;
@@ -124,10 +142,8 @@ pub(crate) async fn history(
     }
     let rest = i64::from(limit) - items.len() as i64;
     let skip = offset.saturating_sub(moving).max(0);
-    let others = page(filter, " AND NOT (", rest, skip)?
-        .build()
-        .fetch_all(conn)
-        .await?;
+    let part = if moving == 0 { Part::All } else { Part::Others };
+    let others = page(filter, part, rest, skip)?.build().fetch_all(conn).await?;
     for row in &others {
         items.push(job_of(row)?);
     }

@@ -103,9 +103,26 @@ async fn a_page_of_the_history_is_a_range_of_an_index_in_its_order() {
             categories,
             ..HistoryFilter::default()
         };
-        let query = downloads::page(&filter, " AND NOT (", 60, 0).expect("a query");
+        let query = downloads::page(&filter, downloads::Part::Others, 60, 0).expect("a query");
         let plan = plan(&mut conn, query.sql().as_str()).await;
         assert!(plan.iter().any(|step| step.contains(index)), "{plan:?}");
         assert!(!plan.iter().any(|step| step.contains("TEMP B-TREE")), "{plan:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_published_yet_is_found_without_the_history() {
+    let (_dir, mut conn) = database().await;
+    for categories in [vec![], vec![Some("tv".to_owned())], vec![None]] {
+        let filter = HistoryFilter {
+            categories,
+            ..HistoryFilter::default()
+        };
+        let query = downloads::page(&filter, downloads::Part::Moving, 60, 0).expect("a query");
+        let plan = plan(&mut conn, query.sql().as_str()).await;
+        assert!(
+            plan.iter().any(|step| step.contains("INDEX jobs_unpublished")),
+            "{plan:?}"
+        );
     }
 }

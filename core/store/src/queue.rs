@@ -60,6 +60,10 @@ pub(crate) const PAGE: &str = concat!(
 /// A job, to be followed by a condition.
 pub(crate) const SELECT: &str = concat!("SELECT ", columns!(), " FROM jobs");
 
+/// [`SELECT`] of those that are completed and not yet where other programs find them: few, in an index of their own.
+pub(crate) const SELECT_UNPUBLISHED: &str =
+    concat!("SELECT ", columns!(), " FROM jobs INDEXED BY jobs_unpublished");
+
 /// Queued and running jobs in the order of their turns.
 pub(crate) const ACTIVE: &str = concat!(
     "SELECT ",

@@ -15,10 +15,12 @@
   // Parts of the page are fetched again and put in place of the old ones, unless somebody is in the middle of one.
   const parts = (selector) => [...document.querySelectorAll(selector)].filter((part) => part.id);
   const busy = (part) => part.contains(document.activeElement) && document.activeElement.matches("input, select, textarea");
-  let fetching = null, again = false;
+  let fetching = false;
+  // What was asked for meanwhile: it may be other parts.
+  const waiting = new Set();
   const refresh = async (selector) => {
-    if (fetching) { again = true; return; }
-    fetching = selector;
+    if (fetching) { waiting.add(selector); return; }
+    fetching = true;
     try {
       const answer = await fetch(location.href, { headers: { accept: "text/html" }, credentials: "same-origin" });
       if (!answer.ok || answer.redirected) return;
@@ -41,8 +43,8 @@
       }
       if (whole && selector.startsWith("[data-live")) changes = fresh.body.dataset.changes;
     } catch { /* the next event tries again */ } finally {
-      fetching = null;
-      if (again) { again = false; setTimeout(() => refresh(selector), 250); }
+      fetching = false;
+      if (waiting.size) { const next = [...waiting].join(", "); waiting.clear(); setTimeout(() => refresh(next), 250); }
     }
   };
 
