@@ -359,6 +359,23 @@ pub(super) fn query_value(parts: &Parts, name: &str) -> Result<Option<String>, A
     Ok(value)
 }
 
+/// The query parameter `name`, which is one of two words; the first where it is left out.
+pub(super) fn query_choice<T: Copy>(
+    parts: &Parts,
+    name: &str,
+    [first, second]: [(&str, T); 2],
+) -> Result<T, ApiError> {
+    match query_value(parts, name)?.as_deref() {
+        None => Ok(first.1),
+        Some(word) if word == first.0 => Ok(first.1),
+        Some(word) if word == second.0 => Ok(second.1),
+        Some(_) => Err(ApiError::bad_request(
+            format!("The query parameter '{name}' is malformed"),
+            format!("it is '{}' or '{}'", first.0, second.0),
+        )),
+    }
+}
+
 impl<S: Send + Sync> FromRequestParts<S> for PageQuery {
     type Rejection = ApiError;
 

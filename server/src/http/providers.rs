@@ -2,7 +2,7 @@
 
 use super::{
     Api,
-    envelope::{ApiError, ApiJson, ErrorBody, List, Meta, PageQuery, Single, query_value, time},
+    envelope::{ApiError, ApiJson, ErrorBody, List, Meta, PageQuery, Single, query_choice, time},
 };
 use crate::{
     config::{Config, Provider},
@@ -91,14 +91,8 @@ impl<S: Send + Sync> FromRequestParts<S> for SpanQuery {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, ApiError> {
-        match query_value(parts, "span")?.as_deref() {
-            None | Some("hour") => Ok(Self(Span::Hour)),
-            Some("day") => Ok(Self(Span::Day)),
-            Some(_) => Err(ApiError::bad_request(
-                "The query parameter 'span' is malformed",
-                "it is 'hour' or 'day'",
-            )),
-        }
+        let words = [("hour", Span::Hour), ("day", Span::Day)];
+        query_choice(parts, "span", words).map(Self)
     }
 }
 

@@ -2,7 +2,9 @@
 
 use super::{
     Api,
-    envelope::{ApiError, ApiId, ApiJson, ErrorBody, List, Meta, PageQuery, Single, query_value, time},
+    envelope::{
+        ApiError, ApiId, ApiJson, ErrorBody, List, Meta, PageQuery, Single, query_choice, query_value, time,
+    },
 };
 use crate::history::{self, Span};
 use altmount_engine::{Engine, ImportProgress, Stage as Doing};
@@ -333,14 +335,8 @@ impl<S: Send + Sync> FromRequestParts<S> for SpanQuery {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, ApiError> {
-        match query_value(parts, "span")?.as_deref() {
-            None | Some("day") => Ok(Self(Span::Day)),
-            Some("month") => Ok(Self(Span::Month)),
-            Some(_) => Err(ApiError::bad_request(
-                "The query parameter 'span' is malformed",
-                "it is 'day' or 'month'",
-            )),
-        }
+        let words = [("day", Span::Day), ("month", Span::Month)];
+        query_choice(parts, "span", words).map(Self)
     }
 }
 

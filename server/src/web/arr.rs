@@ -212,15 +212,10 @@ pub(super) async fn add(State(web): State<Web>, posted: Posted) -> Response {
     show(&web, &visitor, StatusCode::OK, Some(told), &shown).await
 }
 
-/// `POST /settings/arr/{name}/test`.
-pub(super) async fn test(State(web): State<Web>, Path(name): Path<String>, posted: Posted) -> Response {
-    let notice = match web.arrs.now().test(&name).await {
-        None => ("warn", "There is no such application any more.".to_owned()),
-        Some(Ok(version)) => ("good", format!("“{name}” answers: version {version}.")),
-        Some(Err(error)) => ("bad", format!("“{name}” does not answer as it should: {error}.")),
-    };
+/// The page with what came of an order.
+async fn told(web: &Web, posted: &Posted, notice: (&'static str, String)) -> Response {
     show(
-        &web,
+        web,
         &posted.visitor,
         StatusCode::OK,
         Some(notice),
@@ -229,19 +224,20 @@ pub(super) async fn test(State(web): State<Web>, Path(name): Path<String>, poste
     .await
 }
 
+/// `POST /settings/arr/{name}/test`.
+pub(super) async fn test(State(web): State<Web>, Path(name): Path<String>, posted: Posted) -> Response {
+    let notice = match web.arrs.now().test(&name).await {
+        None => ("warn", "There is no such application any more.".to_owned()),
+        Some(Ok(version)) => ("good", format!("“{name}” answers: version {version}.")),
+        Some(Err(error)) => ("bad", format!("“{name}” does not answer as it should: {error}.")),
+    };
+    told(&web, &posted, notice).await
+}
+
 /// `POST /settings/arr/{name}/register`.
 pub(super) async fn register(State(web): State<Web>, Path(name): Path<String>, posted: Posted) -> Response {
     match registered(&web, &name).await {
-        Ok(told) => {
-            show(
-                &web,
-                &posted.visitor,
-                StatusCode::OK,
-                Some(told),
-                &Fields::default(),
-            )
-            .await
-        }
+        Ok(notice) => told(&web, &posted, notice).await,
         Err(response) => response,
     }
 }
@@ -257,12 +253,5 @@ pub(super) async fn remove(State(web): State<Web>, Path(name): Path<String>, pos
         ),
         Err(error) => ("bad", format!("Nothing has changed: {error}.")),
     };
-    show(
-        &web,
-        &posted.visitor,
-        StatusCode::OK,
-        Some(notice),
-        &Fields::default(),
-    )
-    .await
+    told(&web, &posted, notice).await
 }
