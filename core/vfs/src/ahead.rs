@@ -14,6 +14,7 @@
 use crate::{
     Class,
     plan::{Leaf, Plan, Walk},
+    played::Played,
     read::Core,
     units::{Ask, Flight, Key, Units},
 };
@@ -22,7 +23,7 @@ use std::{
     collections::VecDeque,
     ops::Range,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
@@ -51,8 +52,6 @@ const SEEK_AHEAD: u64 = RUN;
 const PLAYING: Duration = Duration::from_secs(4);
 /// A film of which so much was read in order is being played, and a jump in it is a player's. Programs that look at films read some 5 MB.
 const PLAYED: u64 = 6 << 20;
-/// Films of which is known that they are being played.
-const MAX_PLAYED: usize = 256;
 /// Units up to this long are fetched two ahead at least, longer ones one: of those a seek needs hardly more than the one
 /// that it ends in.
 const LONG_UNIT: u64 = 1 << 20;
@@ -345,30 +344,6 @@ impl Rate {
             Some(rate) if !self.starved => (rate * time.as_secs_f64()) as u64,
             _ => u64::MAX,
         }
-    }
-}
-
-/// The films that are being played, by their first unit; the one that was noted last at the end.
-#[derive(Default)]
-pub(crate) struct Played(Mutex<VecDeque<Key>>);
-
-impl Played {
-    fn films(&self) -> MutexGuard<'_, VecDeque<Key>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn has(&self, plan: &Plan) -> bool {
-        plan.first_unit().is_some_and(|film| self.films().contains(&film))
-    }
-
-    fn note(&self, plan: &Plan) {
-        let Some(film) = plan.first_unit() else { return };
-        let mut films = self.films();
-        films.retain(|known| *known != film);
-        if films.len() >= MAX_PLAYED {
-            films.pop_front();
-        }
-        films.push_back(film);
     }
 }
 

@@ -23,6 +23,7 @@ mod http;
 mod local;
 mod pieces;
 mod plan;
+mod played;
 mod read;
 mod reader;
 mod source;

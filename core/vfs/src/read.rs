@@ -5,10 +5,11 @@
 
 use crate::{
     Class, Early, FetchError, Misses, ReadError, ReadErrorKind,
-    ahead::{Budget, Gauge, Habits, Played},
+    ahead::{Budget, Gauge, Habits},
     cipher::BLOCK,
     local::Roots,
     plan::{Piece, Plan, PlanNode, UnitRef},
+    played::Played,
     units::{Ask, Flight, Key, Unit, UnitError, Units},
 };
 use altmount_model::NodeId;

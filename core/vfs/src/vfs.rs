@@ -1,11 +1,12 @@
 use crate::{
     Article, ArticleSource, Class, Early, FetchError, HttpProbe, Misses, ReadError, Reader, Stat,
     TableSource, VfsConfig,
-    ahead::{Budget, Gauge, Habits, Played},
+    ahead::{Budget, Gauge, Habits},
     disk::{Disk, DiskStats},
     http::Http,
     local::Roots,
     plan::Plan,
+    played::Played,
     read::Core,
     units::{Ask, Key, UnitError, Units},
 };
