@@ -627,6 +627,7 @@ impl Window {
             class,
             since: None,
             posted: waiting.posted,
+            len: Some(waiting.len),
         };
         let flight = self.units.flight(&waiting.key, ask);
         let driven = flight.clone();
