@@ -88,13 +88,7 @@ impl Feed for Place<'_> {
     }
 }
 
-pub(super) async fn run(
-    scheduler: Arc<Scheduler>,
-    at: usize,
-    id: u64,
-    wake: Arc<Notify>,
-    pulse: Arc<Pulse>,
-) {
+pub(super) async fn run(scheduler: Arc<Scheduler>, at: usize, id: u64, wake: Arc<Notify>, pulse: Arc<Pulse>) {
     let provider = &scheduler.providers[at];
     let config = &provider.config;
     let stop = &scheduler.stop;

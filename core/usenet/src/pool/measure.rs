@@ -184,7 +184,10 @@ impl Measure {
             stats,
             lead: Some(Lead {
                 bytes,
-                article: self.unknown.or(self.article).map_or(TYPICAL, |bytes| bytes as u64),
+                article: self
+                    .unknown
+                    .or(self.article)
+                    .map_or(TYPICAL, |bytes| bytes as u64),
             }),
         }
     }

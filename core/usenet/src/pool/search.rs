@@ -603,7 +603,10 @@ impl<'a> Target<'a> {
         if !self.scheduler.has_another(others, &avoid) {
             return None;
         }
-        let hold = self.scheduler.hedges.hold(self.scheduler.typical_article(others))?;
+        let hold = self
+            .scheduler
+            .hedges
+            .hold(self.scheduler.typical_article(others))?;
         count(&self.scheduler.providers[owner(connection)].counts.hedged);
         let want = Want {
             avoid,

@@ -147,7 +147,10 @@ async fn an_article_that_is_late_again_is_asked_for_again() {
     server.rule(Rule::new(never).id(id).requests(..=2));
     let pool = pool_with([provider("a", &server)], soon());
     for class in [Class::ReadAhead, Class::Playback] {
-        assert_eq!(guard(pool.fetch(id, class)).await.unwrap().data, bytes(&release, 0));
+        assert_eq!(
+            guard(pool.fetch(id, class)).await.unwrap().data,
+            bytes(&release, 0)
+        );
     }
     assert_eq!(server.requests(id, Command::Body), 3 + 1);
     assert_eq!(pool.status()[0].hedged, 2, "{:?}", pool.status());

@@ -187,7 +187,11 @@ async fn of_a_long_article_that_is_left_only_a_films_first_comes_to_its_end() {
         let say = f.news.slowly(&id);
         let content = Arc::new(Content::single(whole(&table)));
         let tables = Arc::new(Tables(vec![Arc::new(table)]));
-        let reader = f.vfs.open(content, tables, Class::Playback).await.expect("it opens");
+        let reader = f
+            .vfs
+            .open(content, tables, Class::Playback)
+            .await
+            .expect("it opens");
         let mut stream = Box::pin(Arc::new(reader).stream(range(0, LONG)));
         assert!(futures::poll!(stream.next()).is_pending());
         say.send(Say::Copy(info(&f, &id))).await.expect("it listens");
