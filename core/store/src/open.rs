@@ -41,6 +41,11 @@ pub(crate) fn migrations() -> Vec<Migration> {
             "operations",
             include_str!("../migrations/0010_operations.sql"),
         ),
+        (
+            11,
+            "outputs back",
+            include_str!("../migrations/0011_outputs_back.sql"),
+        ),
     ];
     numbered
         .into_iter()

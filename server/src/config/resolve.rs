@@ -3,6 +3,7 @@
 #![deny(unused_variables)]
 
 use super::ConfigError;
+use super::restart::Fixed;
 use super::types::*;
 use super::{
     ArrSettings, BackupSettings, NotifySettings, OutputSettings, WatchSettings, arr, operations, outputs,
@@ -74,6 +75,8 @@ pub struct Settings {
     pub log_level: String,
     /// How they look.
     pub log_format: LogFormat,
+    /// What a running server cannot change, to be compared with what another configuration has there.
+    pub fixed: Fixed,
 }
 
 /// The HTTP server's settings.
@@ -109,7 +112,7 @@ pub struct WebdavSettings {
 }
 
 /// The FUSE mount's settings.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MountSettings {
     /// The folder, absolute; `None` where nothing is mounted.
     pub path: Option<PathBuf>,
@@ -186,6 +189,7 @@ impl Config {
     /// # Errors
     /// Every value that cannot be used.
     pub fn resolve(self) -> Result<Settings, ConfigError> {
+        let fixed = Fixed::of(&self);
         let Self {
             server,
             providers,
@@ -343,6 +347,7 @@ impl Config {
             plugins_unverified: allow_unverified,
             log_level: level,
             log_format: format,
+            fixed,
         })
     }
 }
@@ -810,7 +815,7 @@ fn resolve_passwords(passwords: &[SecretString], faults: &mut Faults) -> Passwor
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Sources, env};
+    use crate::config::{Config, Sources, env, needs_restart};
 
     fn settings(yaml: &Value) -> Result<String, ConfigError> {
         let file = Some(("test".to_owned(), yaml.to_string()));
@@ -1018,6 +1023,51 @@ mod tests {
                 after != *before
             });
             assert!(changed, "nothing reads '{key}'");
+        }
+    }
+
+    /// What a running server does not exchange when its configuration changes: see `live`.
+    fn kept(yaml: &Value) -> String {
+        let sources = Sources {
+            file: Some(("test".to_owned(), yaml.to_string())),
+            ..Sources::default()
+        };
+        let mut settings = sources
+            .load()
+            .and_then(Config::resolve)
+            .unwrap_or_else(|error| panic!("{yaml}: {error}"));
+        settings.providers.clear();
+        settings.arr = ArrSettings::default();
+        settings.categories = Arc::default();
+        settings.plugin_config.clear();
+        settings.plugin_priority.clear();
+        settings.plugin_files.clear();
+        settings.plugins_unverified = false;
+        settings.log_level.clear();
+        settings.watch.clear();
+        settings.notify = NotifySettings::default();
+        settings.outputs = OutputSettings::default();
+        settings.mount = resolve_mount(Mount::default(), &mut Faults::default());
+        format!("{settings:?}")
+    }
+
+    #[test]
+    fn what_is_said_to_be_used_at_once_is_what_the_server_exchanges() {
+        let mut all = Vec::new();
+        leaves(&env::schema(), &[], &mut all);
+        let plain = kept(&json!({}));
+        let backup = kept(&json!({"backup": {"folder": "/srv/backup"}}));
+        for (path, schema) in all {
+            let key = path.join(".");
+            // Read by builds that can send traces, and refused by others.
+            if path[0] == "telemetry" && cfg!(not(feature = "otel")) {
+                continue;
+            }
+            let before = if path[0] == "backup" { &backup } else { &plain };
+            let changed = candidates(&key, &schema)
+                .into_iter()
+                .any(|value| kept(&tree(&path, value)) != *before);
+            assert_eq!(changed, needs_restart(&key), "{key}");
         }
     }
 
