@@ -26,6 +26,7 @@ pub mod links;
 pub mod live;
 pub mod logs;
 pub mod metrics;
+pub mod mounts;
 pub mod net;
 pub mod notify;
 pub mod orphans;

@@ -309,13 +309,16 @@ async fn settings_are_changed_in_the_file_and_used_at_once_where_they_can_be() {
     let applied = api(&app, "PUT", "/api/settings", two).await.json();
     assert_eq!(
         applied["data"],
-        json!({"restart_needed": false, "comments_kept": true})
+        json!({"restart_needed": false, "waiting": [], "notes": [], "comments_kept": true})
     );
     let providers = api(&app, "GET", "/api/providers", json!({})).await.json();
     assert_eq!(providers["data"][0]["name"], "two.invalid", "asked from now on");
     let workers = json!({"set": {"import.workers": 3}, "unset": ["log.level"]});
     let applied = api(&app, "PUT", "/api/settings", workers).await.json();
-    assert_eq!(applied["data"]["restart_needed"], true);
+    assert_eq!(
+        (&applied["data"]["restart_needed"], &applied["data"]["waiting"]),
+        (&json!(true), &json!(["import.workers"]))
+    );
     let text = std::fs::read_to_string(&path).expect("read");
     assert!(
         text.starts_with("# mine\n") && text.contains("workers: 3"),

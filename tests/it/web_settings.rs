@@ -239,7 +239,7 @@ async fn maps_have_rows_that_are_added_changed_and_taken_out() {
     let mut right = ways;
     right[4].1 = "mount";
     let saved = send(&mut browser, "outputs", &right).await;
-    assert!(saved.text().contains("Saved."), "{}", saved.text());
+    assert!(saved.text().contains("Saved, and in use."), "{}", saved.text());
     let mut out = ways[..5].to_vec();
     out[1].1 = "1";
     out.push(("outputs.categories.0.remove", "1"));

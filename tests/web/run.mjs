@@ -120,7 +120,7 @@ await check("first run: the way out is chosen, and what it needs is said", async
   await page.fill("[name=strm]", `${process.env.OUT}/strm`);
   must((await page.inputValue("[name=strm_url]")) === BASE, await page.inputValue("[name=strm_url]"));
   await page.click("button:has-text('Use this way')");
-  await page.waitForSelector(".notice.warn:has-text('after a restart')");
+  await page.waitForSelector(".notice.good:has-text('Saved, and in use')");
   await page.waitForSelector("text=Chosen: text files with addresses");
   must(readFileSync(CONFIG, "utf8").includes(`${process.env.OUT}/strm`), "it is not in the file");
   await shot("start-output");

@@ -246,6 +246,7 @@ impl Library {
     pub async fn restore(&self, id: FileId) -> Result<RestoreOutcome> {
         let outcome = self.shared.store.restore(id).await?;
         if let RestoreOutcome::Restored(path) = &outcome {
+            self.shared.returned.notify_one();
             self.changed(LibraryChange::Added, path, None);
         }
         Ok(outcome)

@@ -75,6 +75,7 @@ impl Engine {
             events: Arc::new(Events::new(config.event_capacity)),
             wake: Notify::new(),
             publish: Notify::new(),
+            returned: Notify::new(),
             announce: RwLock::new(()),
             claims: RwLock::new(()),
             running: Mutex::new(HashMap::new()),

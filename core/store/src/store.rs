@@ -10,7 +10,7 @@ mod jobs;
 mod keys;
 mod orphans;
 mod outputs;
-mod trash;
+pub(crate) mod trash;
 mod tree;
 mod users;
 mod watched;

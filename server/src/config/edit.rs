@@ -70,7 +70,12 @@ impl Editor {
             .env
             .keys()
             .any(|variable| variable == &name || name.starts_with(&format!("{variable}__")));
-        by_env || (key == "server.listen" && self.above.listen.is_some())
+        let by_flag = match key {
+            "server.listen" => self.above.listen.is_some(),
+            "mount.path" => self.above.mount.is_some(),
+            _ => false,
+        };
+        by_env || by_flag
     }
 
     fn text(&self) -> Result<String, ConfigError> {

@@ -18,7 +18,7 @@ pub struct WebdavSettings {
 }
 
 /// The FUSE mount's settings.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MountSettings {
     /// The folder, absolute; `None` where nothing is mounted.
     pub path: Option<PathBuf>,

@@ -11,7 +11,7 @@ use std::{
 use url::Url;
 
 /// How releases reach others beside the library itself.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OutputSettings {
     /// What is made where the category says nothing else.
     pub default: Vec<OutputWay>,
@@ -34,7 +34,7 @@ pub struct OutputSettings {
 }
 
 /// How copies are made.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CopySettings {
     /// The folder.
     pub path: PathBuf,
@@ -50,6 +50,12 @@ impl OutputSettings {
         category
             .and_then(|category| self.categories.get(category))
             .unwrap_or(&self.default)
+    }
+
+    /// Whether anything is made beside the library.
+    pub fn makes_files(&self) -> bool {
+        let mut ways = self.categories.values().chain([&self.default]).flatten();
+        ways.any(|way| *way != OutputWay::Mount)
     }
 
     /// The folder that a way's releases lie in; `None` where the library is no folder of this machine.

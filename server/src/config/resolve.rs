@@ -5,7 +5,9 @@
 use super::{
     ArrSettings, BackupSettings, CategorySettings, ConfigError, MountSettings, NotifySettings,
     OutputSettings, SabnzbdSettings, ServerSettings, WatchSettings, WebdavSettings, arr, import, library,
-    news, operations, outputs, plugins, reading, sabnzbd, server,
+    news, operations, outputs, plugins, reading,
+    restart::Fixed,
+    sabnzbd, server,
     types::{Config, Health, Library, Log, LogFormat, Metrics, PluginFile, Plugins},
 };
 use altmount_engine::EngineConfig;
@@ -63,6 +65,8 @@ pub struct Settings {
     pub log_level: String,
     /// How they look.
     pub log_format: LogFormat,
+    /// What a running server cannot change, to be compared with what another configuration has there.
+    pub fixed: Fixed,
 }
 
 pub(super) fn seconds(n: u32) -> Duration {
@@ -92,6 +96,7 @@ impl Config {
     /// # Errors
     /// Every value that cannot be used.
     pub fn resolve(self) -> Result<Settings, ConfigError> {
+        let fixed = Fixed::of(&self);
         let Self {
             server,
             providers,
@@ -192,6 +197,7 @@ impl Config {
             plugins_unverified: allow_unverified,
             log_level: level,
             log_format: format,
+            fixed,
         })
     }
 }

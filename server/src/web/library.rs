@@ -308,7 +308,7 @@ async fn facts_page(
     if let Some(link) = path.as_ref().and_then(|path| web.public.webdav(path)) {
         links.push(("WebDAV", link));
     }
-    if let Some(folder) = &web.mounted
+    if let Some(folder) = web.mounts.path()
         && let Some(path) = &path
     {
         links.push(("Mount", format!("{}/{}", folder.display(), path.as_str())));

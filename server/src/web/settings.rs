@@ -9,7 +9,7 @@ use super::{
     visitor::Visitor,
 };
 use crate::{
-    config::{ConfigError, Editor, Provider, schema},
+    config::{ConfigError, Editor, Provider, needs_restart, schema},
     http::{attempt, checked},
     logs,
 };
@@ -30,16 +30,6 @@ pub(super) const TABS: &[(&str, &str)] = &[
     ("/settings/plugins", "Importers"),
     ("/settings/log", "Log"),
     ("/account", "Account"),
-];
-/// Sections that are used as soon as they are saved.
-const AT_ONCE: [&str; 7] = [
-    "arr",
-    "categories",
-    "log",
-    "notify",
-    "plugins",
-    "providers",
-    "watch",
 ];
 /// What is asked for first of an item of a list.
 const MAIN: [&str; 16] = [
@@ -94,7 +84,8 @@ struct SettingsPage {
     items: Vec<Item>,
     /// Its lists of items.
     groups: Vec<Group>,
-    at_once: bool,
+    /// When its keys are used.
+    used: String,
     file: String,
 }
 
@@ -128,6 +119,38 @@ pub(super) fn lists_of<'a>(section: &str, part: &'a Value) -> Vec<(Vec<String>, 
     let mut found = Vec::new();
     find(std::slice::from_ref(&section.to_owned()), part, &mut found);
     found
+}
+
+/// The keys of a section, the section itself where it is a list.
+fn keys_of(key: &str, part: &Value) -> Vec<String> {
+    match part["properties"].as_object() {
+        Some(below) if !below.is_empty() => below
+            .iter()
+            .flat_map(|(name, part)| keys_of(&format!("{key}.{name}"), part))
+            .collect(),
+        _ => vec![key.to_owned()],
+    }
+}
+
+/// When the keys of a section are used once they are saved.
+fn used(section: &str, part: &Value) -> String {
+    let (late, at_once): (Vec<String>, Vec<String>) = keys_of(section, part)
+        .into_iter()
+        .partition(|key| needs_restart(key));
+    match (late.as_slice(), at_once.as_slice()) {
+        ([], _) => "Used at once.".to_owned(),
+        (_, []) => "Used after a restart of the server.".to_owned(),
+        (late, at_once) if late.len() < at_once.len() => {
+            format!(
+                "Used at once, but for {}: after a restart of the server.",
+                late.join(", ")
+            )
+        }
+        (_, at_once) => format!(
+            "Used after a restart of the server, but for {}: at once.",
+            at_once.join(", ")
+        ),
+    }
 }
 
 fn at<'a>(tree: &'a Value, path: &[String]) -> &'a Value {
@@ -253,7 +276,7 @@ fn show(web: &Web, visitor: &Visitor, section: &str, status: StatusCode, told: T
         doc: fields::doc(part),
         items,
         groups,
-        at_once: AT_ONCE.contains(&section),
+        used: used(section, part),
         file: editor.path().display().to_string(),
     };
     page(status, &template)
@@ -337,12 +360,19 @@ pub(super) async fn save(State(web): State<Web>, Path(name): Path<String>, poste
                 "the section '{name}' of the configuration was changed"
             );
             let mut done = match (applied.change_waits, applied.restart_needed) {
-                (true, _) => "Saved. It is used after a restart of the server.".to_owned(),
+                (true, _) => format!(
+                    "Saved. It is used after a restart of the server, which {} for.",
+                    match applied.waiting.as_slice() {
+                        [one] => format!("{one} waits"),
+                        more => format!("{} wait", more.join(", ")),
+                    }
+                ),
                 (false, true) => {
                     "Saved, and in use. An earlier change waits for a restart of the server.".to_owned()
                 }
                 (false, false) => "Saved, and in use.".to_owned(),
             };
+            done.push_str(&super::sentences(&applied.notes));
             if !applied.comments_kept {
                 done.push_str(" The file's comments could not be kept.");
             }

@@ -1,5 +1,10 @@
-use crate::config::{ConfigError, Sources, env};
+use super::Faults;
+use crate::config::{
+    ArrSettings, Config, ConfigError, Mount, NotifySettings, OutputSettings, Sources, env, library,
+    needs_restart,
+};
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 fn settings(yaml: &Value) -> Result<String, ConfigError> {
     let file = Some(("test".to_owned(), yaml.to_string()));
@@ -206,6 +211,51 @@ fn every_key_changes_something() {
             after != *before
         });
         assert!(changed, "nothing reads '{key}'");
+    }
+}
+
+/// What a running server does not exchange when its configuration changes: see `live`.
+fn kept(yaml: &Value) -> String {
+    let sources = Sources {
+        file: Some(("test".to_owned(), yaml.to_string())),
+        ..Sources::default()
+    };
+    let mut settings = sources
+        .load()
+        .and_then(Config::resolve)
+        .unwrap_or_else(|error| panic!("{yaml}: {error}"));
+    settings.providers.clear();
+    settings.arr = ArrSettings::default();
+    settings.categories = Arc::default();
+    settings.plugin_config.clear();
+    settings.plugin_priority.clear();
+    settings.plugin_files.clear();
+    settings.plugins_unverified = false;
+    settings.log_level.clear();
+    settings.watch.clear();
+    settings.notify = NotifySettings::default();
+    settings.outputs = OutputSettings::default();
+    settings.mount = library::mount(Mount::default(), &mut Faults::default());
+    format!("{settings:?}")
+}
+
+#[test]
+fn what_is_said_to_be_used_at_once_is_what_the_server_exchanges() {
+    let mut all = Vec::new();
+    leaves(&env::schema(), &[], &mut all);
+    let plain = kept(&json!({}));
+    let backup = kept(&json!({"backup": {"folder": "/srv/backup"}}));
+    for (path, schema) in all {
+        let key = path.join(".");
+        // Read by builds that can send traces, and refused by others.
+        if path[0] == "telemetry" && cfg!(not(feature = "otel")) {
+            continue;
+        }
+        let before = if path[0] == "backup" { &backup } else { &plain };
+        let changed = candidates(&key, &schema)
+            .into_iter()
+            .any(|value| kept(&tree(&path, value)) != *before);
+        assert_eq!(changed, needs_restart(&key), "{key}");
     }
 }
 

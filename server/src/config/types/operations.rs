@@ -107,8 +107,10 @@ impl Default for Notify {
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct NotifyTarget {
-    /// The address, which is a secret: an `http(s)://` webhook, or as Apprise writes them `json(s)://host/path`,
-    /// `ntfy(s)://host/topic`, `gotify(s)://host/token`, `discord://id/token`, `tgram://token/chat`.
+    /// The address, which is a secret: an `http(s)://` webhook (Discord's and Slack's are known as such), or as Apprise writes
+    /// them `json(s)://host/path`, `ntfy(s)://host/topic`, `gotify(s)://host/token`, `discord://id/token`,
+    /// `tgram://token/chat`, `slack://A/B/C` or `slack://xoxb-token/#channel`, `pover://user@token`, `apprise(s)://host/key`
+    /// for all else that an Apprise API server knows.
     #[serde(serialize_with = "redacted")]
     #[schemars(with = "Option<String>")]
     pub secret_url: Option<SecretString>,
