@@ -43,6 +43,7 @@ pub mod upload;
 pub mod watch;
 pub mod web;
 pub mod webdav;
+mod words;
 
 // An importer makes itself known by being linked, and is linked by being named.
 use altmount_plugins as _;

@@ -46,6 +46,11 @@ pub(crate) fn migrations() -> Vec<Migration> {
             "outputs back",
             include_str!("../migrations/0011_outputs_back.sql"),
         ),
+        (
+            12,
+            "history search",
+            include_str!("../migrations/0012_history_search.sql"),
+        ),
     ];
     numbered
         .into_iter()

@@ -15,6 +15,7 @@ mod tree;
 mod users;
 mod watched;
 
+pub(crate) use browse::pattern;
 pub use downloads::{HistoryFilter, Usage};
 #[cfg(test)]
 pub(crate) use history::ENDED;

@@ -6,22 +6,30 @@
 mod arr;
 mod edit;
 mod env;
+mod import;
+mod library;
+mod news;
 mod operations;
 mod outputs;
+mod plugins;
+mod reading;
 mod reference;
 mod resolve;
 mod restart;
+mod sabnzbd;
+mod server;
 mod types;
 
 pub use arr::{ArrInstanceSettings, ArrSettings, QueueRuleSettings};
 pub use edit::{Change, Edited, Editor, schema};
+pub use library::{MountSettings, WebdavSettings};
 pub use operations::{BackupSettings, NotifySettings, TargetSettings, WatchSettings};
 pub use outputs::{CopySettings, OutputSettings};
 pub use reference::{reference_markdown, sample_yaml};
-pub use resolve::{
-    CategorySettings, MountSettings, SabnzbdSettings, ServerSettings, Settings, WebdavSettings,
-};
+pub use resolve::Settings;
 pub use restart::{Fixed, needs_restart};
+pub use sabnzbd::{CategorySettings, SabnzbdSettings};
+pub use server::ServerSettings;
 pub use types::*;
 
 use figment::{

@@ -148,7 +148,14 @@ pub(super) fn resolve(outputs: Outputs, mount: &super::MountSettings, faults: &m
         ],
         faults,
     );
-    let used = |way: OutputWay| default.contains(&way) || categories.values().any(|ways| ways.contains(&way));
+    let lists = std::iter::once(("outputs.default".to_owned(), &default));
+    let lists: Vec<(String, &Vec<OutputWay>)> = lists
+        .chain(
+            categories
+                .iter()
+                .map(|(name, ways)| (format!("outputs.categories.{name}"), ways)),
+        )
+        .collect();
     let target = target.or_else(|| library.clone());
     let symlinks = match (links, target) {
         (Some(path), Some(target)) => Some((path, target)),
@@ -180,15 +187,17 @@ pub(super) fn resolve(outputs: Outputs, mount: &super::MountSettings, faults: &m
         (OutputWay::Strm, strm.is_some()),
         (OutputWay::Copy, copy.is_some()),
     ] {
-        if used(way) && !there {
+        if !there && let Some((key, _)) = lists.iter().find(|(_, ways)| ways.contains(&way)) {
             faults.add(format!(
-                "'outputs' makes '{0}' and does not say where; give 'outputs.{0}.path'",
+                "'{key}' has '{0}', and it is not said where that is made; give 'outputs.{0}.path'",
                 way.as_str()
             ));
         }
     }
-    if default.is_empty() || categories.values().any(Vec::is_empty) {
-        faults.add("'outputs': a list of ways is empty; where nothing is to be made, say [mount]".to_owned());
+    for (key, _) in lists.iter().filter(|(_, ways)| ways.is_empty()) {
+        faults.add(format!(
+            "'{key}' is an empty list; where nothing is to be made, say [mount]"
+        ));
     }
     OutputSettings {
         default,

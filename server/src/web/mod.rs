@@ -12,6 +12,7 @@ mod assets;
 mod fields;
 mod form;
 mod health;
+mod holes;
 mod home;
 mod keys;
 mod library;
