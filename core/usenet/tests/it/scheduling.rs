@@ -254,3 +254,28 @@ async fn a_seek_leaves_what_is_long_and_reads_what_is_short() {
     let status = pool.status().remove(0);
     assert_eq!((status.connections_made, status.errors), (2, 0), "{status:?}");
 }
+
+#[tokio::test]
+async fn who_comes_back_after_leaving_much_behind_finds_connections() {
+    let big = FileSpec::new("big.bin", Body::seeded(1, 48_000_000)).article_size(3_000_000);
+    let release = Release::builder("big").with(big).build();
+    let ids = ids(&release);
+    let server = Newsd::builder()
+        .release(&release)
+        .bandwidth(1_000_000)
+        .start()
+        .await
+        .unwrap();
+    let pool = pool([provider("a", &server)]);
+    let tasks: Vec<_> = ids[..8]
+        .iter()
+        .map(|id| spawn(&pool, id, Class::ReadAhead))
+        .collect();
+    until(&pool, |s| s.open == 8 && s.bytes > 800_000).await;
+    tasks.iter().for_each(tokio::task::JoinHandle::abort);
+    // All are given up, and as many are made as for somebody who opens a file.
+    until(&pool, |s| s.connections_abandoned == 8).await;
+    until(&pool, |s| (s.open, s.connecting, s.busy) == (4, 0, 0)).await;
+    assert_eq!(pool.status()[0].connections_made, 12);
+    assert_eq!(server.counts().get(Command::Body), 8);
+}

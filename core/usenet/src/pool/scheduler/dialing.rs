@@ -102,6 +102,24 @@ impl Scheduler {
         }
     }
 
+    /// Makes connections in the place of some that were given up with what was on them: whoever leaves, or jumps, often comes back.
+    pub(super) fn make_up(self: &Arc<Self>, state: &mut State, at: usize, now: Instant) {
+        let provider = &self.providers[at];
+        if self.stop.is_cancelled() || provider.usage.spent_until(quota::now()).is_some() {
+            return;
+        }
+        let slots = state.peers[at].slots.iter();
+        let free = slots.filter(|s| !s.ready || s.in_flight() == 0).count();
+        for _ in free..usize::from(self.options.warm_connections) {
+            let peer = &mut state.peers[at];
+            let healthy = peer.breaker.phase(now) == Phase::Closed && peer.may_hope(now);
+            if !healthy || !self.may_dial(peer, provider, now) {
+                return;
+            }
+            self.dial(state, at);
+        }
+    }
+
     /// Makes connections up to the number that each provider is to keep. One that is left alone and whose time is over is
     /// tried by that.
     pub(in crate::pool) fn keep_up(self: &Arc<Self>) {

@@ -230,7 +230,8 @@ impl Scheduler {
         if matches!(ended, Ended::Abandoned | Ended::Late(_) | Ended::Idle) {
             peer.closed = Some(now);
         }
-        if ended == Ended::Abandoned {
+        let abandoned = ended == Ended::Abandoned;
+        if abandoned {
             count(&provider.counts.abandoned);
         }
         let alone = |trouble| (others == 0).then_some(trouble);
@@ -281,6 +282,9 @@ impl Scheduler {
             state.queue.put_back(request);
         }
         self.leave(&mut state, at, id);
+        if abandoned {
+            self.make_up(&mut state, at, now);
+        }
     }
 
     /// A provider is left alone for a while: what waits for it alone has failed, the rest is for others.
