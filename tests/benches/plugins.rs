@@ -119,7 +119,9 @@ async fn measure() {
         .map(|number| format!("somebody number {number}\n"))
         .collect();
     let mut worst: f64 = 0.0;
-    let chosen = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
+    let chosen = std::env::args()
+        .skip(1)
+        .find(|argument| !argument.starts_with('-'));
     for (what, name, bytes) in [
         ("10,000 small files, inline", "people.hello", lines.into_bytes()),
         ("10,000 small files, an article each", "many.nzb", many.nzb()),

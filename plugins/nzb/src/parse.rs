@@ -153,13 +153,21 @@ impl Parser {
                 }
                 Err(e) => return Err(invalid(format!("the NZB's XML is broken: {e}"))),
             };
-            let segments = matches!(&event, Event::Start(tag) if tag.name().as_ref() == "segments");
+            let before_segments = match &event {
+                Event::Start(tag) => tag.name().as_ref() == "segments",
+                // One that began in an earlier piece, or is written in another way.
+                Event::End(tag) => tag.name().as_ref() == "segment",
+                _ => false,
+            };
             self.scan.event(event)?;
             used = at;
-            if segments {
-                used += self.scan.plain_segments(&self.pending[at..])?;
-                start = used;
-                reader = reader_of(&self.pending[start..]);
+            if before_segments {
+                let plain = self.scan.plain_segments(&self.pending[at..])?;
+                if plain > 0 {
+                    used += plain;
+                    start = used;
+                    reader = reader_of(&self.pending[start..]);
+                }
             }
         }
     }
