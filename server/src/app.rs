@@ -5,13 +5,14 @@ use crate::{
     arr::CurrentArrs,
     backup::Scheduled,
     categories::Categories,
-    config::{CategorySettings, MountSettings, OutputWay, ServerSettings, Settings},
+    config::{CategorySettings, OutputWay, ServerSettings, Settings},
     data::DataDir,
     files::Streams,
     http::{Api, Limits, Public, service},
     links::LinkKey,
     live::{self, Live},
     metrics::{self, Metrics},
+    mounts::Mounts,
     net,
     notify::{self, Notifier},
     outputs::Outputs,
@@ -28,8 +29,6 @@ use crate::{
 use altmount_engine::{Engine, Job};
 use altmount_store::Store;
 use altmount_vfs::{ArticleSource, Vfs};
-#[cfg(not(all(target_os = "linux", feature = "fuse")))]
-use anyhow::bail;
 use anyhow::{Context, Result};
 use async_trait::async_trait;
 use axum::{Router, extract::Request};
@@ -182,7 +181,7 @@ async fn make_category_folders(engine: &Engine, outputs: &Outputs, categories: &
 pub struct App {
     core: Core,
     api: Api,
-    mount: Mounted,
+    mounts: Mounts,
     /// The listener for the figures alone, where there is one.
     figures: Option<(TcpListener, Router)>,
     router: Router,
@@ -191,45 +190,6 @@ pub struct App {
     live: Live,
     /// What goes on beside the requests.
     tasks: TaskTracker,
-}
-
-/// The mount, where there is one.
-#[cfg(all(target_os = "linux", feature = "fuse"))]
-type Mounted = Option<crate::fuse::Mount>;
-#[cfg(not(all(target_os = "linux", feature = "fuse")))]
-type Mounted = Option<std::convert::Infallible>;
-
-#[cfg(all(target_os = "linux", feature = "fuse"))]
-async fn mount(engine: &Arc<Engine>, settings: &MountSettings, streams: &Streams) -> Result<Mounted> {
-    match settings.path.clone() {
-        Some(path) => {
-            let streams = streams.clone();
-            Ok(Some(
-                crate::fuse::Mount::start(engine, path, settings, streams).await?,
-            ))
-        }
-        None => Ok(None),
-    }
-}
-
-#[cfg(not(all(target_os = "linux", feature = "fuse")))]
-async fn mount(_engine: &Arc<Engine>, settings: &MountSettings, _streams: &Streams) -> Result<Mounted> {
-    match &settings.path {
-        Some(path) => bail!(
-            "this build cannot mount {}: it was made without the feature 'fuse', or not for Linux",
-            path.display()
-        ),
-        None => Ok(None),
-    }
-}
-
-async fn unmount(mounted: Mounted) {
-    #[cfg(all(target_os = "linux", feature = "fuse"))]
-    if let Some(mounted) = mounted {
-        mounted.stop().await;
-    }
-    #[cfg(not(all(target_os = "linux", feature = "fuse")))]
-    let _ = mounted;
 }
 
 impl App {
@@ -268,8 +228,8 @@ impl App {
         };
         let core = Core::start(&settings, data.path()).await?;
         let streams = Streams::default();
-        let mount = match mount(&core.engine, &settings.mount, &streams).await {
-            Ok(mount) => mount,
+        let mounts = match Mounts::start(&core.engine, settings.mount.clone(), streams.clone()).await {
+            Ok(mounts) => mounts,
             Err(error) => {
                 core.shutdown(settings.server.shutdown).await;
                 return Err(error);
@@ -292,7 +252,7 @@ impl App {
         let arrs = match arrs {
             Ok(arrs) => arrs,
             Err(error) => {
-                unmount(mount).await;
+                mounts.stop().await;
                 core.shutdown(settings.server.shutdown).await;
                 return Err(error);
             }
@@ -328,6 +288,8 @@ impl App {
                 categories: core.categories.clone(),
                 notifier: notifier.clone(),
                 watches,
+                mounts: mounts.clone(),
+                outputs: Arc::clone(&outputs),
             },
             &settings,
         );
@@ -381,7 +343,7 @@ impl App {
             started: api.started,
             stopping: stopping.clone(),
             public: api.public.clone(),
-            mounted: settings.mount.path.clone(),
+            mounts: mounts.clone(),
             trash: settings.trash,
             samples,
             live: live.clone(),
@@ -392,7 +354,7 @@ impl App {
         });
         let mut others = page.router();
         if let Some(sabnzbd) = settings.sabnzbd.clone() {
-            let (outputs, paths) = (Arc::clone(&api.outputs), settings.outputs.clone());
+            let (outputs, paths) = (Arc::clone(&api.outputs), Arc::clone(&api.outputs));
             let leftovers = Leftovers {
                 outputs: Arc::clone(&outputs),
                 arrs: api.arrs.clone(),
@@ -415,7 +377,7 @@ impl App {
                 live: live.clone(),
                 roots: Roots::new(
                     move |category| outputs.root(category).to_string_lossy().into_owned(),
-                    move |path| paths.theirs(Path::new(path)),
+                    move |path| paths.settings().theirs(Path::new(path)),
                 ),
                 discard: Arc::new(leftovers),
                 meter: Arc::clone(&core.meter),
@@ -445,7 +407,7 @@ impl App {
             figures,
             router: below(&base, service(api.clone(), others)),
             api,
-            mount,
+            mounts,
             server: settings.server,
             stopping,
             live,
@@ -492,7 +454,7 @@ impl App {
         let Self {
             core,
             api,
-            mount,
+            mounts,
             figures,
             router,
             server,
@@ -508,7 +470,7 @@ impl App {
             // Event streams have no end of their own, and would hold everything up to the deadline.
             stopping.cancel();
             // Not behind the streams: whoever has the mount open waits for nothing.
-            unmount(mount).await;
+            mounts.stop().await;
         };
         let figures = async {
             if let Some((listener, router)) = figures {
@@ -523,7 +485,7 @@ impl App {
     /// Ends what was started, where nothing was served.
     pub async fn shutdown(self) {
         self.stopping.cancel();
-        unmount(self.mount).await;
+        self.mounts.stop().await;
         self.tasks.wait().await;
         self.core.shutdown(self.server.shutdown).await;
     }

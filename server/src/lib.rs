@@ -26,6 +26,7 @@ pub mod links;
 pub mod live;
 pub mod logs;
 pub mod metrics;
+pub mod mounts;
 pub mod net;
 pub mod notify;
 pub mod orphans;
@@ -42,6 +43,7 @@ pub mod upload;
 pub mod watch;
 pub mod web;
 pub mod webdav;
+mod words;
 
 // An importer makes itself known by being linked, and is linked by being named.
 use altmount_plugins as _;

@@ -3,14 +3,16 @@
 use crate::{
     arr::CurrentArrs,
     categories::Categories,
-    config::{ArrSettings, Change, Edited, NotifySettings, Settings},
+    config::{ArrSettings, Change, Edited, Fixed, OutputSettings, Settings},
     logs,
+    mounts::Mounts,
     notify::Notifier,
+    outputs::Outputs,
     plugins::Reread,
     pools::Pools,
     watch::Watches,
 };
-use altmount_engine::Engine;
+use altmount_engine::{Engine, Registry};
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
 use std::{
@@ -24,6 +26,9 @@ use tokio_util::sync::CancellationToken;
 
 /// Between two looks whether something in the trash is due; how long it is kept is counted in days.
 const TRASH_EVERY: Duration = Duration::from_secs(3600);
+/// Nothing is copied, and nothing taken from an *arr, because somebody changed a setting.
+const OTHER_OUTPUTS: &str = "releases that are there keep the links, '.strm' files and copies that they have; 'altmount outputs \
+     rebuild --apply' makes those of the new configuration";
 
 /// Uses a changed configuration. Clones share one turn.
 #[derive(Clone)]
@@ -48,6 +53,10 @@ pub struct Parts {
     pub notifier: Notifier,
     /// The watch folders.
     pub watches: Watches,
+    /// The library as a folder of this machine.
+    pub mounts: Mounts,
+    /// What is made of releases outside of the library.
+    pub outputs: Arc<Outputs>,
 }
 
 struct Inner {
@@ -55,16 +64,17 @@ struct Inner {
     /// Held while something is changed: loading importers anew maps new copies for good.
     turn: Mutex<InUse>,
     /// What the server runs with, as far as it needs a restart.
-    started_with: String,
+    started_with: Fixed,
     log_level: String,
 }
 
 /// What is used now of that which can be exchanged, so that what is not changed is left alone.
 struct InUse {
     /// What of the configuration needs a restart, as it was when it was last looked at.
-    fixed: String,
+    fixed: Fixed,
     providers: [u8; 32],
     arrs: [u8; 32],
+    outputs: OutputSettings,
 }
 
 impl fmt::Debug for Live {
@@ -80,53 +90,25 @@ pub struct Applied {
     pub restart_needed: bool,
     /// Whether something of this change does, and not of an earlier one.
     pub change_waits: bool,
+    /// The keys that do, of this change and of earlier ones.
+    pub waiting: Vec<String>,
+    /// What people are to know of what was changed at once.
+    pub notes: Vec<String>,
     /// Whether the comments of the file are still there.
     pub comments_kept: bool,
 }
 
 impl fmt::Display for Applied {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.restart_needed {
-            true => "the configuration is used as far as it can be; the rest needs a restart",
-            false => "the configuration is used",
-        })?;
-        match self.comments_kept {
-            true => Ok(()),
-            false => f.write_str("; the file had to be written anew, without its comments"),
+        f.write_str("the configuration is used")?;
+        if self.restart_needed {
+            write!(f, " but for {}, which needs a restart", self.waiting.join(", "))?;
         }
+        if !self.comments_kept {
+            f.write_str("; the file had to be written anew, without its comments")?;
+        }
+        self.notes.iter().try_for_each(|note| write!(f, "; {note}"))
     }
-}
-
-/// What only a restart changes: everything but providers, importers, *arr applications, categories, watch folders,
-/// notifications and the log's level.
-fn fixed(settings: &Settings) -> String {
-    let mut rest = settings.clone();
-    rest.providers.clear();
-    rest.arr = ArrSettings::default();
-    rest.categories = Arc::default();
-    rest.plugin_config.clear();
-    rest.plugin_priority.clear();
-    rest.plugin_files.clear();
-    rest.plugins_unverified = false;
-    rest.log_level.clear();
-    rest.watch.clear();
-    rest.notify = NotifySettings::default();
-    format!("{rest:?}{:?}", secrets(settings))
-}
-
-/// `Debug` shows no secret, and a changed one is a change.
-fn secrets(settings: &Settings) -> Vec<[u8; 32]> {
-    use secrecy::ExposeSecret;
-    use sha2::{Digest, Sha256};
-    let hash = |text: &str| -> [u8; 32] { Sha256::digest(text.as_bytes()).into() };
-    let webdav = settings
-        .webdav
-        .as_ref()
-        .and_then(|webdav| webdav.password.as_ref());
-    vec![
-        hash(webdav.map_or("", |password| password.expose_secret())),
-        hash(&settings.engine.passwords.as_slice().join("\n")),
-    ]
 }
 
 /// The providers, so that two configurations of them can be compared.
@@ -143,12 +125,12 @@ fn providers(settings: &Settings) -> [u8; 32] {
     digest.finalize().into()
 }
 
-/// The same of the *arr applications.
-fn arrs(settings: &ArrSettings) -> [u8; 32] {
+/// The same of the *arr applications, and of the places where their releases are.
+fn arrs(settings: &ArrSettings, places: &OutputSettings) -> [u8; 32] {
     use secrecy::ExposeSecret;
     use sha2::{Digest, Sha256};
     let mut digest = Sha256::new();
-    digest.update(format!("{settings:?}"));
+    digest.update(format!("{settings:?}{places:?}"));
     for instance in &settings.instances {
         digest.update([0]);
         digest.update(instance.api_key.expose_secret());
@@ -162,11 +144,12 @@ impl Live {
         Self(Arc::new(Inner {
             parts,
             turn: Mutex::new(InUse {
-                fixed: fixed(settings),
+                fixed: settings.fixed.clone(),
                 providers: providers(settings),
-                arrs: arrs(&settings.arr),
+                arrs: arrs(&settings.arr, &settings.outputs),
+                outputs: settings.outputs.clone(),
             }),
-            started_with: fixed(settings),
+            started_with: settings.fixed.clone(),
             log_level: settings.log_level.clone(),
         }))
     }
@@ -189,12 +172,10 @@ impl Live {
             .context("the server is shutting down")
     }
 
-    async fn importers(&self, settings: Settings) -> Result<()> {
-        let folder = self.0.parts.data_dir.clone();
+    async fn importers(&self, settings: &Settings) -> Result<Registry> {
+        let (settings, folder) = (settings.clone(), self.0.parts.data_dir.clone());
         let work = move || crate::plugins::registry(&settings, Some(&folder));
-        let registry = tokio::task::spawn_blocking(work).await??;
-        self.engine()?.set_registry(registry);
-        Ok(())
+        tokio::task::spawn_blocking(work).await?
     }
 
     async fn settings(&self) -> Result<Settings> {
@@ -209,78 +190,124 @@ impl Live {
     /// has changed then.
     pub async fn reload_importers(&self) -> Result<()> {
         let _turn = self.0.turn.lock().await;
-        self.importers(self.settings().await?).await
+        let registry = self.importers(&self.settings().await?).await?;
+        self.engine()?.set_registry(registry);
+        Ok(())
     }
 
     /// Reads the configuration again and uses what can be used without a restart.
     ///
     /// # Errors
-    /// Those of [`Self::reload_importers`].
+    /// Where the configuration cannot be used, something is refused that the server would not start without, or the library
+    /// cannot be mounted where it is to be; nothing has changed then.
     pub async fn apply(&self) -> Result<Applied> {
-        let mut turn = self.0.turn.lock().await;
-        let settings = self.settings().await?;
-        self.use_now(&mut turn, settings, true).await
+        let this = self.clone();
+        let work = async move {
+            let mut turn = this.0.turn.lock().await;
+            let settings = this.settings().await?;
+            this.use_now(&mut turn, settings, true).await
+        };
+        // Whoever asked may go away in the middle of it.
+        tokio::spawn(work).await?
     }
 
     async fn use_now(&self, used: &mut InUse, settings: Settings, comments_kept: bool) -> Result<Applied> {
-        let now = fixed(&settings);
-        let restart_needed = now != self.0.started_with;
-        let change_waits = restart_needed && now != used.fixed;
+        let parts = &self.0.parts;
+        let engine = self.engine()?;
+        // What can fail, and changes nothing where it does.
+        let registry = self.importers(&settings).await?;
+        let mut notes = Vec::new();
+        let mounted = parts.mounts.settings().await;
+        notes.extend(parts.mounts.replace(settings.mount.clone()).await?);
+        let moved = mounted != settings.mount;
+        if let Err(error) = self.exchange(used, &settings) {
+            if let Err(second) = parts.mounts.replace(mounted).await {
+                tracing::error!("the library is not mounted as it was: {second:#}");
+            }
+            return Err(error);
+        }
+        engine.set_registry(registry);
+        let before = std::mem::replace(&mut used.outputs, settings.outputs);
+        if (moved || before != used.outputs)
+            && let Err(error) = engine.publish_again().await
+        {
+            tracing::warn!("releases that are not published wait for their next try: {error}");
+        }
+        if before != used.outputs
+            && (before.makes_files() || used.outputs.makes_files())
+            && parts.outputs.has_published().await.unwrap_or(true)
+        {
+            notes.push(OTHER_OUTPUTS.to_owned());
+        }
+        parts.notifier.replace(settings.notify);
+        parts.watches.replace(settings.watch);
+        let waiting = settings.fixed.changed(&self.0.started_with);
+        let change_waits = !waiting.is_empty() && settings.fixed != used.fixed;
+        used.fixed = settings.fixed;
+        Ok(Applied {
+            restart_needed: !waiting.is_empty(),
+            change_waits,
+            waiting,
+            notes,
+            comments_kept,
+        })
+    }
+
+    /// Exchanges the log's level, the news servers, outputs, categories and the *arr applications, where they are others.
+    fn exchange(&self, used: &mut InUse, settings: &Settings) -> Result<()> {
+        let parts = &self.0.parts;
         if settings.log_level != self.0.log_level
             || logs::level().is_some_and(|level| level != settings.log_level)
         {
             logs::set_level(&settings.log_level).map_err(anyhow::Error::msg)?;
         }
-        let wanted = providers(&settings);
-        let configs = settings.providers.clone();
-        let (instances, wanted_arrs) = (settings.arr.clone(), arrs(&settings.arr));
-        let categories = Arc::clone(&settings.categories);
-        let (notify, watch) = (settings.notify.clone(), settings.watch.clone());
-        self.importers(settings).await?;
-        if wanted != used.providers {
-            self.0.parts.pool.replace(configs)?;
-            used.providers = wanted;
+        let providers = providers(settings);
+        if providers != used.providers {
+            parts.pool.replace(settings.providers.clone())?;
+            used.providers = providers;
         }
-        // Before an *arr can ask for them.
-        self.0.parts.categories.replace(categories);
-        if wanted_arrs != used.arrs {
-            self.0.parts.arrs.replace(instances)?;
-            used.arrs = wanted_arrs;
+        // Their folders are made in the outputs' folders, before an *arr can ask for them.
+        parts.outputs.replace(settings.outputs.clone());
+        parts.categories.replace(Arc::clone(&settings.categories));
+        let arrs = arrs(&settings.arr, &settings.outputs);
+        if arrs != used.arrs {
+            parts
+                .arrs
+                .replace(settings.arr.clone(), settings.outputs.clone())?;
+            used.arrs = arrs;
         }
-        self.0.parts.notifier.replace(notify);
-        self.0.parts.watches.replace(watch);
-        used.fixed = now;
-        Ok(Applied {
-            restart_needed,
-            change_waits,
-            comments_kept,
-        })
+        Ok(())
     }
 
     /// Changes the file and uses what can be used at once.
     ///
     /// # Errors
-    /// Where there is no file, the values cannot be used, or the importers refuse theirs. In the last case the file is as
-    /// it was before.
+    /// Where there is no file, the values cannot be used, the importers refuse theirs, or the library cannot be mounted where it
+    /// is to be. Nothing has changed then, and the file is as it was before.
     pub async fn change(&self, changes: Vec<Change>) -> Result<Applied> {
         let Some(editor) = self.editor().cloned() else {
             bail!("this server was started without a configuration file");
         };
-        let mut turn = self.0.turn.lock().await;
-        let work = move || {
-            let before = std::fs::read(editor.path()).ok();
-            let edited: Result<Edited> = editor.apply(&changes).map_err(anyhow::Error::from);
-            edited.map(|edited| (edited, before, editor))
+        let this = self.clone();
+        let work = async move {
+            let mut turn = this.0.turn.lock().await;
+            let edit = move || {
+                let before = std::fs::read(editor.path()).ok();
+                let edited: Result<Edited> = editor.apply(&changes).map_err(anyhow::Error::from);
+                edited.map(|edited| (edited, before, editor))
+            };
+            let (edited, before, editor) = tokio::task::spawn_blocking(edit).await??;
+            let used = this
+                .use_now(&mut turn, edited.settings, edited.comments_kept)
+                .await;
+            if let (Err(_), Some(before)) = (&used, before) {
+                let back = move || editor.put_back(&before);
+                tokio::task::spawn_blocking(back).await??;
+            }
+            used
         };
-        let (edited, before, editor) = tokio::task::spawn_blocking(work).await??;
-        let used = self
-            .use_now(&mut turn, edited.settings, edited.comments_kept)
-            .await;
-        if let (Err(_), Some(before)) = (&used, before) {
-            let back = move || editor.put_back(&before);
-            tokio::task::spawn_blocking(back).await??;
-        }
-        used
+        // Whoever asked may go away in the middle of it.
+        tokio::spawn(work).await?
     }
 }
 

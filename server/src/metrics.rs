@@ -43,6 +43,9 @@ pub struct Metrics {
     parts: Parts,
 }
 
+/// The ways in which is read.
+const WAYS: [&str; 4] = ["http", "mount", "page", "webdav"];
+
 /// The states of a news server.
 const STATES: [(ProviderState, &str); 7] = [
     (ProviderState::Disabled, "disabled"),
@@ -148,20 +151,32 @@ impl Metrics {
             text.value("files_damaged", &[("state", state)], count);
         }
         self.operations(&mut text);
-        let mut streams = BTreeMap::from([("http", 0u64), ("page", 0), ("webdav", 0)]);
+        let mut streams = WAYS
+            .map(|via| (via, 0u64))
+            .into_iter()
+            .collect::<BTreeMap<_, _>>();
         for stream in self.parts.streams.list() {
             *streams.entry(stream.client.via).or_default() += 1;
         }
-        text.head("streams", "gauge", "Answers that are being read.");
+        text.head(
+            "streams",
+            "gauge",
+            "Answers, and files of the mount, that are being read.",
+        );
         for (via, count) in streams {
             text.value("streams", &[("via", via)], count);
         }
         text.head(
             "read_gap_seconds",
             "histogram",
-            "How long answers of HTTP and WebDAV waited for their next piece while the client had room for it.",
+            "How long readers waited for bytes: answers for their next piece while the client had room for it, and reads of \
+             the mount from when they were asked for.",
         );
-        text.histogram("read_gap_seconds", &[], &self.parts.streams.gaps());
+        let mut gaps = self.parts.streams.gaps();
+        for via in WAYS {
+            let gaps = gaps.remove(via).unwrap_or_default();
+            text.histogram("read_gap_seconds", &[("via", via)], &gaps);
+        }
         Ok(Some(text.0))
     }
 

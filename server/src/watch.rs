@@ -4,6 +4,10 @@
 //! mounts, the folder is looked through every while. Whatever woke it, a look is the same: files of one length and time in
 //! two looks with the settling time between them are queued, where an importer takes them. What was taken is noted in the store
 //! before it is queued, so no restart takes it again.
+//!
+//! A folder that goes away, as a network mount does, is told once and looked for every while; what is below its mount point meanwhile
+//! is another folder. Files are where they were when it is back: those that were taken are not taken again, and those whose import
+//! has ended meanwhile are put away then.
 
 use crate::config::{AfterImport, WatchSettings};
 use altmount_engine::{Engine, Event, Job, JobState, SubmitError, SubmitRequest};
@@ -49,8 +53,29 @@ struct Folder {
     store: Store,
     settings: WatchSettings,
     seen: HashMap<PathBuf, Seen>,
-    /// Jobs whose end decides where their file goes.
-    jobs: HashMap<JobId, PathBuf>,
+    /// Jobs whose end decides where their file goes, and which folder it was in.
+    jobs: HashMap<JobId, (PathBuf, Option<Place>)>,
+    /// Which folder it was when it was last looked through.
+    place: Option<Place>,
+}
+
+/// Device and inode of a folder: two that are mounted at one path after the other differ in them.
+type Place = (u64, u64);
+
+/// What was found of files.
+type Files = Vec<(PathBuf, Shape)>;
+
+/// Which folder is at a path now; `None` where there is none.
+fn place(path: &Path) -> Option<Place> {
+    let meta = fs::metadata(path).ok()?;
+    #[cfg(unix)]
+    let place = {
+        use std::os::unix::fs::MetadataExt;
+        (meta.dev(), meta.ino())
+    };
+    #[cfg(not(unix))]
+    let place = (u64::from(meta.is_dir()), 0);
+    Some(place)
 }
 
 /// The watched folders, which can be exchanged. Clones share them.
@@ -109,6 +134,7 @@ impl Watches {
                 settings: settings.clone(),
                 seen: HashMap::new(),
                 jobs: HashMap::new(),
+                place: None,
             };
             let (events, token) = (engine.events(), token.clone());
             self.0.tasks.spawn(async move { folder.run(events, token).await });
@@ -122,9 +148,10 @@ fn millis(time: SystemTime) -> i64 {
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// The regular files below a folder, without hidden ones and without those that are done with.
-fn look(root: &Path) -> io::Result<Vec<(PathBuf, Shape)>> {
+/// Which folder it is, and the regular files below it, without hidden ones and without those that are done with.
+fn look(root: &Path) -> io::Result<(Option<Place>, Files)> {
     let mut files = Vec::new();
+    let here = place(root);
     let mut open = vec![(root.to_owned(), 0)];
     while let Some((folder, depth)) = open.pop() {
         let entries = match fs::read_dir(&folder) {
@@ -157,7 +184,26 @@ fn look(root: &Path) -> io::Result<Vec<(PathBuf, Shape)>> {
             break;
         }
     }
-    Ok(files)
+    Ok((here, files))
+}
+
+/// Puts a file into a folder below `root`; `false` where it is not there.
+fn put(from: &Path, root: &Path, to: &str) -> io::Result<bool> {
+    // Where the mount is away, nothing is to be made in what lies below it.
+    if let Err(error) = fs::symlink_metadata(from) {
+        return match error.kind() {
+            io::ErrorKind::NotFound => Ok(false),
+            _ => Err(error),
+        };
+    }
+    let below = from.strip_prefix(root).unwrap_or(from);
+    let folder = root.join(to).join(below.parent().unwrap_or(Path::new("")));
+    fs::create_dir_all(&folder)?;
+    let name = from.file_name().unwrap_or_default().to_string_lossy();
+    match fs::rename(from, free(&folder, &name)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        done => done.map(|()| true),
+    }
 }
 
 /// A name in a folder that nothing has yet.
@@ -195,13 +241,22 @@ impl Folder {
         let mut watcher = None;
         let (mut wrong, mut deaf) = (false, false);
         while !stop.is_cancelled() {
+            let mut silent = None;
             if watcher.is_none() {
                 // Before the look, so that nothing comes between the two.
                 match listen(&path, wake.clone()) {
-                    Ok(listening) => {
-                        (watcher, deaf) = (Some(listening), false);
+                    Ok(listening) => (watcher, deaf) = (Some(listening), false),
+                    Err(error) => silent = Some(error),
+                }
+            }
+            let before = self.place;
+            let next = match self.pass().await {
+                Ok(next) => {
+                    if wrong {
+                        tracing::info!("the watch folder '{}' can be read again", path.display());
                     }
-                    Err(error) if !deaf => {
+                    wrong = false;
+                    if let Some(error) = silent.filter(|_| !deaf) {
                         deaf = true;
                         tracing::warn!(
                             "the system does not tell of changes in '{}', so it is looked through every {} s: {error}",
@@ -209,17 +264,24 @@ impl Folder {
                             self.settings.poll.as_secs()
                         );
                     }
-                    Err(_) => {}
-                }
-            }
-            let next = match self.pass().await {
-                Ok(next) => {
-                    wrong = false;
+                    if before.is_some_and(|before| Some(before) != self.place) {
+                        tracing::warn!(
+                            "the watch folder '{}' is another one than before: something was mounted or unmounted there",
+                            path.display()
+                        );
+                        // The system tells of the other one.
+                        watcher = None;
+                        continue;
+                    }
                     next
                 }
                 Err(error) => {
                     if !wrong {
-                        tracing::error!("the watch folder '{}' cannot be read: {error}", path.display());
+                        tracing::error!(
+                            "the watch folder '{}' cannot be read, and is tried every {} s: {error}",
+                            path.display(),
+                            self.settings.poll.as_secs()
+                        );
                     }
                     wrong = true;
                     // It may come back as another folder, of which nobody would tell.
@@ -248,9 +310,10 @@ impl Folder {
     /// One look; answers after how long the next is due, where a file is still settling.
     async fn pass(&mut self) -> io::Result<Option<Duration>> {
         let root = self.settings.path.clone();
-        let files = tokio::task::spawn_blocking(move || look(&root))
+        let (place, files) = tokio::task::spawn_blocking(move || look(&root))
             .await
             .map_err(io::Error::other)??;
+        self.place = place;
         let now = Instant::now();
         let there: HashSet<&PathBuf> = files.iter().map(|(path, _)| path).collect();
         self.seen.retain(|path, _| there.contains(path));
@@ -325,8 +388,8 @@ impl Folder {
         };
         if let Some(job) = self.taken(&engine, &path, text, shape).await? {
             match job {
-                Some(job) if job.state.is_final() => self.put_away(&path, job.state).await,
-                Some(job) => drop(self.jobs.insert(job.id, path)),
+                Some(job) if job.state.is_final() => self.put_away(&path, self.place, job.state).await,
+                Some(job) => drop(self.jobs.insert(job.id, (path, self.place))),
                 // The queue has forgotten it.
                 None => {}
             }
@@ -363,13 +426,13 @@ impl Folder {
             .note_watched(text, shape.size, shape.modified_ms, Some(job))
             .await?;
         // Its end is still to be heard of: events wait while this looks.
-        self.jobs.insert(job, path);
+        self.jobs.insert(job, (path, self.place));
         Ok(())
     }
 
     async fn ended(&mut self, id: JobId, state: JobState) {
-        if let Some(path) = self.jobs.remove(&id) {
-            self.put_away(&path, state).await;
+        if let Some((path, place)) = self.jobs.remove(&id) {
+            self.put_away(&path, place, state).await;
         }
     }
 
@@ -388,7 +451,8 @@ impl Folder {
         }
     }
 
-    async fn put_away(&mut self, path: &Path, state: JobState) {
+    /// Puts a file away that was in this folder when it was taken.
+    async fn put_away(&mut self, path: &Path, taken_in: Option<Place>, state: JobState) {
         let to = match (self.settings.after, state) {
             (AfterImport::Keep, _) | (_, JobState::Queued | JobState::Running | JobState::Cancelled) => {
                 return;
@@ -397,28 +461,24 @@ impl Folder {
             (AfterImport::Move, JobState::Failed) => FAILED,
         };
         let (from, root) = (path.to_owned(), self.settings.path.clone());
-        let moved = tokio::task::spawn_blocking(move || -> io::Result<()> {
-            let below = from.strip_prefix(&root).unwrap_or(&from);
-            let folder = root.join(to).join(below.parent().unwrap_or(Path::new("")));
-            fs::create_dir_all(&folder)?;
-            let name = from
-                .file_name()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned();
-            match fs::rename(&from, free(&folder, &name)) {
-                // Its import may have deleted it.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-                done => done,
-            }
-        });
+        let moved =
+            tokio::task::spawn_blocking(move || put(&from, &root, to).map(|moved| (moved, place(&root))));
         let moved = moved.await.unwrap_or_else(|error| Err(io::Error::other(error)));
-        if let Err(error) = moved {
-            tracing::warn!(
-                "'{}' cannot be moved out of the watch folder: {error}",
-                path.display()
-            );
-            return;
+        match moved {
+            // The folder is away. When it is back, the file is looked at again, and its job is known.
+            Ok((false, here)) if here != taken_in => {
+                self.seen.remove(path);
+                return;
+            }
+            // Where it is not there, its import has deleted it.
+            Ok(_) => {}
+            Err(error) => {
+                tracing::warn!(
+                    "'{}' cannot be moved out of the watch folder: {error}",
+                    path.display()
+                );
+                return;
+            }
         }
         // One of the same name may come again.
         if let Some(text) = path.to_str()
@@ -449,8 +509,9 @@ mod tests {
             fs::write(&path, name).expect("written");
         }
         std::os::unix::fs::symlink("/etc/passwd", folder.path().join("link.nzb")).expect("linked");
-        let mut found: Vec<String> = look(folder.path())
-            .expect("read")
+        let (here, files) = look(folder.path()).expect("read");
+        assert_eq!(here, place(folder.path()));
+        let mut found: Vec<String> = files
             .into_iter()
             .map(|(path, _)| {
                 path.strip_prefix(folder.path())

@@ -12,8 +12,7 @@ fn text(file: &str) -> String {
 fn settings(yaml: &str) -> Settings {
     let sources = Sources {
         file: Some(("config.yaml".to_owned(), yaml.to_owned())),
-        env: BTreeMap::new(),
-        listen: None,
+        ..Sources::default()
     };
     let config = sources.load().unwrap_or_else(|error| panic!("{error}\n{yaml}"));
     config.resolve().unwrap_or_else(|error| panic!("{error}\n{yaml}"))

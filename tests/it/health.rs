@@ -1,6 +1,7 @@
 //! Files that lack articles: noted when somebody meets it, certain when it is denied again, and never by an outage.
 
 use crate::harness::Server;
+use crate::web_login::Browser;
 use altmount::config::{Config, Provider};
 use altmount_engine::{Event, HealthState};
 use altmount_newsd::{Body as Content, Fault, FileSpec, Newsd, Release, Rule};
@@ -114,6 +115,22 @@ async fn what_a_read_finds_missing_is_noted_is_certain_when_it_is_denied_again_a
         ),
         (&json!(10), &json!(2), &json!(0), &json!(2))
     );
+    // Where in the file that is: two articles beside each other.
+    let range = json!([{"start": 40_000, "end": 60_000}]);
+    assert_eq!(checked["health"]["missing_ranges"], range);
+    assert_eq!(health(&server, file).await["missing_ranges"], range);
+    let listed = server.get("/api/health/files").await.json();
+    assert_eq!(listed["data"][0]["health"]["missing_ranges"], Value::Null);
+    let mut browser = Browser::known(&server).await;
+    let page = browser.get(&format!("/library/files/{file}")).await;
+    for text in [
+        "<rect class=\"lost\" x=\"400.00\" width=\"200.00\"",
+        "; 1 place cannot be read\"",
+        "<li>from 40.00 % to 60.00 %: bytes 40000 to 59999 (19.5 KiB)</li>",
+    ] {
+        assert!(page.text().contains(text), "{text} in {}", page.text());
+    }
+    assert!(!page.text().contains("class=\"hole\""), "{}", page.text());
     server.newsd.add(&release);
     let checked = check(&server, file).await;
     assert_eq!(

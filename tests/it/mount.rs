@@ -259,3 +259,62 @@ async fn the_tree_of_links_has_the_librarys_names_and_leads_to_the_ids() {
         .expect("is there");
     assert_eq!(tree.target(moved.inode()).await, Ok(target));
 }
+
+#[tokio::test]
+async fn what_is_deleted_or_overwritten_in_the_mount_can_be_had_back() {
+    let (server, content, tree) = mounted().await;
+    let film = find(&tree, "movie/film.mkv").await.expect("is there").inode();
+    let movie = find(&tree, "movie").await.expect("is there").inode();
+    let trashed = async || server.get("/api/trash").await.json()["data"].clone();
+    let restore = async |id: u64| {
+        let answer = server
+            .api("POST", &format!("/api/trash/{id}/restore"), None)
+            .await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    };
+    // As `rm -r` does it.
+    assert_eq!(tree.unlink(movie, os("film.mkv")).await, Ok(()));
+    assert_eq!(tree.remove_dir(TOP, os("movie")).await, Ok(()));
+    let gone = trashed().await;
+    assert_eq!(
+        (&gone[0]["id"], &gone[0]["path"], &gone[1]),
+        (&film.into(), &"/movie/film.mkv".into(), &serde_json::Value::Null)
+    );
+    restore(film).await;
+    assert_eq!(
+        find(&tree, "movie/film.mkv").await.map(|found| found.inode()),
+        Ok(film)
+    );
+    let file = tree.open(film).await.expect("opens");
+    let data = tree.read(&file, 100, 10_000).await.expect("reads");
+    assert!(data == content.range(100, 10_000));
+    // What a rename takes the place of.
+    let other = Content::seeded(8, LEN);
+    let release = Release::builder("other")
+        .seed(8)
+        .with(FileSpec::new("new.mkv", other.clone()).article_size(5_000))
+        .build();
+    server.import(&server.post(&release)).await;
+    let (from, to) = (
+        find(&tree, "other").await.expect("is there").inode(),
+        find(&tree, "movie").await.expect("is there").inode(),
+    );
+    let new = find(&tree, "other/new.mkv").await.expect("is there").inode();
+    assert_eq!(
+        tree.rename((from, os("new.mkv")), (to, os("film.mkv")), false)
+            .await,
+        Ok(())
+    );
+    assert_eq!(
+        find(&tree, "movie/film.mkv").await.map(|found| found.inode()),
+        Ok(new)
+    );
+    assert_eq!(tree.open(film).await.map(|_| ()), Err(Fault::NotFound));
+    assert_eq!(trashed().await[0]["id"], film);
+    restore(film).await;
+    let back = find(&tree, "movie/film (2).mkv").await.expect("is there");
+    assert_eq!(back.inode(), film);
+    let file = tree.open(film).await.expect("opens");
+    let data = tree.read(&file, 0, 50_000).await.expect("reads");
+    assert!(data == content.range(0, 50_000));
+}

@@ -311,7 +311,7 @@ async fn the_figures_have_a_listener_of_their_own_and_no_names_in_them() {
         "altmount_provider_state{provider=\"127.0.0.1\",state=\"unavailable\"} 0",
         "altmount_importer_seconds_count{importer=\"nzb\"} 2",
         "# TYPE altmount_read_gap_seconds histogram",
-        "altmount_read_gap_seconds_bucket{le=\"+Inf\"}",
+        "altmount_read_gap_seconds_bucket{via=\"mount\",le=\"+Inf\"}",
         "# TYPE altmount_provider_first_byte_seconds histogram",
         "altmount_read_ahead_limit_bytes",
     ] {
@@ -331,7 +331,7 @@ async fn the_figures_have_a_listener_of_their_own_and_no_names_in_them() {
         bodies,
         "one for each body"
     );
-    assert!(count("altmount_read_gap_seconds_count") > 0);
+    assert!(count("altmount_read_gap_seconds_count{via=\"http\"}") > 0);
     assert!(!text.contains("Secret") && !text.contains("broken"), "{text}");
     for path in ["/", "/api/queue", "/api/metrics"] {
         let answer = reqwest::get(format!("http://{at}{path}"))
@@ -392,8 +392,87 @@ async fn there_is_one_trash_for_all() {
     let server = Server::with(|config| config.library.trash_all = false).await;
     server.import(&server.post(&film)).await;
     assert_eq!(server.dav("DELETE", "/Film/b.mkv", &[], "").await.status, 204);
+    let over = [("Destination", "/webdav/Film/c.mkv"), ("Overwrite", "T")];
+    assert_eq!(server.dav("MOVE", "/Film/a.mkv", &over, "").await.status, 204);
     let all = server.get("/api/trash").await.json();
     assert_eq!(all["meta"]["total"], 0, "{all}");
+}
+
+#[tokio::test]
+async fn what_is_overwritten_by_a_move_can_be_had_back() {
+    let server = Server::start().await;
+    let film = Release::builder("Film")
+        .file("a.mkv", vec![1u8; 30_000])
+        .file("b.mkv", vec![2u8; 30_000])
+        .file("c.mkv", vec![3u8; 30_000])
+        .file("d.mkv", vec![4u8; 30_000])
+        .build();
+    server.import(&server.post(&film)).await;
+    // Each file has bytes of one value.
+    let bytes = async |path: &str| {
+        let body = server.dav("GET", path, &[], "").await.body;
+        (
+            body.len(),
+            body.iter().all(|byte| *byte == body[0]),
+            body.first().copied(),
+        )
+    };
+    let (a, b) = (
+        server.file_id("Film/a.mkv").await,
+        server.file_id("Film/b.mkv").await,
+    );
+    let over = |to: &'static str| [("Destination", to), ("Overwrite", "T")];
+    let moved = server
+        .dav("MOVE", "/Film/a.mkv", &over("/webdav/Film/b.mkv"), "")
+        .await;
+    assert_eq!(moved.status, 204);
+    assert_eq!(server.file_id("Film/b.mkv").await, a);
+    assert_eq!(bytes("/Film/b.mkv").await, (30_000, true, Some(1)));
+    let trash = async || server.get("/api/trash").await.json();
+    let all = trash().await;
+    assert_eq!(
+        (
+            &all["meta"]["total"],
+            &all["data"][0]["id"],
+            &all["data"][0]["path"]
+        ),
+        (&json!(1), &json!(b), &json!("/Film/b.mkv"))
+    );
+    let back = server.api("POST", &format!("/api/trash/{b}/restore"), None).await;
+    assert_eq!(back.status, 200, "{}", back.text());
+    assert_eq!(bytes("/Film/b%20(2).mkv").await, (30_000, true, Some(2)));
+    assert_eq!(bytes("/Film/b.mkv").await, (30_000, true, Some(1)));
+    // A folder with all that is in it.
+    for (folder, file, to) in [
+        ("/Film/cut", "/Film/c.mkv", "/webdav/Film/cut/c.mkv"),
+        ("/Film/other", "/Film/d.mkv", "/webdav/Film/other/d.mkv"),
+    ] {
+        assert_eq!(server.dav("MKCOL", folder, &[], "").await.status, 201);
+        assert_eq!(server.dav("MOVE", file, &over(to), "").await.status, 201);
+    }
+    let moved = server
+        .dav("MOVE", "/Film/cut", &over("/webdav/Film/other"), "")
+        .await;
+    assert_eq!(moved.status, 204);
+    let all = trash().await;
+    assert_eq!(
+        (&all["data"][0]["path"], &all["data"][0]["entries"]),
+        (&json!("/Film/other"), &json!(2))
+    );
+    let id = all["data"][0]["id"].as_i64().expect("an id");
+    let back = server
+        .api("POST", &format!("/api/trash/{id}/restore"), None)
+        .await;
+    assert_eq!(back.status, 200, "{}", back.text());
+    assert_eq!(bytes("/Film/other%20(2)/d.mkv").await, (30_000, true, Some(4)));
+    assert_eq!(bytes("/Film/other/c.mkv").await, (30_000, true, Some(3)));
+    // What is not moved overwrites nothing.
+    let kept = [("Destination", "/webdav/Film/b.mkv"), ("Overwrite", "F")];
+    let refused = server.dav("MOVE", "/Film/b%20(2).mkv", &kept, "").await;
+    assert_eq!(
+        (refused.status.as_u16(), &trash().await["meta"]["total"]),
+        (412, &json!(0))
+    );
 }
 
 #[tokio::test]

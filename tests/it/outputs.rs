@@ -626,3 +626,235 @@ async fn what_a_download_client_discards_goes_unless_somebody_has_taken_it() {
     );
     assert_eq!(server.get("/api/library?path=/Whole").await.status, 200);
 }
+
+/// Has an entry of the trash back.
+async fn restore(server: &Server, id: i64) {
+    let answer = server
+        .api("POST", &format!("/api/trash/{id}/restore"), None)
+        .await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+}
+
+/// Puts an entry into the trash.
+async fn delete(server: &Server, id: i64) {
+    let answer = server.api("DELETE", &format!("/api/files/{id}"), None).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+}
+
+/// Waits until the folders of links, texts and copies are so.
+async fn become_so(top: &Path, wanted: &[BTreeMap<String, String>; 3]) {
+    for _ in 0..6000 {
+        if all(top) == *wanted {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(&all(top), wanted);
+}
+
+fn all(top: &Path) -> [BTreeMap<String, String>; 3] {
+    ["links", "strm", "copies"].map(|name| tree(&top.join(name)))
+}
+
+/// Waits until a rebuild would do this much: a copy is there a moment before it is known to be.
+async fn counted(server: &Server, wanted: [u64; 5]) {
+    for _ in 0..600 {
+        if counts(&rebuild(server, json!({})).await) == wanted {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(counts(&rebuild(server, json!({})).await), wanted);
+}
+
+/// These trees without the files of one name.
+fn without(trees: &[BTreeMap<String, String>; 3], name: &str) -> [BTreeMap<String, String>; 3] {
+    trees.clone().map(|mut tree| {
+        tree.retain(|path, _| !path.starts_with(name));
+        tree
+    })
+}
+
+#[tokio::test]
+async fn what_is_restored_has_its_outputs_again() {
+    let server = server(r#"["symlinks", "strm", "copy"]"#).await;
+    let (release, film, _) = release("Film", 20, 300_000);
+    import(&server, &release).await;
+    let top = server.folder.path().to_owned();
+    let before = all(&top);
+    assert_eq!(before.each_ref().map(BTreeMap::len), [3, 3, 3]);
+    let (id, words) = (
+        server.file_id("Film/film 1.mkv").await,
+        server.file_id("Film/film 1.srt").await,
+    );
+    let folder = server.file_id("Film").await;
+    let address = strm(&server, "Film/film 1.strm");
+    let no_film = without(&without(&before, "Film/film 1.mkv"), "Film/film 1.strm");
+
+    // One file; its neighbour stays as it is.
+    delete(&server, id).await;
+    become_so(&top, &no_film).await;
+    restore(&server, id).await;
+    become_so(&top, &before).await;
+    assert!(fs::read(top.join("copies/Film/film 1.mkv")).expect("there") == film.range(0, 300_000));
+    assert_eq!(strm(&server, "Film/film 1.strm"), address);
+    counted(&server, [6, 0, 0, 0, 0]).await;
+
+    // The file, then the folder that it was in, and back in the same order: into a folder that is made anew.
+    assert_eq!(
+        server.dav("DELETE", "/Film/film%201.mkv", &[], "").await.status,
+        204
+    );
+    assert_eq!(server.dav("DELETE", "/Film", &[], "").await.status, 204);
+    become_so(&top, &Default::default()).await;
+    restore(&server, id).await;
+    become_so(&top, &without(&before, "Film/film 1.srt")).await;
+    counted(&server, [3, 0, 0, 0, 0]).await;
+    restore(&server, folder).await;
+    become_so(&top, &before).await;
+
+    // Whoever restarts the server in between finds the same.
+    delete(&server, id).await;
+    become_so(&top, &no_film).await;
+    let server = server.restarted().await;
+    restore(&server, id).await;
+    become_so(&top, &before).await;
+
+    // What somebody had taken is his, and is not made a second time; what he has put there instead stays.
+    fs::rename(top.join("links/Film/film 1.srt"), top.join("taken.srt")).expect("moved");
+    delete(&server, words).await;
+    become_so(&top, &without(&before, "Film/film 1.srt")).await;
+    fs::write(top.join("strm/Film/film 1.srt"), "mine").expect("written");
+    restore(&server, words).await;
+    let mut wanted = before.clone();
+    wanted[0].remove("Film/film 1.srt");
+    wanted[1].insert("Film/film 1.srt".to_owned(), "4 bytes".to_owned());
+    become_so(&top, &wanted).await;
+
+    // What is deleted for good is forgotten.
+    delete(&server, id).await;
+    gone(&top.join("copies/Film/film 1.mkv")).await;
+    let purged = server.api("DELETE", &format!("/api/trash/{id}"), None).await;
+    assert_eq!(purged.status, 200, "{}", purged.text());
+    let known = server.app.engine().outputs();
+    assert!(
+        known
+            .at(top.join("copies/Film/film 1.mkv").to_str().expect("text"))
+            .await
+            .expect("reads")
+            .is_none()
+    );
+}
+
+#[tokio::test]
+async fn what_a_download_client_discarded_comes_back_whole() {
+    let server = server(r#"["symlinks"]"#).await;
+    let (release, ..) = release("Film", 22, 10_000);
+    let job = import(&server, &release).await;
+    let top = server.folder.path().to_owned();
+    let (before, folder) = (all(&top), server.file_id("Film").await);
+    let outputs = std::sync::Arc::clone(&server.app.api().outputs);
+    assert_eq!(
+        outputs.discard(&job, false).await,
+        Ok(altmount::outputs::Discarded::All)
+    );
+    become_so(&top, &Default::default()).await;
+    restore(&server, folder).await;
+    become_so(&top, &before).await;
+}
+
+#[tokio::test]
+async fn outputs_are_others_as_soon_as_the_configuration_is() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::with_file("").await;
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let set = async |set: Value| {
+        server
+            .api("PUT", "/api/settings", Some(json!({"set": set})))
+            .await
+    };
+    let (first, ..) = release("First", 30, 10_000);
+    let job = import(&server, &first).await;
+    assert_eq!(job.storage.as_deref(), Some("/First"), "nothing is made");
+
+    let texts = json!({
+        "outputs.default": ["strm"], "outputs.strm.path": at("strm"), "outputs.strm.base_url": BASE,
+    });
+    let applied = set(texts).await.json();
+    assert_eq!(applied["data"]["restart_needed"], false, "{applied}");
+    assert!(
+        applied["data"]["notes"][0]
+            .as_str()
+            .is_some_and(|note| note.contains("outputs rebuild --apply")),
+        "{applied}"
+    );
+    let (second, ..) = release("Second", 32, 10_000);
+    let job = import(&server, &second).await;
+    assert_eq!(job.storage, Some(at("strm/Second")));
+    assert_eq!(tree(folder.path()).len(), 4, "the first is as it was");
+
+    // Links are made into a library that others mount; the text of the second stays until somebody wants it otherwise.
+    let links = json!({
+        "outputs.default": ["symlinks"], "outputs.symlinks.path": at("links"), "outputs.library_path": "/nowhere/library",
+        "categories": [{"name": "tv", "dir": "shows"}],
+    });
+    let applied = set(links).await.json();
+    assert_eq!(applied["data"]["restart_needed"], false, "{applied}");
+    let (third, ..) = release("Third", 34, 10_000);
+    let job = import(&server, &third).await;
+    assert_eq!(job.storage, Some(at("links/Third")));
+    // The folder of a category is there before its first job.
+    while fs::metadata(at("links/shows")).is_err() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(tree(&folder.path().join("strm")).len(), 3);
+    let done = rebuild(&server, json!({"apply": true})).await;
+    assert_eq!(counts(&done), [2, 4, 0, 2, 0], "{done}");
+    assert_eq!(tree(&folder.path().join("strm")).len(), 0);
+    assert_eq!(tree(&folder.path().join("links")).len(), 10);
+
+    // What cannot be used changes nothing.
+    let before = server.config();
+    for wrong in [
+        json!({"outputs.default": ["copy"]}),
+        json!({"outputs.symlinks.path": "links"}),
+        json!({"mount.path": "/proc/altmount"}),
+    ] {
+        let refused = set(wrong.clone()).await;
+        assert_eq!(refused.status, 400, "{wrong}: {}", refused.text());
+        assert_eq!(server.config(), before, "{wrong}");
+    }
+    let (fourth, ..) = release("Fourth", 36, 10_000);
+    let job = import(&server, &fourth).await;
+    assert_eq!(job.storage, Some(at("links/Fourth")));
+
+    // What could not be published there is tried in the new place at once, however long it was to wait.
+    fs::write(at("file"), "in the way").expect("written");
+    let wrong = set(json!({"outputs.symlinks.path": at("file/links")})).await;
+    assert_eq!(wrong.status, 200, "{}", wrong.text());
+    let (late, ..) = release("Late", 37, 10_000);
+    let job = server.import(&server.post(&late)).await;
+    until(&server, job.id, |job| job.publish_attempts > 0).await;
+    let day = altmount_store::now_ms() + 86_400_000;
+    let rows = server.app.engine().outputs();
+    rows.not_published(job.id, "later", day).await.expect("writes");
+    assert_eq!(
+        set(json!({"outputs.symlinks.path": at("links")})).await.status,
+        200
+    );
+    assert_eq!(published(&server, job.id).await.storage, Some(at("links/Late")));
+
+    // By hand, as `SIGHUP` has it; and what waits for a restart is named.
+    let text = server.config().replace(&at("links"), &at("others"));
+    let path = server.folder.path().join("data/config.yaml");
+    fs::write(path, format!("{text}\nhealth: {{confirm_after_seconds: 7}}\n")).expect("written");
+    let applied = server.api("POST", "/api/settings/reload", None).await.json();
+    assert_eq!(
+        applied["data"]["waiting"],
+        json!(["health.confirm_after_seconds"]),
+        "{applied}"
+    );
+    let (fifth, ..) = release("Fifth", 38, 10_000);
+    let job = import(&server, &fifth).await;
+    assert_eq!(job.storage, Some(at("others/Fifth")));
+}

@@ -3,7 +3,8 @@
 use crate::harness::Server;
 use altmount::config::{AfterImport, WatchFolder};
 use altmount_engine::JobState;
-use altmount_newsd::Release;
+use altmount_model::JobId;
+use altmount_newsd::{Command, Fault as Trouble, Gate, Release, Rule};
 use std::path::Path;
 
 /// Waits for what a watcher does by itself; the test fails where it takes longer than any machine needs.
@@ -136,4 +137,50 @@ async fn a_file_that_is_kept_is_taken_once() {
         offset: 0,
     });
     assert_eq!(jobs.await.expect("reads").total, 2);
+}
+
+#[tokio::test]
+async fn a_folder_that_goes_away_and_comes_back_loses_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (watched, away) = (folder.path().join("watched"), folder.path().join("away"));
+    std::fs::create_dir(&watched).expect("made");
+    let server = server(&watched, AfterImport::Move).await;
+    let jobs = async || server.get("/api/queue").await.json()["meta"]["total"].clone();
+    let gate = Gate::new();
+    let held = Rule::new(Trouble::Hold(gate.clone())).commands([Command::Body]);
+    server.newsd.rule(held);
+    let first = Release::single("first", 1, 30_000);
+    server.newsd.add(&first);
+    std::fs::write(watched.join("first.nzb"), first.nzb()).expect("written");
+    until("it taken", async || jobs().await == 1).await;
+    // As a mount does: what lies below its mount point is an empty folder.
+    std::fs::rename(&watched, &away).expect("away");
+    std::fs::create_dir(&watched).expect("made");
+    gate.open();
+    let job = server.wait(JobId(1)).await;
+    assert_eq!(job.state, JobState::Completed);
+    // What is put there meanwhile is taken too, which shows that the other folder was looked through.
+    std::fs::write(watched.join("between.nzb"), "no nzb").expect("written");
+    until("the one between", async || {
+        exists(&watched.join("failed/between.nzb"))
+    })
+    .await;
+    assert!(
+        !exists(&watched.join("done")),
+        "nothing of the first is made here"
+    );
+    // There is none at all for a while.
+    std::fs::remove_dir_all(&watched).expect("removed");
+    tokio::time::sleep(std::time::Duration::from_millis(1500)).await;
+    std::fs::rename(&away, &watched).expect("back");
+    until("the first put away", async || {
+        exists(&watched.join("done/first.nzb"))
+    })
+    .await;
+    assert_eq!(jobs().await, 2, "it is not taken again");
+    let second = Release::single("second", 2, 30_000);
+    server.newsd.add(&second);
+    std::fs::write(watched.join("second.nzb"), second.nzb()).expect("written");
+    until("the second", async || exists(&watched.join("done/second.nzb"))).await;
+    assert_eq!(jobs().await, 3);
 }

@@ -3,6 +3,7 @@
 use crate::harness::{KEY, Server};
 use crate::web_login::Browser;
 use altmount_arrd::rest::{RADARR, Rest, SONARR};
+use altmount_newsd::Release;
 use serde_json::{Value, json};
 
 const ARR_KEY: &str = "the-key-of-the-application";
@@ -241,9 +242,16 @@ async fn the_way_out_is_chosen_checked_and_saved() {
     )
     .await;
     assert!(
-        saved.contains("after a restart") && saved.contains("text files with addresses in"),
+        saved.contains("Saved, and in use.") && saved.contains("text files with addresses in"),
         "{saved}"
     );
+    // The next release has them.
+    let release = Release::single("film", 1, 30_000);
+    server.import(&server.post(&release)).await;
+    let strm = server.folder.path().join("out/film/film.strm");
+    while std::fs::metadata(&strm).is_err() {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
     let config = server.config();
     assert!(
         config.contains("strm") && config.contains("http://altmount:8080") && config.contains(&folder),
@@ -265,6 +273,9 @@ async fn the_way_out_is_chosen_checked_and_saved() {
         .failure(400);
     // Back to nothing.
     let back = send(&mut browser, &[("way", "web")]).await;
-    assert!(back.contains("after a restart"), "{back}");
+    assert!(
+        back.contains("Saved, and in use. Releases that are there keep"),
+        "{back}"
+    );
     assert!(!server.config().contains("default:"), "{}", server.config());
 }

@@ -2,6 +2,7 @@
 
 use crate::harness::{KEY, Server};
 use crate::web_login::Browser;
+use altmount::config::Check;
 use altmount_newsd::{Command, Fault, Gate, Release, Rule};
 use axum::body::Body;
 use http::Request;
@@ -10,29 +11,48 @@ use serde_json::json;
 
 #[tokio::test]
 async fn a_running_import_tells_its_stage_and_its_articles() {
-    let server = Server::with(|config| config.import.workers = 1).await;
+    let article = 10_000;
+    checks_and_says_so(article, 30).await;
+}
+
+/// One that is asked for while its first articles are read.
+#[tokio::test]
+async fn a_large_import_says_that_it_checks_when_that_is_all_that_it_waits_for() {
+    let article = 1000;
+    checks_and_says_so(article, 600).await;
+}
+
+async fn checks_and_says_so(article: u64, count: u32) {
+    let server = Server::with(|config| {
+        config.import.workers = 1;
+        config.import.check = Check::Full;
+    })
+    .await;
     let gate = Gate::new();
-    server
-        .newsd
-        .rule(Rule::new(Fault::Hold(gate.clone())).commands([Command::Stat]));
     let release = Release::builder("Film.2026")
-        .article_size(10_000)
-        .file("film.webm", vec![7u8; 300_000])
+        .article_size(article)
+        .file("film.webm", vec![7u8; (article * u64::from(count)) as usize])
         .build();
+    // The news server holds the answer to the last of the questions whether articles are there.
+    let last = release.files()[0].id(count).expect("a part");
+    let held = Rule::new(Fault::Hold(gate.clone())).commands([Command::Stat]);
+    server.newsd.rule(held.id(last));
     let job = server.submit(&server.post(&release)).await;
-    // The news server holds the answers to the questions whether articles are there.
     let mut progress = json!(null);
     for _ in 0..1000 {
         progress = server.get(&format!("/api/queue/{job}")).await.json()["data"]["progress"].clone();
-        if progress["stage"] == "checking" {
+        if progress["stage"] == "checking" && progress["articles"]["listed"] == count {
             break;
         }
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
     assert_eq!(progress["stage"], "checking", "{progress}");
-    assert_eq!(progress["articles"]["listed"], 30, "{progress}");
+    assert_eq!(progress["articles"]["listed"], count, "{progress}");
     assert!(progress["articles"]["read"].as_u64() >= Some(1), "{progress}");
-    assert_eq!(progress["articles"]["checked"], 0, "{progress}");
+    assert!(
+        progress["articles"]["checked"].as_u64() < Some(u64::from(count)),
+        "{progress}"
+    );
     assert_eq!(
         server.get("/api/queue").await.json()["data"][0]["progress"]["stage"],
         "checking"
@@ -40,7 +60,8 @@ async fn a_running_import_tells_its_stage_and_its_articles() {
     let mut browser = Browser::known(&server).await;
     let page = browser.get("/queue").await;
     assert!(
-        page.text().contains("asking for articles · 30 articles listed"),
+        page.text()
+            .contains(&format!("asking for articles · {count} articles listed")),
         "{}",
         page.text()
     );

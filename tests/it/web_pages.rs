@@ -309,13 +309,16 @@ async fn settings_are_changed_in_the_file_and_used_at_once_where_they_can_be() {
     let applied = api(&app, "PUT", "/api/settings", two).await.json();
     assert_eq!(
         applied["data"],
-        json!({"restart_needed": false, "comments_kept": true})
+        json!({"restart_needed": false, "waiting": [], "notes": [], "comments_kept": true})
     );
     let providers = api(&app, "GET", "/api/providers", json!({})).await.json();
     assert_eq!(providers["data"][0]["name"], "two.invalid", "asked from now on");
     let workers = json!({"set": {"import.workers": 3}, "unset": ["log.level"]});
     let applied = api(&app, "PUT", "/api/settings", workers).await.json();
-    assert_eq!(applied["data"]["restart_needed"], true);
+    assert_eq!(
+        (&applied["data"]["restart_needed"], &applied["data"]["waiting"]),
+        (&json!(true), &json!(["import.workers"]))
+    );
     let text = std::fs::read_to_string(&path).expect("read");
     assert!(
         text.starts_with("# mine\n") && text.contains("workers: 3"),
@@ -347,7 +350,20 @@ async fn secrets_show_up_nowhere() {
     let folder = tempfile::tempdir().expect("a folder");
     let yaml = "providers: [{host: one.invalid, username: u, password: canary-provider}]\nwebdav: {password: canary-webdav}\n\
                 import: {passwords: [canary-archive]}\n";
-    let (app, _) = with_file(folder.path(), yaml).await;
+    // Told of nothing that happens here.
+    let targets = [
+        "discord://1/canary-discord",
+        "tgram://1:canary-telegram/canary-chat",
+        "slack://T/B/canary-slack",
+        "pover://canary-pushover@canary-application",
+        "apprise://user:canary-apprise@h.invalid/canary-key",
+        "ntfy://canary-ntfy@h.invalid/topic",
+        "gotify://h.invalid/canary-gotify",
+        "https://user:canary-hook@h.invalid/canary-path",
+    ]
+    .map(|url| format!("  - {{secret_url: '{url}', events: [backup_failed]}}\n"));
+    let yaml = format!("{yaml}notify:\n  targets:\n{}", targets.concat());
+    let (app, _) = with_file(folder.path(), &yaml).await;
     let made = api(
         &app,
         "POST",
@@ -372,6 +388,18 @@ async fn secrets_show_up_nowhere() {
             "canary-archive",
             "canary-user",
             "canary-job",
+            "canary-discord",
+            "canary-telegram",
+            "canary-chat",
+            "canary-slack",
+            "canary-pushover",
+            "canary-application",
+            "canary-apprise",
+            "canary-key",
+            "canary-ntfy",
+            "canary-gotify",
+            "canary-hook",
+            "canary-path",
             crate::harness::KEY,
         ] {
             assert!(!answer.text().contains(secret), "{secret} in {path}");

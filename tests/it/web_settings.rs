@@ -20,7 +20,7 @@ async fn items_of_lists_are_added_and_taken_out() {
             ],
         ),
         ("categories", vec!["categories.0.name"]),
-        ("plugins", vec!["plugins.load.0.path", "plugins.priority"]),
+        ("plugins", vec!["plugins.load.0.path", "plugins.priority.0.name"]),
         ("server", vec!["server.trusted_proxies"]),
     ] {
         let page = browser.get(&format!("/settings/config/{section}")).await;
@@ -100,7 +100,8 @@ async fn an_importer_has_a_form_of_its_own_and_refuses_what_it_does_not_take() {
         "<option selected>sample</option>",
         "<textarea name=\"plugins.config.nzb.ignore\"",
         "type=\"checkbox\" name=\"plugins.config.nzb.list_samples\"",
-        "<textarea name=\"plugins.config.nzb.category_checks\"",
+        "<legend>category checks</legend>",
+        "<select name=\"plugins.config.nzb.category_checks.0.value\"",
     ] {
         assert!(page.text().contains(text), "{text} in {}", page.text());
     }
@@ -120,4 +121,146 @@ async fn an_importer_has_a_form_of_its_own_and_refuses_what_it_does_not_take() {
     assert!(server.config().contains("max_files: 77"), "{}", server.config());
     assert!(browser.get("/settings/plugins/nzb").await.text().contains("77"));
     assert_eq!(browser.get("/settings/plugins/none").await.status, 404);
+}
+
+/// The part of a page from the row with this name on, up to the next.
+fn row<'a>(page: &'a str, name: &str) -> &'a str {
+    let at = page
+        .find(&format!("aria-label=\"{name}\""))
+        .unwrap_or_else(|| panic!("no row '{name}' in {page}"));
+    let rest = &page[at..];
+    &rest[..rest.find("</div>").unwrap_or(rest.len())]
+}
+
+#[tokio::test]
+async fn maps_have_rows_that_are_added_changed_and_taken_out() {
+    let file = "# mine\nplugins:\n  priority:\n    # the best\n    nzb: 4 # sure\noutputs:\n  categories: {tv: [mount]}\n";
+    let server = Server::with_file(file).await;
+    let before = server.config();
+    let mut browser = Browser::known(&server).await;
+    let token = browser.token().await;
+    let page = browser.get("/settings/config/plugins").await;
+    let nzb = row(page.text(), "nzb").to_owned();
+    assert!(
+        nzb.contains("name=\"plugins.priority.0.name\" value=\"nzb\""),
+        "{nzb}"
+    );
+    assert!(
+        nzb.contains("name=\"plugins.priority.0.value\" value=\"4\""),
+        "{nzb}"
+    );
+    assert!(row(page.text(), "A new row").contains("plugins.priority.1.name"));
+    let send = async |browser: &mut Browser<'_>, section: &str, fields: &[(&str, &str)]| {
+        let fields = [&[("csrf", token.as_str())][..], fields].concat();
+        browser
+            .post(&format!("/settings/config/{section}"), &fields)
+            .await
+    };
+    let kept = [
+        ("plugins.priority.there", "1"),
+        ("plugins.priority.count", "2"),
+        ("plugins.priority.0.was", "nzb"),
+        ("plugins.priority.0.name", "nzb"),
+        ("plugins.priority.0.value", "4"),
+        ("plugins.priority.1.was", ""),
+    ];
+    // Room for one more, with what was written so far, and nothing saved.
+    let new = [
+        ("plugins.priority.1.name", "links"),
+        ("plugins.priority.1.value", "9"),
+        ("more", "plugins.priority"),
+    ];
+    let more = send(&mut browser, "plugins", &[&kept[..], &new].concat()).await;
+    assert_eq!(more.status, 200);
+    assert!(
+        more.text()
+            .contains("name=\"plugins.priority.1.name\" value=\"links\""),
+        "{}",
+        more.text()
+    );
+    assert!(more.text().contains(
+        "name=\"plugins.priority.2.name\" value=\"\" maxlength=\"200\" spellcheck=\"false\" autofocus"
+    ));
+    assert_eq!(server.config(), before);
+    // What is wrong is said of its row, and what was written is still there.
+    let wrong = [
+        ("plugins.priority.1.name", "links"),
+        ("plugins.priority.1.value", "many"),
+    ];
+    let refused = send(&mut browser, "plugins", &[&kept[..], &wrong].concat()).await;
+    assert_eq!(refused.status, 400);
+    let text = refused.text();
+    assert!(
+        text.contains("aria-describedby=\"plugins.priority.1.value-fault\""),
+        "{text}"
+    );
+    assert!(
+        text.contains(
+            "id=\"plugins.priority.1.value-fault\">&#39;plugins.priority.links&#39; must be a whole number"
+        ) || text.contains(
+            "id=\"plugins.priority.1.value-fault\">'plugins.priority.links' must be a whole number"
+        ),
+        "{text}"
+    );
+    assert!(text.contains("value=\"many\""), "{text}");
+    assert_eq!(server.config(), before);
+    let right = [
+        ("plugins.priority.1.name", "links"),
+        ("plugins.priority.1.value", "-9"),
+    ];
+    let saved = send(&mut browser, "plugins", &[&kept[..], &right].concat()).await;
+    assert!(saved.text().contains("Saved, and in use."), "{}", saved.text());
+    let config = server.config();
+    for text in [
+        "# mine\n",
+        "    # the best\n",
+        "    nzb: 4 # sure\n",
+        "    links: -9\n",
+    ] {
+        assert!(config.contains(text), "{text} in {config}");
+    }
+    // A list of words for each name; what the configuration as a whole has against it is said there too.
+    let ways = [
+        ("outputs.categories.there", "1"),
+        ("outputs.categories.count", "2"),
+        ("outputs.categories.0.was", "tv"),
+        ("outputs.categories.0.name", "tv"),
+        ("outputs.categories.0.value", "mount\r\ncopy"),
+        ("outputs.categories.1.name", "TV 4K"),
+        ("outputs.categories.1.value", " mount \r\n"),
+    ];
+    let refused = send(&mut browser, "outputs", &ways).await;
+    assert_eq!(refused.status, 400);
+    assert!(
+        refused.text().contains("id=\"outputs.categories.0.value-fault\""),
+        "{}",
+        refused.text()
+    );
+    let mut right = ways;
+    right[4].1 = "mount";
+    let saved = send(&mut browser, "outputs", &right).await;
+    assert!(saved.text().contains("Saved, and in use."), "{}", saved.text());
+    let mut out = ways[..5].to_vec();
+    out[1].1 = "1";
+    out.push(("outputs.categories.0.remove", "1"));
+    send(&mut browser, "outputs", &out).await;
+    let config = server.get("/api/settings").await.json()["data"]["config"].clone();
+    assert_eq!(config["outputs"]["categories"], json!({"TV 4K": ["mount"]}));
+    assert_eq!(config["plugins"]["priority"], json!({"links": -9, "nzb": 4}));
+    // An importer's own maps are the same.
+    let check = [
+        ("csrf", token.as_str()),
+        ("plugins.config.nzb.category_checks.there", "1"),
+        ("plugins.config.nzb.category_checks.count", "1"),
+        ("plugins.config.nzb.category_checks.0.name", "TV 4K"),
+        ("plugins.config.nzb.category_checks.0.value", "full"),
+    ];
+    let saved = browser.post("/settings/plugins/nzb", &check).await;
+    assert!(saved.text().contains("Saved, and in use."), "{}", saved.text());
+    let config = server.get("/api/settings").await.json()["data"]["config"].clone();
+    assert_eq!(
+        config["plugins"]["config"]["nzb"]["category_checks"],
+        json!({"TV 4K": "full"})
+    );
+    assert!(server.config().starts_with("# mine\n"), "{}", server.config());
 }

@@ -184,6 +184,7 @@ step 'changes over WebDAV'
 
 step 'the FUSE mount'
 "$here/mount.sh" "$ALTMOUNT_BIN" "${NEWSD_BIN:-$(dirname "$ALTMOUNT_BIN")/altmount-newsd}" | record
+"$here/live.sh" "$ALTMOUNT_BIN" "${NEWSD_BIN:-$(dirname "$ALTMOUNT_BIN")/altmount-newsd}" | record
 
 step 'the cache on disk'
 "$here/cache.sh" "$ALTMOUNT_BIN" "${NEWSD_BIN:-$(dirname "$ALTMOUNT_BIN")/altmount-newsd}" | record

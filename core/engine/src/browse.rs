@@ -1,7 +1,7 @@
 //! The library as people look at it: pages, searches, and all that is known of a file.
 
 use crate::{Library, events::LibraryChange, inspect::count};
-use altmount_model::{Content, FileId, Node, ReleaseId};
+use altmount_model::{ByteRange, Content, FileId, Node, ReleaseId};
 use altmount_store::{
     DeleteOutcome, Entry, Job, Page, Release, RestoreOutcome, Result, StoreErrorKind, Trashed, now_ms,
 };
@@ -21,8 +21,8 @@ pub struct FileFacts {
     pub articles: u64,
     /// Bytes that are declared fill: what stands for bytes that nobody has.
     pub fill_bytes: u64,
-    /// Where that fill is in the file, in order: first byte and length. The first [`FileFacts::MAX_HOLES`] of them.
-    pub holes: Vec<(u64, u64)>,
+    /// Where that fill is in the file, in order. The first [`FileFacts::MAX_HOLES`] of them.
+    pub holes: Vec<ByteRange>,
 }
 
 impl FileFacts {
@@ -43,14 +43,14 @@ pub struct ReleaseFacts {
 const MAX_STEPS: usize = 1 << 20;
 
 /// Where a content is fill. Ends early where the graph is too large for a glance.
-fn holes(content: &Content) -> Vec<(u64, u64)> {
+fn holes(content: &Content) -> Vec<ByteRange> {
     let Ok(lens) = content.lens() else {
         return Vec::new();
     };
     let Some(last) = content.nodes.len().checked_sub(1) else {
         return Vec::new();
     };
-    let mut found: Vec<(u64, u64)> = Vec::new();
+    let mut found: Vec<ByteRange> = Vec::new();
     // A node, the part of it that is wanted, and where that part lies in the file; the next one is on top.
     let mut open = vec![(last, 0u64, lens[last], 0u64)];
     let mut steps = 0;
@@ -61,8 +61,11 @@ fn holes(content: &Content) -> Vec<(u64, u64)> {
         }
         match &content.nodes[at] {
             Node::Zero { .. } if len > 0 => match found.last_mut() {
-                Some((first, size)) if *first + *size == place => *size += len,
-                _ => found.push((place, len)),
+                Some(hole) if hole.end == place => hole.end += len,
+                _ => found.push(ByteRange {
+                    start: place,
+                    end: place + len,
+                }),
             },
             Node::Concat { parts } => {
                 let mut inside = Vec::new();
@@ -243,6 +246,7 @@ impl Library {
     pub async fn restore(&self, id: FileId) -> Result<RestoreOutcome> {
         let outcome = self.shared.store.restore(id).await?;
         if let RestoreOutcome::Restored(path) = &outcome {
+            self.shared.returned.notify_one();
             self.changed(LibraryChange::Added, path, None);
         }
         Ok(outcome)
@@ -294,7 +298,8 @@ mod tests {
                 },
             ],
         };
-        assert_eq!(holes(&content), [(0, 10), (20, 4)]);
-        assert_eq!(facts(Value::Null, &content).holes, [(0, 10), (20, 4)]);
+        let wanted = [(0, 10), (20, 24)].map(|(start, end)| ByteRange { start, end });
+        assert_eq!(holes(&content), wanted);
+        assert_eq!(facts(Value::Null, &content).holes, wanted);
     }
 }

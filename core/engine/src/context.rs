@@ -176,7 +176,7 @@ impl JobContext {
     }
 
     async fn articles(&self, ids: Vec<MessageId>) -> Result<Vec<ArticleAnswer>> {
-        self.progress.stage(Stage::Reading);
+        let _doing = self.progress.doing(Stage::Reading);
         let one = async |id: MessageId| -> Result<ArticleAnswer> {
             let permit = self.permit().await?;
             let fetched = self.vfs.article(id.as_str(), Class::Import).await;
@@ -208,7 +208,10 @@ impl JobContext {
     }
 
     async fn stat(&self, ids: Vec<MessageId>) -> Result<Vec<Presence>> {
-        self.progress.stage(Stage::Checking);
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let _doing = self.progress.doing(Stage::Checking);
         let chunks: Vec<Vec<MessageId>> = ids.chunks(STAT_CHUNK).map(<[_]>::to_vec).collect();
         let one = async |chunk: Vec<MessageId>| -> Result<Vec<Presence>> {
             let _permit = self.permit().await?;
@@ -235,7 +238,7 @@ impl JobContext {
     }
 
     async fn http_head(&self, url: String) -> Result<HttpHead> {
-        self.progress.stage(Stage::Reading);
+        let _doing = self.progress.doing(Stage::Reading);
         let _permit = self.permit().await?;
         let probe = self
             .vfs
@@ -339,7 +342,7 @@ impl ImportContext for JobContext {
             // Both are at most a length of memory.
             return Ok(self.upload.slice(start as usize..end as usize));
         }
-        self.progress.stage(Stage::Reading);
+        let _doing = self.progress.doing(Stage::Reading);
         let reader = self.reader(handle)?;
         let len = len.min(reader.len().saturating_sub(offset));
         if len == 0 {

@@ -76,6 +76,7 @@ impl Engine {
             events: Arc::new(Events::new(config.event_capacity)),
             wake: Notify::new(),
             publish: Notify::new(),
+            returned: Notify::new(),
             announce: RwLock::new(()),
             claims: RwLock::new(()),
             running: Mutex::new(HashMap::new()),
@@ -129,6 +130,17 @@ impl Engine {
     pub async fn shutdown(&self, deadline: Duration) -> bool {
         self.imports.shared.shutdown.cancel();
         tokio::time::timeout(deadline, self.tasks.wait()).await.is_ok()
+    }
+
+    /// Tries at once again what could not be published: where it is published is configured otherwise now.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn publish_again(&self) -> altmount_store::Result<()> {
+        let shared = &self.imports.shared;
+        shared.store.outputs().publish_now().await?;
+        shared.publish.notify_one();
+        Ok(())
     }
 
     /// Gives completed releases to `publisher`, those of earlier runs that were not published among them. To be called once.

@@ -87,6 +87,9 @@ impl std::fmt::Debug for Health {
 }
 
 impl Health {
+    /// The most places of one file that are told apart.
+    pub const MAX_PLACES: usize = HealthRecords::MAX_ARTICLES;
+
     pub(crate) fn new(shared: Arc<Shared>, library: Library) -> Self {
         let ms = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
         Self {
@@ -128,6 +131,25 @@ impl Health {
     /// Those of the store.
     pub async fn articles(&self, file: FileId, limit: u32) -> Result<Vec<MissingArticle>> {
         self.records.articles(file, limit).await
+    }
+
+    /// The bytes of a file that cannot be read because of the articles that are noted as missing, as ranges in order and apart:
+    /// at most [`Health::MAX_PLACES`]. Fetches nothing.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub async fn places(&self, file: FileId) -> std::result::Result<Vec<ByteRange>, OpenError> {
+        let limit = u32::try_from(HealthRecords::MAX_ARTICLES).unwrap_or(u32::MAX);
+        let known = self.records.articles(file, limit).await?;
+        if known.is_empty() {
+            return Ok(Vec::new());
+        }
+        let ids = known.into_iter().map(|article| Arc::from(article.message_id));
+        let ids: HashSet<Arc<str>> = ids.collect();
+        let reader = Arc::clone(&self.library.open(file, Class::Health).await?.reader);
+        let places = move || reader.places(&ids, Self::MAX_PLACES);
+        // Where the thread died, nothing is said of places.
+        Ok(tokio::task::spawn_blocking(places).await.unwrap_or_default())
     }
 
     /// Files that are certainly damaged and for which nothing was done yet, the first found first.

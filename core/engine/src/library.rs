@@ -188,12 +188,17 @@ impl Library {
         Ok(outcome)
     }
 
-    /// Moves an entry, with all below it; its id stays. With `overwrite`, what is at the target is deleted in the same step.
+    /// Moves an entry, with all below it; its id stays. With `overwrite`, what is at the target is deleted in the same step: into the
+    /// trash where programs' deletions go there.
     ///
     /// # Errors
     /// Those of the store.
     pub async fn rename(&self, from: &VPath, to: &VPath, overwrite: bool) -> Result<RenameOutcome> {
-        let outcome = self.shared.store.rename(from, to, overwrite).await?;
+        let store = &self.shared.store;
+        let outcome = match overwrite && self.shared.config.trash {
+            true => store.rename_over(from, to).await?,
+            false => store.rename(from, to, overwrite).await?,
+        };
         if matches!(outcome, RenameOutcome::Renamed { .. }) {
             self.changed(LibraryChange::Moved, to, Some(from));
         }

@@ -40,11 +40,19 @@ pub trait Publisher: Send + Sync + 'static {
     /// A text for people; the call is made again later.
     async fn publish(&self, publication: &Publication) -> Result<PathBuf, String>;
 
-    /// Removes what was made for files that are not in the library any more. Called after files went, and at the start.
+    /// Removes what was made for files that are not in the library any more, and answers whether there was any. Called after files
+    /// went, and at the start.
     ///
     /// # Errors
     /// A text for people; the call is made again after the next change.
-    async fn tidy(&self) -> Result<(), String>;
+    async fn tidy(&self) -> Result<bool, String>;
+
+    /// Makes again what went with files that were deleted and are back, and answers whether there was any. Called after files
+    /// came back, and at the start; it may be dropped at any await.
+    ///
+    /// # Errors
+    /// A text for people; the call is made again later.
+    async fn bring_back(&self) -> Result<bool, String>;
 }
 
 pub(crate) struct Publishing {
@@ -55,15 +63,64 @@ pub(crate) struct Publishing {
 impl Publishing {
     /// Publishes until the engine stops.
     pub(crate) async fn run(self) {
+        // A copy that is made again may take hours, and nothing is to wait for it.
+        tokio::join!(self.publish(), self.bring_back());
+    }
+
+    async fn bring_back(&self) {
+        let shared = &self.shared;
+        let mut wait = FIRST_WAIT;
+        while !shared.shutdown.is_cancelled() {
+            let tried = tokio::select! {
+                tried = self.publisher.bring_back() => tried,
+                () = shared.shutdown.cancelled() => return,
+            };
+            let again = match tried {
+                Ok(made) => {
+                    wait = FIRST_WAIT;
+                    if made {
+                        // What was deleted meanwhile may be there now.
+                        shared.publish.notify_one();
+                    }
+                    None
+                }
+                Err(error) => {
+                    tracing::warn!(
+                        retry.wait_ms = wait.as_millis() as u64,
+                        "outputs of restored files cannot be made again: {error}"
+                    );
+                    let now = wait;
+                    wait = wait.saturating_mul(2).min(LONGEST_WAIT);
+                    Some(now)
+                }
+            };
+            let timer = async {
+                match again {
+                    Some(wait) => tokio::time::sleep(wait).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = shared.returned.notified() => {}
+                () = timer => {}
+                () = shared.shutdown.cancelled() => {}
+            }
+        }
+    }
+
+    async fn publish(&self) {
         let shared = Arc::clone(&self.shared);
         let mut running = JoinSet::new();
         let mut busy = BTreeSet::new();
         let mut untidy = true;
         while !shared.shutdown.is_cancelled() {
-            if std::mem::take(&mut untidy)
-                && let Err(error) = self.publisher.tidy().await
-            {
-                tracing::warn!("outputs of deleted files cannot be removed: {error}");
+            if std::mem::take(&mut untidy) {
+                match self.publisher.tidy().await {
+                    // One that came back while it was removed is to be made again.
+                    Ok(true) => shared.returned.notify_one(),
+                    Ok(false) => {}
+                    Err(error) => tracing::warn!("outputs of deleted files cannot be removed: {error}"),
+                }
             }
             let due = match self.start_due(&mut running, &mut busy).await {
                 Ok(due) => due,

@@ -1,6 +1,6 @@
 //! The named services that read archives, PAR2 files and the library for an importer.
 
-use crate::{context::JobContext, error::import_error_of_read};
+use crate::{context::JobContext, error::import_error_of_read, progress::Stage};
 use altmount_archive::{
     Extent, Member, MemberKind, Mode, Passwords, Plan, ReadAt, ReadError, plan, sniff::Kind,
 };
@@ -94,6 +94,7 @@ async fn opened<'a>(cx: &'a JobContext, contents: Vec<&Content>) -> Result<Vec<V
 pub(crate) async fn map(cx: &JobContext, request: MapRequest) -> Result<ArchiveMap> {
     within(request.volumes.len(), MAX_CONTENTS, "volumes of archive.map")?;
     let _turn = cx.service_turn().await?;
+    let _doing = cx.progress.doing(Stage::Reading);
     let contents = request.volumes.iter().map(|volume| &volume.content).collect();
     let readers = opened(cx, contents).await?;
     let names = request.volumes.iter().map(|volume| volume.name.as_str());
@@ -231,6 +232,7 @@ pub(crate) async fn names(cx: &JobContext, request: NamesRequest) -> Result<Name
     within(request.par2.len(), MAX_CONTENTS, "PAR2 files of par2.names")?;
     within(request.files.len(), MAX_CONTENTS, "files of par2.names")?;
     let _turn = cx.service_turn().await?;
+    let _doing = cx.progress.doing(Stage::Reading);
     let par2 = opened(cx, request.par2.iter().collect()).await?;
     let found: Vec<Sets> = stream::iter(par2)
         .map(described_by)

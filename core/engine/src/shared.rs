@@ -31,6 +31,8 @@ pub(crate) struct Shared {
     pub(crate) wake: Notify,
     /// A release may be there to be published, or a file may have gone.
     pub(crate) publish: Notify,
+    /// A file may have come back from the trash.
+    pub(crate) returned: Notify,
     /// Held for reading from the moment that a job can be claimed until that is announced, and passed for writing before the
     /// claim is announced: so nobody hears that a job runs before hearing that it is queued.
     pub(crate) announce: RwLock<()>,

@@ -191,6 +191,9 @@ impl Worker {
             fetched = control.stop.run_until_cancelled(self.fetch(job)) => fetched,
             never = self.guard(job, control, &begun) => match never {},
         };
+        if !matches!(fetched, Some(Ok(Some(_)))) {
+            control.progress.end();
+        }
         match fetched {
             None => self.stopped(job, control, false, None).await,
             Some(Err(error)) => self.failed(job, error).await,
@@ -254,6 +257,8 @@ impl Worker {
             ended = self.execute(job, control, aside) => ended,
             never = self.guard(job, control, &control.begun) => match never {},
         };
+        // Whoever listens hears how the job ended after how far it was.
+        control.progress.end();
         match ended {
             Ok((imported, bytes)) => self.commit(job, control, imported, bytes).await,
             Err(Ended::Failed(error)) => self.failed(job, error).await,

@@ -6,6 +6,8 @@ use sqlx::SqliteConnection;
 
 /// Numbers that are tried one by one before larger steps.
 const ONE_BY_ONE: u32 = 16;
+/// What stands behind a file's last dot is its kind where it is no longer than this.
+const MAX_END_BYTES: usize = 16;
 
 /// `name (n)`, cut so that it stays a component; with `n` = 1 the name itself.
 pub(crate) fn numbered(name: &str, n: u32) -> String {
@@ -18,6 +20,22 @@ pub(crate) fn numbered(name: &str, n: u32) -> String {
         cut -= 1;
     }
     format!("{}{suffix}", &name[..cut])
+}
+
+/// The same for a file's name: `name (n).end`, so that it stays what it is to whoever goes by its end.
+pub(crate) fn numbered_file(name: &str, n: u32) -> String {
+    match name.rsplit_once('.') {
+        Some((stem, end)) if n > 1 && !stem.is_empty() && end.len() <= MAX_END_BYTES => {
+            let mut cut = stem
+                .len()
+                .min(MAX_COMPONENT_BYTES - end.len() - " (0123456789).".len());
+            while !stem.is_char_boundary(cut) {
+                cut -= 1;
+            }
+            format!("{}.{end}", numbered(&stem[..cut], n))
+        }
+        _ => numbered(name, n),
+    }
 }
 
 /// The job that is going to put its release at or (with `below`) below `path`.

@@ -4,12 +4,13 @@
 use crate::{
     HistoryFilter, Job, JobState, NewJob, Page, Passwords, Result, Submitted, Usage, destination,
     queue::{self, from_json, job_of, to_json},
+    store::pattern,
     to_i64,
 };
 use altmount_model::{JobId, VPath};
 use sqlx::{AssertSqlSafe, QueryBuilder, Row, Sqlite, SqliteConnection};
 
-/// Longest text that is searched for, in bytes.
+/// Longest text that is searched for, in characters.
 const MAX_SEARCH: usize = 256;
 
 /// Runs on a reader, in a transaction so that the total fits the items.
@@ -26,6 +27,21 @@ pub(crate) async fn active(conn: &mut SqliteConnection, limit: u32) -> Result<Pa
         items: rows.iter().map(job_of).collect::<Result<_>>()?,
         total: total.cast_unsigned(),
     })
+}
+
+/// What is searched for, where anything is.
+fn searched(filter: &HistoryFilter) -> Option<&str> {
+    filter.search.as_deref().filter(|text| !text.is_empty())
+}
+
+/// How many jobs of the history fit.
+pub(crate) fn count(filter: &HistoryFilter) -> Result<QueryBuilder<Sqlite>> {
+    let mut query = QueryBuilder::new(match searched(filter) {
+        Some(_) => "SELECT count(*) FROM jobs INDEXED BY jobs_history_names",
+        None => "SELECT count(*) FROM jobs",
+    });
+    filtered(&mut query, filter)?;
+    Ok(query)
 }
 
 /// Adds the filter's conditions.
@@ -58,18 +74,11 @@ fn filtered(query: &mut QueryBuilder<Sqlite>, filter: &HistoryFilter) -> Result<
             query.push(")");
         }
     }
-    if let Some(text) = filter.search.as_deref().filter(|text| !text.is_empty()) {
-        let mut pattern = "%".to_owned();
-        for c in text.chars().take(MAX_SEARCH) {
-            if matches!(c, '%' | '_' | '\\') {
-                pattern.push('\\');
-            }
-            pattern.push(c);
-        }
-        pattern.push('%');
+    if let Some(text) = searched(filter) {
+        let text: String = text.chars().take(MAX_SEARCH).collect();
         query
             .push(" AND name LIKE ")
-            .push_bind(pattern)
+            .push_bind(pattern(&text))
             .push(" ESCAPE '\\'");
     }
     if !filter.nzo_ids.is_empty() {
@@ -103,6 +112,7 @@ pub(crate) fn page(
 ) -> Result<QueryBuilder<Sqlite>> {
     let mut query = QueryBuilder::new(match part {
         Part::Moving => queue::SELECT_UNPUBLISHED,
+        Part::Others | Part::All if searched(filter).is_some() => queue::SELECT_BY_NAME,
         Part::Others | Part::All => queue::SELECT,
     });
     filtered(&mut query, filter)?;
@@ -125,9 +135,8 @@ pub(crate) async fn history(
     limit: u32,
 ) -> Result<Page<Job>> {
     let offset = i64::try_from(filter.offset).unwrap_or(i64::MAX);
-    let mut count = QueryBuilder::new("SELECT count(*) FROM jobs");
-    filtered(&mut count, filter)?;
-    let total: i64 = count.build_query_scalar().fetch_one(&mut *conn).await?;
+    let mut total = count(filter)?;
+    let total: i64 = total.build_query_scalar().fetch_one(&mut *conn).await?;
     let mut count = QueryBuilder::new("SELECT count(*) FROM jobs INDEXED BY jobs_unpublished");
     filtered(&mut count, filter)?;
     count.push(" AND ").push(MOVING);

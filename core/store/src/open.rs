@@ -41,6 +41,16 @@ pub(crate) fn migrations() -> Vec<Migration> {
             "operations",
             include_str!("../migrations/0010_operations.sql"),
         ),
+        (
+            11,
+            "outputs back",
+            include_str!("../migrations/0011_outputs_back.sql"),
+        ),
+        (
+            12,
+            "history search",
+            include_str!("../migrations/0012_history_search.sql"),
+        ),
     ];
     numbered
         .into_iter()

@@ -132,15 +132,28 @@ pub(crate) async fn unpublish(
     Ok(())
 }
 
+/// Makes everything that waits for another try due.
+pub(crate) async fn publish_now(conn: &mut SqliteConnection) -> Result<()> {
+    sqlx::query(
+        "UPDATE jobs SET publish_after_ms = 0 WHERE state = 2 AND storage IS NULL AND publish_after_ms > 0",
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 /// Notes what is going to be made or was. A path belongs to whoever noted it last.
 pub(crate) async fn put(conn: &mut SqliteConnection, outputs: &[Output]) -> Result<()> {
     for output in outputs {
-        // Where the file was deleted since it was looked up, what is made for it is to be removed again.
+        // Where the file was deleted since it was looked up, what is made for it is to be removed again. What is made again
+        // counts as that until it is there.
         sqlx::query(
             "INSERT INTO outputs (job_id, file_id, kind, path, folder, mark, orphan) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, NOT EXISTS (SELECT 1 FROM nodes WHERE id = ?2)) \
-             ON CONFLICT (path) DO UPDATE SET job_id = excluded.job_id, file_id = excluded.file_id, \
-             kind = excluded.kind, folder = excluded.folder, mark = excluded.mark, orphan = excluded.orphan",
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, NOT EXISTS (SELECT 1 FROM nodes WHERE id = ?2 AND trashed = 0)) \
+             ON CONFLICT (path) DO UPDATE SET \
+             gone = CASE WHEN file_id = excluded.file_id AND gone = 2 THEN 2 ELSE 0 END, \
+             job_id = excluded.job_id, file_id = excluded.file_id, kind = excluded.kind, folder = excluded.folder, \
+             mark = excluded.mark, orphan = excluded.orphan",
         )
         .bind(output.job.0)
         .bind(output.file.0)
@@ -160,13 +173,15 @@ pub(crate) enum Which {
     Job(JobId),
     File(FileId),
     Orphans(u32),
+    Back(u32),
 }
 
 pub(crate) async fn find(conn: &mut SqliteConnection, which: Which) -> Result<Vec<Output>> {
     let (filter, value) = match which {
-        Which::Job(id) => ("job_id = ?1 ORDER BY path", id.0),
-        Which::File(id) => ("file_id = ?1 ORDER BY path", id.0),
-        Which::Orphans(limit) => ("orphan = 1 ORDER BY id LIMIT ?1", i64::from(limit)),
+        Which::Job(id) => ("job_id = ?1 AND gone = 0 ORDER BY path", id.0),
+        Which::File(id) => ("file_id = ?1 AND gone = 0 ORDER BY path", id.0),
+        Which::Orphans(limit) => ("orphan = 1 AND gone <> 1 ORDER BY id LIMIT ?1", i64::from(limit)),
+        Which::Back(limit) => ("orphan = 0 AND gone = 2 ORDER BY id LIMIT ?1", i64::from(limit)),
     };
     let sql = format!("SELECT {COLUMNS} FROM outputs WHERE {filter}");
     let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
@@ -188,6 +203,42 @@ pub(crate) async fn at(conn: &mut SqliteConnection, path: &str) -> Result<Option
 pub(crate) async fn forget(conn: &mut SqliteConnection, paths: &[String]) -> Result<()> {
     sqlx::query("DELETE FROM outputs WHERE path IN (SELECT value FROM json_each(?1))")
         .bind(to_json(&paths, "a list of paths")?)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Notes outputs that were removed with their file, each with whether it was still there. Those of a file that can be had back are
+/// remembered; what somebody had taken before is his, and is forgotten.
+pub(crate) async fn removed(conn: &mut SqliteConnection, outputs: &[(Output, bool)]) -> Result<()> {
+    for (output, was_there) in outputs {
+        sqlx::query(
+            "DELETE FROM outputs WHERE path = ?1 AND file_id = ?2 AND \
+             (NOT EXISTS (SELECT 1 FROM nodes WHERE id = ?2) OR (NOT ?3 AND gone = 0))",
+        )
+        .bind(&output.path)
+        .bind(output.file.0)
+        .bind(was_there)
+        .execute(&mut *conn)
+        .await?;
+        // A file that came back meanwhile is to have it again.
+        sqlx::query(
+            "UPDATE outputs SET gone = CASE WHEN (SELECT trashed FROM nodes WHERE id = ?2) THEN 1 ELSE 2 END \
+             WHERE path = ?1 AND file_id = ?2",
+        )
+        .bind(&output.path)
+        .bind(output.file.0)
+        .execute(&mut *conn)
+        .await?;
+    }
+    Ok(())
+}
+
+/// Notes that an output which was to be made again is there.
+pub(crate) async fn made_again(conn: &mut SqliteConnection, output: &Output) -> Result<()> {
+    sqlx::query("UPDATE outputs SET gone = 0 WHERE path = ?1 AND file_id = ?2 AND gone = 2")
+        .bind(&output.path)
+        .bind(output.file.0)
         .execute(conn)
         .await?;
     Ok(())

@@ -126,3 +126,36 @@ async fn what_is_not_published_yet_is_found_without_the_history() {
         );
     }
 }
+
+#[tokio::test]
+async fn a_search_of_the_history_reads_names_alone() {
+    let (_dir, mut conn) = database().await;
+    for categories in [vec![], vec![Some("tv".to_owned())], vec![None]] {
+        let filter = HistoryFilter {
+            categories,
+            search: Some("film".to_owned()),
+            no_failed: true,
+            ..HistoryFilter::default()
+        };
+        let count = downloads::count(&filter).expect("a query");
+        let steps = plan(&mut conn, count.sql().as_str()).await;
+        assert!(
+            steps
+                .iter()
+                .any(|step| step.contains("COVERING INDEX jobs_history_names (archived=?)")),
+            "{steps:?}"
+        );
+        let page = downloads::page(&filter, downloads::Part::All, 60, 0).expect("a query");
+        let steps = plan(&mut conn, page.sql().as_str()).await;
+        assert!(
+            steps
+                .iter()
+                .any(|step| step.contains("INDEX jobs_history_names (archived=?)")),
+            "{steps:?}"
+        );
+        assert!(
+            !steps.iter().any(|step| step.contains("TEMP B-TREE")),
+            "{steps:?}"
+        );
+    }
+}

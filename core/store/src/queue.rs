@@ -64,6 +64,10 @@ pub(crate) const SELECT: &str = concat!("SELECT ", columns!(), " FROM jobs");
 pub(crate) const SELECT_UNPUBLISHED: &str =
     concat!("SELECT ", columns!(), " FROM jobs INDEXED BY jobs_unpublished");
 
+/// [`SELECT`] of the history, by names: those that do not fit are not read.
+pub(crate) const SELECT_BY_NAME: &str =
+    concat!("SELECT ", columns!(), " FROM jobs INDEXED BY jobs_history_names");
+
 /// Queued and running jobs in the order of their turns.
 pub(crate) const ACTIVE: &str = concat!(
     "SELECT ",

@@ -1,14 +1,25 @@
 //! Moving entries of the library.
 
-use crate::{Entry, RenameOutcome, Result, StoreError, library};
+use crate::{Entry, RenameOutcome, Result, StoreError, library, store::trash::trash};
 use altmount_model::{FileId, JobId, MAX_PATH_BYTES, VPath};
 use sqlx::SqliteConnection;
+
+/// What becomes of an entry that is where another is moved to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Target {
+    /// It stays, and nothing is moved.
+    Kept,
+    /// It is deleted for good.
+    Deleted,
+    /// It goes into the trash.
+    Trashed,
+}
 
 pub(crate) async fn rename(
     conn: &mut SqliteConnection,
     from: &VPath,
     to: &VPath,
-    overwrite: bool,
+    over: Target,
     now: i64,
 ) -> Result<RenameOutcome> {
     if from.is_root() || to.is_root() || to.starts_with(from) || from.starts_with(to) {
@@ -24,7 +35,7 @@ pub(crate) async fn rename(
         return Ok(RenameOutcome::ParentMissing);
     };
     let target = library::lookup(conn, to).await?;
-    if target.is_some() && !overwrite {
+    if target.is_some() && over == Target::Kept {
         return Ok(RenameOutcome::Exists);
     }
     if let Some(job) = in_the_way(conn, &moved, to).await? {
@@ -34,7 +45,11 @@ pub(crate) async fn rename(
         return Ok(RenameOutcome::TooLong);
     }
     if let Some(target) = &target {
-        library::remove(conn, target.id).await?;
+        if over == Target::Trashed {
+            trash(conn, target.id, now).await?;
+        } else {
+            library::remove(conn, target.id).await?;
+        }
     }
     sqlx::query("UPDATE nodes SET parent = ?2, name = ?3 WHERE id = ?1")
         .bind(moved.id.0)

@@ -10,11 +10,12 @@ mod jobs;
 mod keys;
 mod orphans;
 mod outputs;
-mod trash;
+pub(crate) mod trash;
 mod tree;
 mod users;
 mod watched;
 
+pub(crate) use browse::pattern;
 pub use downloads::{HistoryFilter, Usage};
 #[cfg(test)]
 pub(crate) use history::ENDED;

@@ -22,6 +22,7 @@ mod error;
 mod http;
 mod local;
 mod pieces;
+mod places;
 mod plan;
 mod played;
 mod read;

@@ -321,6 +321,8 @@ struct Step {
     at: i64,
     /// How many bytes further in the file the range is still needed: a cipher's block is needed by the next.
     lag: u64,
+    /// Offset in the file of the end of what it is needed for.
+    until: i64,
 }
 
 /// A leaf's range with its place in the file.
@@ -330,6 +332,8 @@ pub(crate) struct Leaf {
     pub(crate) at: i64,
     /// How far behind its own end in the file the piece is still needed, in bytes.
     pub(crate) lag: u64,
+    /// Offset in the file of the end of what it is needed for.
+    pub(crate) until: i64,
 }
 
 /// The sources that a range of the file needs, in order, through ciphers. Lazy, and its stack is bounded by the
@@ -347,6 +351,7 @@ impl Walk {
                 end,
                 at: start as i64,
                 lag: 0,
+                until: end as i64,
             }]
         } else {
             Vec::new()
@@ -383,6 +388,7 @@ impl Walk {
                         piece,
                         at: step.at,
                         lag: step.lag,
+                        until: step.until,
                     });
                 }
             };
@@ -393,6 +399,7 @@ impl Walk {
                 end: piece.end.next_multiple_of(BLOCK),
                 at: step.at - (piece.start - start) as i64,
                 lag: step.lag + BLOCK,
+                until: step.until.min(step.at + taken as i64),
             });
         }
     }

@@ -1,7 +1,7 @@
 use crate::{
     Early, ReadError, ReadErrorKind,
     ahead::{Ahead, Start},
-    plan::Walk,
+    places::{self, Units},
     read::{Core, LAST, MAX_CHUNK, Taking},
     tracks::Tracks,
     units::Key,
@@ -9,7 +9,7 @@ use crate::{
 use altmount_model::ByteRange;
 use bytes::{Bytes, BytesMut};
 use futures::{Stream, stream};
-use std::{fmt, sync::Arc};
+use std::{collections::HashSet, fmt, sync::Arc};
 
 /// Most bytes that [`Reader::read_exact_at`] puts together.
 const MAX_EXACT: u64 = 64 << 20;
@@ -189,27 +189,24 @@ impl Reader {
     /// The message-ids of the articles that hold bytes of `range`, in the order of the bytes; one that holds several pieces may
     /// come more than once. At most `limit`. Takes its time for a long file: not for an async task.
     pub fn articles(&self, range: ByteRange, limit: usize) -> Vec<Arc<str>> {
-        let plan = &self.core.plan;
-        let mut walk = Walk::new(plan, range.start, range.end.min(self.len()));
         let mut ids: Vec<Arc<str>> = Vec::new();
-        while let Some(leaf) = walk.next(plan) {
-            let mut piece = leaf.piece;
-            while let Some(unit) = plan.unit(piece.node, piece.start) {
-                if let Key::Article(id) = unit.key
-                    && ids.last() != Some(&id)
-                {
-                    if ids.len() == limit {
-                        return ids;
-                    }
-                    ids.push(id);
-                }
-                piece.start = (unit.start + unit.len as i64).max(0) as u64;
-                if piece.start >= piece.end {
+        for held in Units::new(&self.core.plan, range) {
+            if let Key::Article(id) = held.unit.key
+                && ids.last() != Some(&id)
+            {
+                if ids.len() == limit {
                     break;
                 }
+                ids.push(id);
             }
         }
         ids
+    }
+
+    /// The bytes that cannot be read without some articles, as ranges in order and apart; the first `most` of them. Where a cipher
+    /// is in between, the ends are right but for one of its blocks. Takes its time for a long file: not for an async task.
+    pub fn places(&self, articles: &HashSet<Arc<str>>, most: usize) -> Vec<ByteRange> {
+        places::of_articles(&self.core.plan, articles, most)
     }
 
     /// Keeps what holds the bytes of `range` in the disk cache, before all else that is there. Nothing where there is no such
@@ -217,22 +214,10 @@ impl Reader {
     pub async fn pin(&self, range: ByteRange) {
         let core = &self.core;
         let Some(disk) = core.units.disk() else { return };
-        let mut walk = Walk::new(&core.plan, range.start, range.end.min(self.len()));
-        let mut pins = 0;
-        while let Some(leaf) = walk.next(&core.plan) {
-            let mut piece = leaf.piece;
-            while let Some(unit) = core.plan.unit(piece.node, piece.start) {
-                pins += 1;
-                if pins > MAX_PINS {
-                    return;
-                }
-                let held = core.units.here(&unit.key).await;
-                disk.pin(&unit.key, held.as_ref());
-                piece.start = (unit.start + unit.len as i64).max(0) as u64;
-                if piece.start >= piece.end {
-                    break;
-                }
-            }
+        for held in Units::new(&core.plan, range).take(MAX_PINS) {
+            let key = held.unit.key;
+            let here = core.units.here(&key).await;
+            disk.pin(&key, here.as_ref());
         }
     }
 }

@@ -15,7 +15,6 @@ pub struct CurrentArrs(Arc<Inner>);
 struct Inner {
     now: RwLock<Running>,
     engine: Weak<Engine>,
-    places: OutputSettings,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -39,11 +38,10 @@ impl CurrentArrs {
         tasks: TaskTracker,
         stop: CancellationToken,
     ) -> anyhow::Result<Self> {
-        let running = Running::start(engine, settings, places.clone(), &tasks, &stop)?;
+        let running = Running::start(engine, settings, places, &tasks, &stop)?;
         Ok(Self(Arc::new(Inner {
             now: RwLock::new(running),
             engine: Arc::downgrade(engine),
-            places,
             tasks,
             stop,
         })))
@@ -55,14 +53,15 @@ impl CurrentArrs {
         Arc::clone(&running.arrs)
     }
 
-    /// Asks other instances from now on. What was to be done at those that are still there is stored, and is done.
+    /// Asks other instances from now on, or looks for releases in other places. What was to be done at those that are still there is
+    /// stored, and is done.
     ///
     /// # Errors
     /// Where an HTTP client cannot be made, or the server ends; nothing has changed then.
-    pub fn replace(&self, settings: ArrSettings) -> anyhow::Result<()> {
+    pub fn replace(&self, settings: ArrSettings, places: OutputSettings) -> anyhow::Result<()> {
         let inner = &self.0;
         let engine = inner.engine.upgrade().context("the server is shutting down")?;
-        let new = Running::start(&engine, settings, inner.places.clone(), &inner.tasks, &inner.stop)?;
+        let new = Running::start(&engine, settings, places, &inner.tasks, &inner.stop)?;
         let old = std::mem::replace(
             &mut *inner.now.write().unwrap_or_else(PoisonError::into_inner),
             new,

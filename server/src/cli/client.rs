@@ -50,10 +50,14 @@ pub(super) enum News {
     Waits(String),
     /// It is this far.
     Progress {
+        /// What it is doing, in the API's word.
+        stage: String,
         /// How much is done.
         done: u64,
-        /// Of how much.
+        /// Of how much; 0 where that is not known.
         total: u64,
+        /// How many articles are listed, read and asked for.
+        articles: [u64; 3],
     },
 }
 
@@ -160,10 +164,16 @@ impl Client {
                 continue;
             }
             match (name.as_str(), data["state"].as_str()) {
-                ("progress", _) => hear(News::Progress {
-                    done: data["done"].as_u64().unwrap_or(0),
-                    total: data["total"].as_u64().unwrap_or(0),
-                }),
+                ("progress", _) => {
+                    let articles = &data["articles"];
+                    let count = |number: &Value| number.as_u64().unwrap_or(0);
+                    hear(News::Progress {
+                        stage: data["stage"].as_str().unwrap_or_default().to_owned(),
+                        done: count(&data["done"]),
+                        total: count(&data["total"]),
+                        articles: ["listed", "read", "checked"].map(|name| count(&articles[name])),
+                    });
+                }
                 ("job", Some("running")) => hear(News::Started),
                 ("job", Some("queued")) => {
                     if let Some(message) = data["failure"]["message"].as_str() {

@@ -52,6 +52,9 @@ struct Global {
     /// Where the server listens; 0.0.0.0:8080 where neither this nor the configuration says so.
     #[arg(long, global = true, value_name = "ADDR:PORT", env = "ALTMOUNT_LISTEN")]
     listen: Option<SocketAddr>,
+    /// What the command `mount` says.
+    #[arg(skip)]
+    mount: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -154,6 +157,7 @@ impl Global {
         };
         let mut sources = Sources::from_process().with_file(path, required)?;
         sources.listen = self.listen;
+        sources.mount.clone_from(&self.mount);
         Ok(sources.load()?)
     }
 

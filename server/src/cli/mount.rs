@@ -16,5 +16,8 @@ pub(super) struct Arguments {
 pub(super) fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
     let path = std::path::absolute(&arguments.path)
         .with_context(|| format!("the mount point {} cannot be used", arguments.path.display()))?;
-    serve::run_with(global, |settings| settings.mount.path = Some(path))
+    serve::run(&Global {
+        mount: Some(path),
+        ..global.clone()
+    })
 }

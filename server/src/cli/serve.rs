@@ -16,18 +16,12 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 pub(super) fn run(global: &Global) -> Result<ExitCode> {
-    run_with(global, |_| {})
-}
-
-/// Runs the server with settings that a command changes.
-pub(super) fn run_with(global: &Global, change: impl FnOnce(&mut Settings)) -> Result<ExitCode> {
     let data = global.data()?;
     data.create()?;
     if global.config.is_none() {
         data.create_config(&sample_yaml())?;
     }
-    let mut settings = global.settings(&data)?;
-    change(&mut settings);
+    let settings = global.settings(&data)?;
     let runtime = runtime()?;
     let (telemetry, traces) = Telemetry::start(settings.telemetry.as_deref(), runtime.handle())?;
     logs::start(&settings.log_level, settings.log_format, traces)
@@ -49,6 +43,7 @@ async fn serve(global: &Global, settings: Settings, data: &DataDir) -> Result<Ex
     let config_file = global.config.clone().unwrap_or_else(|| data.config_file());
     let mut above = Sources::from_process();
     above.listen = global.listen;
+    above.mount.clone_from(&global.mount);
     let editor = Editor::new(config_file.clone(), above);
     let reread = Reread::new(move || flags.settings(&folder)).with_file(editor);
     let app = App::start_with(settings, data, reread).await?;

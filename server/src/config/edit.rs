@@ -70,7 +70,12 @@ impl Editor {
             .env
             .keys()
             .any(|variable| variable == &name || name.starts_with(&format!("{variable}__")));
-        by_env || (key == "server.listen" && self.above.listen.is_some())
+        let by_flag = match key {
+            "server.listen" => self.above.listen.is_some(),
+            "mount.path" => self.above.mount.is_some(),
+            _ => false,
+        };
+        by_env || by_flag
     }
 
     fn text(&self) -> Result<String, ConfigError> {
@@ -230,6 +235,19 @@ fn is_blank(line: &str) -> bool {
     text.is_empty() || text.starts_with('#')
 }
 
+/// What stands behind a key and its colon, where a line without its indent is that key, however it is quoted.
+fn behind<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    let spelled = [
+        name.to_owned(),
+        Value::from(name).to_string(),
+        format!("'{}'", name.replace('\'', "''")),
+    ];
+    let rest = spelled
+        .iter()
+        .find_map(|key| text.strip_prefix(key.as_str())?.strip_prefix(':'))?;
+    (rest.is_empty() || rest.starts_with(' ')).then_some(rest)
+}
+
 /// Whether a line is the key `name` at `indent`; `true` in it where it is commented out as the sample has it.
 fn is_key(line: &str, indent: usize, name: &str) -> Option<bool> {
     if indent_of(line) != indent {
@@ -240,8 +258,51 @@ fn is_key(line: &str, indent: usize, name: &str) -> Option<bool> {
         Some(rest) => (rest, true),
         None => (text, false),
     };
-    let rest = text.strip_prefix(name)?.strip_prefix(':')?;
-    (rest.is_empty() || rest.starts_with(' ')).then_some(commented)
+    behind(text, name).map(|_| commented)
+}
+
+/// A key as it is written: names as ours without quotes, all others (those of categories, say) in them.
+fn spelled(name: &str) -> String {
+    let plain = name.len() > 1
+        && name.starts_with(|c: char| c.is_ascii_lowercase())
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+    // What YAML takes for something else than text.
+    let word = ["null", "true", "false", "yes", "no", "on", "off"].contains(&name);
+    match plain && !word {
+        true => name.to_owned(),
+        false => Value::from(name).to_string(),
+    }
+}
+
+/// A map in braces, one key a line, so that one of them can be changed: the line at `at`, where that is what it holds.
+fn unfold(lines: &mut Vec<String>, at: usize, indent: usize, name: &str) {
+    let Some(rest) = lines[at].get(indent..).and_then(|text| behind(text, name)) else {
+        return;
+    };
+    let (map, comment) = match rest.find(" #") {
+        Some(hash) => (&rest[..hash], &rest[hash..]),
+        None => (rest, ""),
+    };
+    let Ok(Value::Object(map)) = yaml_serde::from_str::<Value>(map) else {
+        return;
+    };
+    let below = map
+        .iter()
+        .map(|(key, value)| format!("{:1$}{2}: {3}", "", indent + 2, spelled(key), flow(value)));
+    let mut new = vec![format!("{:indent$}{}:{comment}", "", spelled(name))];
+    new.extend(below);
+    lines.splice(at..=at, new);
+}
+
+/// How deep the keys below the one at `at` stand.
+fn depth_below(lines: &[String], at: usize, indent: usize) -> usize {
+    let first = lines[at + 1..].iter().find(|line| !is_blank(line));
+    match first.map(|line| indent_of(line)) {
+        Some(deeper) if deeper > indent => deeper,
+        _ => indent + 2,
+    }
 }
 
 /// The lines below the one at `at`: up to the next that is not deeper. Comments before that one belong to it.
@@ -290,28 +351,32 @@ fn flow(value: &Value) -> String {
 fn set(text: &str, path: &[String], value: Option<&Value>) -> String {
     let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
     let (mut from, mut to) = (0, lines.len());
-    let mut above: Vec<(usize, &str)> = Vec::new();
+    let mut above: Vec<(usize, usize, &str)> = Vec::new();
+    let mut indent = 0;
     for (depth, name) in path.iter().enumerate() {
-        let indent = depth * 2;
         let found =
             |commented: bool| (from..to).find(|at| is_key(&lines[*at], indent, name) == Some(commented));
         let (open, closed) = (found(false), found(true));
         if depth + 1 < path.len() {
             let at = match (open, closed) {
-                (Some(at), _) => at,
+                (Some(at), _) => {
+                    unfold(&mut lines, at, indent, name);
+                    at
+                }
                 (None, _) if value.is_none() => return text.to_owned(),
                 (None, Some(at)) => {
-                    lines[at] = format!("{:indent$}{name}:", "");
+                    lines[at] = format!("{:indent$}{}:", "", spelled(name));
                     at
                 }
                 (None, None) => {
-                    lines.insert(to, format!("{:indent$}{name}:", ""));
+                    lines.insert(to, format!("{:indent$}{}:", "", spelled(name)));
                     to
                 }
             };
-            above.push((at, name));
+            above.push((at, indent, name));
             from = at + 1;
             to = search_end(&lines, at, indent).max(block_end(&lines, at, indent));
+            indent = depth_below(&lines, at, indent);
             continue;
         }
         let new = value.map(|value| match (depth, value) {
@@ -322,7 +387,7 @@ fn set(text: &str, path: &[String], value: Option<&Value>) -> String {
                     yaml_serde::to_string(value).unwrap_or_default().trim_end()
                 )
             }
-            _ => format!("{:indent$}{name}: {}", "", flow(value)),
+            _ => format!("{:indent$}{}: {}", "", spelled(name), flow(value)),
         });
         let new: Vec<String> = new
             .iter()
@@ -349,8 +414,7 @@ fn set(text: &str, path: &[String], value: Option<&Value>) -> String {
         }
     }
     // A section in which nothing is left is a comment again: alone it would be no section but nothing.
-    for (depth, (at, name)) in above.into_iter().enumerate().rev() {
-        let indent = depth * 2;
+    for (at, indent, name) in above.into_iter().rev() {
         if value.is_none() && block_end(&lines, at, indent) == at + 1 {
             lines[at] = format!("{:indent$}#{name}:", "");
         }
@@ -429,14 +493,63 @@ mod tests {
             "{now}"
         );
         assert!(now.contains("host: a # first"), "{now}");
-        // A section in braces cannot be changed line by line: what it says is right all the same.
+        // A section in braces is written out, so that a key of it can be changed.
         let edited = editor
             .apply(&[(path("server.max_body_bytes"), Some(json!(9)))])
             .expect("set");
-        assert!(!edited.comments_kept);
-        let tree = parse(&editor.text().expect("read")).expect("YAML");
+        assert!(edited.comments_kept, "{}", editor.text().expect("read"));
+        let now = editor.text().expect("read");
+        assert!(now.contains("host: a # first"), "{now}");
+        let tree = parse(&now).expect("YAML");
         assert_eq!(tree["server"], json!({"max_connections": 5, "max_body_bytes": 9}));
         assert_eq!(tree["providers"][0]["password"], "x");
+    }
+
+    /// A key of a map, whatever it is called.
+    fn in_map(map: &str, name: &str) -> Vec<String> {
+        let mut path = path(map);
+        path.push(name.to_owned());
+        path
+    }
+
+    #[test]
+    fn keys_of_maps_are_set_renamed_and_taken_out_with_all_comments_kept() {
+        let written = "# mine\nplugins:\n    # who goes first\n    priority:\n        links: 3 # sure\n        'a b': 1\n\
+                       outputs: {categories: {tv: [mount]}} # ways\n";
+        let (_folder, editor) = editor(written);
+        let change = |changes: &[(Vec<String>, Option<Value>)]| {
+            let edited = editor.apply(changes).expect("can be used");
+            let text = editor.text().expect("read");
+            assert!(edited.comments_kept, "{text}");
+            for comment in ["# mine\n", "    # who goes first\n", " # ways\n"] {
+                assert!(text.contains(comment), "{comment} in {text}");
+            }
+            text
+        };
+        let text = change(&[(in_map("plugins.priority", "nzb"), Some(json!(-2)))]);
+        assert!(text.contains("links: 3 # sure\n"), "{text}");
+        change(&[
+            (in_map("plugins.priority", "a b"), None),
+            (in_map("plugins.priority", "c: \"d\" 'e' #f"), Some(json!(7))),
+        ]);
+        change(&[(in_map("outputs.categories", "TV 4K"), Some(json!(["mount"])))]);
+        let text = change(&[(in_map("outputs.categories", "no"), Some(json!(["mount"])))]);
+        let tree = parse(&text).expect("YAML");
+        let priority = json!({"links": 3, "nzb": -2, "c: \"d\" 'e' #f": 7});
+        assert_eq!(tree["plugins"]["priority"], priority, "{text}");
+        let categories = json!({"tv": ["mount"], "TV 4K": ["mount"], "no": ["mount"]});
+        assert_eq!(tree["outputs"]["categories"], categories, "{text}");
+        // To the last of them.
+        let text = change(&[
+            (in_map("plugins.priority", "links"), None),
+            (in_map("plugins.priority", "nzb"), None),
+            (in_map("plugins.priority", "c: \"d\" 'e' #f"), None),
+        ]);
+        assert_eq!(
+            pruned(parse(&text).expect("YAML"))["plugins"],
+            Value::Null,
+            "{text}"
+        );
     }
 
     #[test]

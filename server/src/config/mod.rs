@@ -6,20 +6,30 @@
 mod arr;
 mod edit;
 mod env;
+mod import;
+mod library;
+mod news;
 mod operations;
 mod outputs;
+mod plugins;
+mod reading;
 mod reference;
 mod resolve;
+mod restart;
+mod sabnzbd;
+mod server;
 mod types;
 
 pub use arr::{ArrInstanceSettings, ArrSettings, QueueRuleSettings};
 pub use edit::{Change, Edited, Editor, schema};
+pub use library::{MountSettings, WebdavSettings};
 pub use operations::{BackupSettings, NotifySettings, TargetSettings, WatchSettings};
 pub use outputs::{CopySettings, OutputSettings};
 pub use reference::{reference_markdown, sample_yaml};
-pub use resolve::{
-    CategorySettings, MountSettings, SabnzbdSettings, ServerSettings, Settings, WebdavSettings,
-};
+pub use resolve::Settings;
+pub use restart::{Fixed, needs_restart};
+pub use sabnzbd::{CategorySettings, SabnzbdSettings};
+pub use server::ServerSettings;
 pub use types::*;
 
 use figment::{
@@ -28,7 +38,12 @@ use figment::{
     providers::{Data, Format},
 };
 use serde::de::DeserializeOwned;
-use std::{collections::BTreeMap, fmt, net::SocketAddr, path::Path};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 /// YAML, as figment wants a format: figment's own is built on an abandoned parser.
 struct Yaml;
@@ -81,6 +96,8 @@ pub struct Sources {
     pub env: BTreeMap<String, String>,
     /// `--listen`.
     pub listen: Option<SocketAddr>,
+    /// Where `altmount mount` says that the library is to be mounted.
+    pub mount: Option<PathBuf>,
 }
 
 impl Sources {
@@ -128,6 +145,9 @@ impl Sources {
         figment = figment.merge(env::Variables::new(&self.env));
         if let Some(listen) = self.listen {
             figment = figment.merge(("server.listen", listen.to_string()));
+        }
+        if let Some(path) = &self.mount {
+            figment = figment.merge(("mount.path", path));
         }
         figment.extract().map_err(|errors| ConfigError {
             problems: errors.into_iter().map(|e| describe(&e, file_name)).collect(),
@@ -215,7 +235,7 @@ mod tests {
                 .iter()
                 .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
                 .collect(),
-            listen: None,
+            ..Sources::default()
         }
         .load()
     }

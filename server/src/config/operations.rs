@@ -165,6 +165,8 @@ pub(super) fn notify(notify: Notify, faults: &mut Faults) -> NotifySettings {
             continue;
         };
         let address = match Address::parse(url.expose_secret()) {
+            // Who gives JSON of his own knows what the service wants.
+            Ok(address) if template.is_none() => address.native(),
             Ok(address) => address,
             Err(why) => {
                 faults.add(format!("'{}' cannot be used: {why}", key("secret_url")));

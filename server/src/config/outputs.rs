@@ -11,7 +11,7 @@ use std::{
 use url::Url;
 
 /// How releases reach others beside the library itself.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OutputSettings {
     /// What is made where the category says nothing else.
     pub default: Vec<OutputWay>,
@@ -34,7 +34,7 @@ pub struct OutputSettings {
 }
 
 /// How copies are made.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CopySettings {
     /// The folder.
     pub path: PathBuf,
@@ -50,6 +50,12 @@ impl OutputSettings {
         category
             .and_then(|category| self.categories.get(category))
             .unwrap_or(&self.default)
+    }
+
+    /// Whether anything is made beside the library.
+    pub fn makes_files(&self) -> bool {
+        let mut ways = self.categories.values().chain([&self.default]).flatten();
+        ways.any(|way| *way != OutputWay::Mount)
     }
 
     /// The folder that a way's releases lie in; `None` where the library is no folder of this machine.
@@ -142,7 +148,14 @@ pub(super) fn resolve(outputs: Outputs, mount: &super::MountSettings, faults: &m
         ],
         faults,
     );
-    let used = |way: OutputWay| default.contains(&way) || categories.values().any(|ways| ways.contains(&way));
+    let lists = std::iter::once(("outputs.default".to_owned(), &default));
+    let lists: Vec<(String, &Vec<OutputWay>)> = lists
+        .chain(
+            categories
+                .iter()
+                .map(|(name, ways)| (format!("outputs.categories.{name}"), ways)),
+        )
+        .collect();
     let target = target.or_else(|| library.clone());
     let symlinks = match (links, target) {
         (Some(path), Some(target)) => Some((path, target)),
@@ -174,15 +187,17 @@ pub(super) fn resolve(outputs: Outputs, mount: &super::MountSettings, faults: &m
         (OutputWay::Strm, strm.is_some()),
         (OutputWay::Copy, copy.is_some()),
     ] {
-        if used(way) && !there {
+        if !there && let Some((key, _)) = lists.iter().find(|(_, ways)| ways.contains(&way)) {
             faults.add(format!(
-                "'outputs' makes '{0}' and does not say where; give 'outputs.{0}.path'",
+                "'{key}' has '{0}', and it is not said where that is made; give 'outputs.{0}.path'",
                 way.as_str()
             ));
         }
     }
-    if default.is_empty() || categories.values().any(Vec::is_empty) {
-        faults.add("'outputs': a list of ways is empty; where nothing is to be made, say [mount]".to_owned());
+    for (key, _) in lists.iter().filter(|(_, ways)| ways.is_empty()) {
+        faults.add(format!(
+            "'{key}' is an empty list; where nothing is to be made, say [mount]"
+        ));
     }
     OutputSettings {
         default,

@@ -2,7 +2,7 @@
 
 use super::{
     ArrInstance, Category, Config, NotifyTarget, PathMapping, PluginFile, Provider, QueueRule, WatchFolder,
-    env,
+    env, needs_restart,
 };
 use serde_json::Value as Json;
 use std::fmt::Write;
@@ -185,6 +185,8 @@ pub fn reference_markdown() -> String {
          Layers, each before the one above it: the defaults, `config.yaml` in the data directory (or `--config FILE`),\n\
          environment variables, flags. A key that is not known stops the start. `altmount config check` says whether a\n\
          configuration can be used, `altmount config show` what it comes to, without its secrets.\n\n\
+         *Used* says when a changed value counts while the server runs: as soon as the page or `PUT /api/settings` has saved it, or\n\
+         `SIGHUP` or `POST /api/settings/reload` has read the file again; or after a restart.\n\n\
          A key's variable is `ALTMOUNT__` and the key with `__` between its parts, so `ALTMOUNT__IMPORT__WORKERS=4`. Lists\n\
          and maps are YAML or JSON there: `ALTMOUNT__PROVIDERS='[{\"host\": \"news.example.com\"}]'`.\n\n\
          The data directory holds `altmount.db`, `blobs/`, `news/`, `config.yaml`, `api.key` and `webdav.password`. It is, in this\n\
@@ -193,7 +195,7 @@ pub fn reference_markdown() -> String {
     );
     for section in keys() {
         let _ = write!(out, "\n## {}\n\n{}\n", section.name, section.doc);
-        out.push_str("\n| Key | Type | Default | Meaning |\n|---|---|---|---|\n");
+        out.push_str("\n| Key | Type | Default | Used | Meaning |\n|---|---|---|---|---|\n");
         let prefix = format!("{}{}", section.name, if section.list { "[]" } else { "" });
         rows(&mut out, &prefix, &section.keys);
     }
@@ -208,8 +210,13 @@ fn rows(out: &mut String, prefix: &str, keys: &[Key]) {
                 Yaml::Null => "none".to_owned(),
                 value => format!("`{}`", inline(value)),
             };
+            let used = if needs_restart(&name) {
+                "restart"
+            } else {
+                "at once"
+            };
             let doc = key.doc.replace('|', "\\|");
-            let _ = writeln!(out, "| `{name}` | {} | {default} | {doc} |", key.kind);
+            let _ = writeln!(out, "| `{name}` | {} | {default} | {used} | {doc} |", key.kind);
         } else {
             rows(out, &name, &key.keys);
         }

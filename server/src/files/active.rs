@@ -141,7 +141,8 @@ struct Entry {
 struct Inner {
     next: AtomicU64,
     active: Mutex<BTreeMap<u64, Entry>>,
-    gaps: Mutex<Timings>,
+    /// By the way in which is read.
+    gaps: Mutex<BTreeMap<&'static str, Timings>>,
 }
 
 /// All answers that are being read. Clones share one list.
@@ -158,6 +159,7 @@ impl std::fmt::Debug for Streams {
 pub struct Reading {
     streams: Streams,
     id: u64,
+    via: &'static str,
     meter: Arc<Meter>,
 }
 
@@ -171,6 +173,12 @@ impl Reading {
     /// Counts bytes that were handed over.
     pub fn add(&self, bytes: u64) {
         self.meter.add(bytes);
+    }
+
+    /// Counts how long somebody waited for bytes that were then handed over.
+    pub fn waited(&self, time: Duration) {
+        let mut gaps = self.streams.0.gaps.lock().unwrap_or_else(PoisonError::into_inner);
+        gaps.entry(self.via).or_default().add(time);
     }
 }
 
@@ -206,6 +214,7 @@ impl Streams {
     pub fn begin(&self, mut stream: Stream, reader: Weak<Reader>, is_quiet: bool) -> Reading {
         let id = self.0.next.fetch_add(1, Ordering::Relaxed) + 1;
         stream.id = id;
+        let via = stream.client.via;
         let meter = Arc::new(Meter::new());
         let entry = Entry {
             stream,
@@ -217,12 +226,13 @@ impl Streams {
         Reading {
             streams: self.clone(),
             id,
+            via,
             meter,
         }
     }
 
-    /// How long answers waited for their next piece, over all of them that there were.
-    pub fn gaps(&self) -> Timings {
+    /// How long readers waited for their next piece, over all of them that there were, by the way in which they read.
+    pub fn gaps(&self) -> BTreeMap<&'static str, Timings> {
         self.0.gaps.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -241,7 +251,6 @@ impl Streams {
             bytes = tracing::field::Empty
         );
         let reading = self.begin(stream, reader, false);
-        let inner = Arc::clone(&self.0);
         response.map(|body| {
             let mut pieces = body.into_data_stream();
             let (mut waiting, mut sent) = (None, 0);
@@ -258,8 +267,7 @@ impl Streams {
                 if let Some(Ok(bytes)) = &piece {
                     reading.add(bytes.len() as u64);
                     sent += bytes.len();
-                    let mut gaps = inner.gaps.lock().unwrap_or_else(PoisonError::into_inner);
-                    gaps.add(waited);
+                    reading.waited(waited);
                 } else {
                     span.record("bytes", sent);
                 }
@@ -319,7 +327,7 @@ mod tests {
         body.frame().await.expect("a piece").expect("whole");
         assert_eq!(streams.list()[0].sent, 5);
         assert!(body.frame().await.is_none());
-        assert_eq!(streams.gaps().total(), 1);
+        assert_eq!(streams.gaps()["http"].total(), 1);
         drop(body);
         assert!(streams.list().is_empty());
         // Whoever has a file open and reads nothing is nobody who reads.

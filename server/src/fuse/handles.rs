@@ -53,6 +53,13 @@ impl Handles {
         Some(number)
     }
 
+    /// How many files are open.
+    pub(super) fn files(&self) -> usize {
+        let table = self.table();
+        let files = table.open.values().filter(|open| matches!(open, Open::File(_)));
+        files.count()
+    }
+
     pub(super) fn file(&self, number: u64) -> Option<Arc<Reads>> {
         match self.table().open.get(&number) {
             Some(Open::File(file)) => Some(Arc::clone(file)),

@@ -20,7 +20,7 @@ use std::{
     future::Future,
     io,
     sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 use tokio::{runtime::Handle, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -191,6 +191,11 @@ impl Kernel {
             others: Arc::new(Semaphore::new(OTHERS_AT_ONCE)),
             limit: settings.read_timeout + GRACE,
         }
+    }
+
+    /// What is open.
+    pub(super) fn handles(&self) -> Arc<Handles> {
+        Arc::clone(&self.handles)
     }
 
     fn answer<T: Send + 'static>(
@@ -498,11 +503,13 @@ impl Filesystem for Kernel {
             return reply.error(Errno::EBADF);
         };
         let tree = Arc::clone(&self.tree);
+        let asked = Instant::now();
         self.answer_among(
             &self.reads,
             async move {
                 let data = tree.read(&file.file, offset, size).await?;
                 file.reading.add(data.len() as u64);
+                file.reading.waited(asked.elapsed());
                 Ok(data)
             },
             move |data| match data {

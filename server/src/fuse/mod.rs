@@ -26,8 +26,14 @@ use crate::{config::MountSettings, files::Streams};
 use altmount_engine::Engine;
 use anyhow::{Context, Result};
 use fuser::{BackgroundSession, Config, MountOption, SessionACL};
+use handles::Handles;
 use kernel::Kernel;
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread,
+    time::Duration,
+};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tree::Tree;
@@ -40,13 +46,51 @@ const JOIN: Duration = Duration::from_secs(5);
 /// What the mount is called in the table of mounts.
 const NAME: &str = "altmount";
 
-/// The library, mounted. It is to be ended with [`Mount::stop`].
+/// The library, mounted. It is to be ended with [`Mount::stop`] or [`Mount::leave`].
 #[derive(Debug)]
 pub struct Mount {
     path: PathBuf,
     session: BackgroundSession,
+    handles: Arc<Handles>,
     stop: CancellationToken,
     notifying: JoinHandle<()>,
+}
+
+/// A mount that nobody comes into any more. What was open in it is read on until it is closed, or until [`Left::end`].
+#[derive(Debug)]
+pub struct Left {
+    path: PathBuf,
+    handles: Arc<Handles>,
+    /// Where its connection is aborted.
+    abort: Option<PathBuf>,
+    stop: CancellationToken,
+}
+
+impl Left {
+    /// Where it was.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// How many files of it are open.
+    pub fn open_files(&self) -> usize {
+        self.handles.files()
+    }
+
+    /// Whether the kernel has let go of it.
+    pub fn is_over(&self) -> bool {
+        self.stop.is_cancelled()
+    }
+
+    /// Fails what is under way, and what is read later.
+    pub async fn end(self) {
+        self.stop.cancel();
+        // A thread that waits for the kernel keeps nobody: it ends with the connection, or with the process.
+        let aborted = tokio::task::spawn_blocking(move || point::abort(self.abort.as_deref())).await;
+        if let Err(error) = aborted {
+            tracing::warn!("a mount's connection cannot be aborted: {error}");
+        }
+    }
 }
 
 impl Mount {
@@ -76,6 +120,7 @@ impl Mount {
         // Before the first request, so that nothing that the kernel is told can be out of date unnoticed.
         let events = engine.events();
         let kernel = Kernel::new(Arc::clone(&tree), streams, settings, stop.clone());
+        let handles = kernel.handles();
         let mut config = Config::default();
         config.mount_options = vec![
             MountOption::FSName(NAME.to_owned()),
@@ -105,9 +150,62 @@ impl Mount {
         Ok(Self {
             path,
             session,
+            handles,
             stop,
             notifying,
         })
+    }
+
+    /// Whether it is there: somebody else may have unmounted it.
+    pub fn is_there(&self) -> bool {
+        !self.session.guard.is_finished()
+    }
+
+    /// Takes the library away from its place at once, and leaves to its readers what they have open.
+    ///
+    /// # Errors
+    /// Where it cannot be unmounted; it is as it was then.
+    pub async fn leave(self) -> Result<Left, (Box<Self>, anyhow::Error)> {
+        let path = self.path.clone();
+        let abort = match tokio::task::spawn_blocking(move || point::detach_ours(&path)).await {
+            Ok(Ok(abort)) => abort,
+            Ok(Err(error)) => return Err((Box::new(self), error)),
+            Err(error) => return Err((Box::new(self), error.into())),
+        };
+        let Self {
+            path,
+            mut session,
+            handles,
+            stop,
+            notifying,
+        } = self;
+        let left = Left {
+            path,
+            handles,
+            abort,
+            stop: stop.clone(),
+        };
+        let shown = left.path.display().to_string();
+        // Not one of the runtime's threads: its end would wait for this one.
+        let waiting = thread::Builder::new().name("mount".to_owned()).spawn(move || {
+            let serving = std::mem::replace(&mut session.guard, thread::spawn(|| Ok(())));
+            // Dropped, it would unmount what lies at the path by then, which may be the next mount: fuser takes a connection that
+            // is gone for one that is mounted. What is kept is a file descriptor.
+            std::mem::forget(session);
+            match serving.join() {
+                Ok(Ok(())) => tracing::info!(mount.path = shown, "the library is not mounted there any more"),
+                Ok(Err(error)) => {
+                    tracing::warn!(mount.path = shown, "the mount ended with an error: {error}")
+                }
+                Err(_) => tracing::error!(mount.path = shown, "the mount's thread panicked"),
+            }
+            stop.cancel();
+            notifying.abort();
+        });
+        if let Err(error) = waiting {
+            tracing::warn!(mount.path = %left.path.display(), "nobody waits for the mount's end: {error}");
+        }
+        Ok(left)
     }
 
     /// Fails what is under way, and unmounts: at once, even where files are open.
@@ -115,6 +213,7 @@ impl Mount {
         let Self {
             path,
             session,
+            handles: _,
             stop,
             notifying,
         } = self;

@@ -67,12 +67,7 @@ fn check_free(path: &Path) -> Result<()> {
 
 /// Lets go of our mount: nobody comes in by the path any more, and what is open gets errors and no silence.
 pub(super) fn release(path: &Path) {
-    let connection = path
-        .canonicalize()
-        .ok()
-        .and_then(|real| mounted(&real))
-        .filter(Mounted::is_ours)
-        .map(|mounted| PathBuf::from(format!("/sys/fs/fuse/connections/{}/abort", mounted.minor)));
+    let connection = connection(path);
     if connection.is_none() {
         // Somebody else has unmounted it. What may be there now is not ours.
         return;
@@ -80,9 +75,32 @@ pub(super) fn release(path: &Path) {
     if let Err(error) = detach(path) {
         tracing::warn!("{error:#}");
     }
-    // Only the owner may, and only where this file system is mounted; else the connection ends with the process.
+    abort(connection.as_deref());
+}
+
+/// Lets go of our mount, and of nothing else: nobody comes in by the path any more, and what is open stays open. Answers where its
+/// connection is aborted; nothing where it was not there any more.
+pub(super) fn detach_ours(path: &Path) -> Result<Option<PathBuf>> {
+    let connection = connection(path);
+    if connection.is_some() {
+        detach(path)?;
+    }
+    Ok(connection)
+}
+
+/// Where the connection of our mount at a path is aborted.
+fn connection(path: &Path) -> Option<PathBuf> {
+    path.canonicalize()
+        .ok()
+        .and_then(|real| mounted(&real))
+        .filter(Mounted::is_ours)
+        .map(|mounted| PathBuf::from(format!("/sys/fs/fuse/connections/{}/abort", mounted.minor)))
+}
+
+/// Only the owner may, and only where this file system is mounted; else the connection ends with the process.
+pub(super) fn abort(connection: Option<&Path>) {
     if let Some(abort) = connection
-        && let Err(error) = fs::write(&abort, "1")
+        && let Err(error) = fs::write(abort, "1")
     {
         tracing::debug!("the connection is not aborted: {}: {error}", abort.display());
     }

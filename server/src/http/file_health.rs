@@ -5,7 +5,7 @@ use super::{
     envelope::{ApiError, ApiId, ErrorBody, List, Meta, PageQuery, Single, query_value, time},
 };
 use altmount_engine::{Checked, HealthRecord, HealthState, OpenError};
-use altmount_model::FileId;
+use altmount_model::{ByteRange, FileId};
 use axum::extract::{FromRequestParts, State};
 use http::request::Parts;
 use jiff::Timestamp;
@@ -14,6 +14,21 @@ use utoipa::ToSchema;
 
 /// Articles that are told of one file.
 const MAX_ARTICLES: u32 = 100;
+
+/// Bytes of a file, without the one at `end`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub(super) struct RangeView {
+    /// The first.
+    start: u64,
+    /// The one behind the last.
+    end: u64,
+}
+
+impl From<ByteRange> for RangeView {
+    fn from(ByteRange { start, end }: ByteRange) -> Self {
+        Self { start, end }
+    }
+}
 
 /// How a file is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -37,6 +52,9 @@ pub(super) struct FileHealth {
     missing_articles: u64,
     /// Their message-ids, the first hundred.
     message_ids: Vec<String>,
+    /// The bytes that cannot be read because of them, in order: at most a thousand ranges. `null` in lists of files, and where the
+    /// file cannot be opened now.
+    missing_ranges: Option<Vec<RangeView>>,
     /// How often they were asked for anew.
     checks: u64,
     /// When they were last.
@@ -92,6 +110,7 @@ impl FileHealth {
             since: time(record.since_ms),
             missing_articles: record.articles,
             message_ids: articles.into_iter().map(|article| article.message_id).collect(),
+            missing_ranges: None,
             checks: record.checks,
             checked_at: record.checked_ms.map(time),
             next_check_at: time(record.check_after_ms),
@@ -109,9 +128,22 @@ impl FileHealth {
             .await
             .map_err(ApiError::internal)?
         {
-            Some(record) => Self::from(api, record).await.map(Some),
+            Some(record) => Self::placed(api, record).await.map(Some),
             None => Ok(None),
         }
+    }
+
+    /// With where in the file the articles are missed.
+    async fn placed(api: &Api, record: HealthRecord) -> Result<Self, ApiError> {
+        let missing_ranges = match api.engine.health().places(record.file).await {
+            Ok(places) => Some(places.into_iter().map(RangeView::from).collect()),
+            Err(OpenError::Store(error)) => return Err(ApiError::internal(error)),
+            Err(_) => None,
+        };
+        Ok(Self {
+            missing_ranges,
+            ..Self::from(api, record).await?
+        })
     }
 }
 
@@ -207,7 +239,7 @@ pub(super) async fn check(State(api): State<Api>, ApiId(id): ApiId) -> Result<Si
         error => ApiError::conflict("The file cannot be checked", error.to_string()),
     })?;
     let health = match record {
-        Some(record) => Some(FileHealth::from(&api, record).await?),
+        Some(record) => Some(FileHealth::placed(&api, record).await?),
         None => None,
     };
     Ok(Single::of(CheckView {

@@ -3,7 +3,7 @@
 use super::{
     Api,
     envelope::{ApiError, ApiId, ErrorBody, Single, query_value, time},
-    file_health::FileHealth,
+    file_health::{FileHealth, RangeView},
     library::EntryView,
 };
 use altmount_engine::{DeleteOutcome, ReleaseFacts};
@@ -34,6 +34,8 @@ pub(super) struct FileView {
     articles: u64,
     /// Bytes of declared fill in it: what stands for bytes that nobody has.
     fill_bytes: u64,
+    /// Where that fill is, in order: at most a thousand ranges.
+    holes: Vec<RangeView>,
     /// What is known of articles that it lacks; `null` where it is not known to lack any.
     health: Option<FileHealth>,
     /// What was made of it outside of the library.
@@ -164,6 +166,7 @@ pub(super) async fn file(State(api): State<Api>, ApiId(id): ApiId) -> Result<Sin
         content: facts.nodes,
         articles: facts.articles,
         fill_bytes: facts.fill_bytes,
+        holes: facts.holes.into_iter().map(RangeView::from).collect(),
         outputs: outputs.collect(),
         release: release.map(|facts| ReleaseView::of(&api, facts)),
     }))

@@ -57,7 +57,7 @@ pub(super) async fn check_library(
 ) -> Result<Single<Value>, ApiError> {
     let _turn = api.backups.lock().await;
     let failed = |error: anyhow::Error| ApiError::internal(format_args!("{error:#}"));
-    let found = orphans::look(&api.store, api.outputs.settings())
+    let found = orphans::look(&api.store, &api.outputs.settings())
         .await
         .map_err(failed)?;
     let removed = match body.delete {

@@ -44,8 +44,12 @@ pub(super) struct SettingsChange {
 /// What became of it.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct AppliedView {
-    /// Whether something waits for a restart. Providers, importers and the log's level do not.
+    /// Whether something waits for a restart.
     restart_needed: bool,
+    /// The keys that do.
+    waiting: Vec<String>,
+    /// What is to be known of what was changed at once: of a mount that was left while files were open in it, for example.
+    notes: Vec<String>,
     /// Whether the comments of the file are still there.
     comments_kept: bool,
 }
@@ -54,6 +58,8 @@ impl From<Applied> for AppliedView {
     fn from(applied: Applied) -> Self {
         Self {
             restart_needed: applied.restart_needed,
+            waiting: applied.waiting,
+            notes: applied.notes,
             comments_kept: applied.comments_kept,
         }
     }

@@ -5,7 +5,7 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use percent_encoding::percent_decode_str;
 use secrecy::{ExposeSecret, SecretString};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::fmt;
 use url::Url;
 
@@ -13,6 +13,10 @@ use url::Url;
 const DISCORD_MAX: usize = 2000;
 /// Longest text that Telegram takes, in characters.
 const TELEGRAM_MAX: usize = 4096;
+/// Longest text that Slack shows as one, in characters.
+const SLACK_MAX: usize = 4000;
+/// Longest text that Pushover takes, in characters.
+const PUSHOVER_MAX: usize = 1024;
 
 /// The form of what is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +29,13 @@ enum Form {
     Gotify,
     Discord,
     Telegram,
+    /// A webhook of Slack.
+    Slack,
+    /// Slack's own API, for a bot.
+    SlackBot,
+    Pushover,
+    /// An Apprise API server, which tells whom it is configured to tell.
+    Apprise,
 }
 
 /// Where messages go. Its `Debug` and errors show its kind and host, and nothing else of it.
@@ -36,8 +47,8 @@ pub struct Address {
     host: String,
     /// For `Authorization`, or the header that the service has for it.
     credentials: Option<(HeaderName, SecretString)>,
-    /// The topic, or the chat.
-    to: String,
+    /// What stands in every body beside the message: the topic, the chat, the name of the sender.
+    fields: Map<String, Value>,
 }
 
 impl fmt::Debug for Address {
@@ -48,6 +59,13 @@ impl fmt::Debug for Address {
 
 fn decoded(text: &str) -> String {
     percent_decode_str(text).decode_utf8_lossy().into_owned()
+}
+
+fn fields(given: Value) -> Map<String, Value> {
+    let Value::Object(map) = given else {
+        return Map::new();
+    };
+    map.into_iter().filter(|(_, value)| !value.is_null()).collect()
 }
 
 /// The parts of a path that are not empty.
@@ -82,23 +100,30 @@ impl Address {
             .split_once("://")
             .ok_or_else(|| "it has no '://'; it looks like https://example.com/hook".to_owned())?;
         let scheme = scheme.to_ascii_lowercase();
+        if rest.contains('?') && !matches!(scheme.as_str(), "http" | "https" | "json" | "jsons") {
+            return Err("what stands behind its '?' is not known here; leave it out".to_owned());
+        }
         match scheme.as_str() {
             "discord" => Self::discord(rest),
             "tgram" => Self::telegram(rest),
-            "http" | "https" | "json" | "jsons" | "ntfy" | "ntfys" | "gotify" | "gotifys" => {
+            "slack" => Self::slack(rest),
+            "pover" => Self::pushover(rest),
+            "http" | "https" | "json" | "jsons" | "ntfy" | "ntfys" | "gotify" | "gotifys" | "apprise" | "apprises" => {
                 // As `http` it is taken apart as addresses of the web are, whatever it is called.
                 let secure = scheme.ends_with('s');
                 let url = Url::parse(&format!("http{}://{rest}", if secure { "s" } else { "" }))
                     .map_err(|error| format!("it is no address: {error}"))?;
                 match scheme.trim_end_matches('s') {
                     "ntfy" => Self::ntfy(&url, secure),
+                    "apprise" => Self::apprise(&url, secure),
                     "gotify" => Self::gotify(&url, secure),
                     "json" => Self::hook(url, Form::Json),
                     _ => Self::hook(url, Form::Webhook),
                 }
             }
             _ => Err(
-                "its kind is not known; there are http, https, json, jsons, ntfy, ntfys, gotify, gotifys, discord, tgram"
+                "its kind is not known; there are http, https, json, jsons, ntfy, ntfys, gotify, gotifys, discord, tgram, slack, \
+                 pover, apprise, apprises"
                     .to_owned(),
             ),
         }
@@ -114,8 +139,27 @@ impl Address {
             post: url.to_string().into(),
             host,
             credentials,
-            to: String::new(),
+            fields: Map::new(),
         })
+    }
+
+    /// A webhook's address as Discord and Slack show it is one of theirs. For whoever gives no JSON of his own.
+    #[must_use]
+    pub fn native(self) -> Self {
+        if self.form != Form::Webhook {
+            return self;
+        }
+        let theirs = match self.post.expose_secret().strip_prefix("https://") {
+            Some(rest) => [
+                ("discord.com/api/webhooks/", Self::discord as fn(&str) -> _),
+                ("discordapp.com/api/webhooks/", Self::discord),
+                ("hooks.slack.com/services/", Self::slack),
+            ]
+            .into_iter()
+            .find_map(|(head, read)| read(rest.strip_prefix(head)?).ok()),
+            None => None,
+        };
+        theirs.unwrap_or(self)
     }
 
     /// `ntfy://topic`, `ntfys://[user:password@|token@]host/topic`.
@@ -135,7 +179,7 @@ impl Address {
             post: post.to_string().into(),
             host,
             credentials: login(url),
-            to,
+            fields: fields(json!({"topic": to})),
         })
     }
 
@@ -153,12 +197,93 @@ impl Address {
             post: web(url, secure, &whole)?.to_string().into(),
             host,
             credentials: Some((HeaderName::from_static("x-gotify-key"), token.clone().into())),
-            to: String::new(),
+            fields: Map::new(),
         })
     }
 
-    /// `discord://id/token`.
+    /// `apprise://[user:password@]host/[path/]key`.
+    fn apprise(url: &Url, secure: bool) -> Result<Self, String> {
+        let host = url.host_str().ok_or("it has no host")?.to_owned();
+        let path = parts(url);
+        let (key, above) = path
+            .split_last()
+            .ok_or_else(|| "it has no key of a configuration: apprises://host/key".to_owned())?;
+        let mut whole: Vec<&str> = above.iter().map(String::as_str).collect();
+        whole.extend(["notify", key]);
+        Ok(Self {
+            form: Form::Apprise,
+            post: web(url, secure, &whole)?.to_string().into(),
+            host,
+            credentials: login(url),
+            fields: Map::new(),
+        })
+    }
+
+    /// `slack://[sender@]A/B/C[/#channel]`, as the webhook's address ends, or `slack://[sender@]xoxb-token/#channel`.
+    fn slack(rest: &str) -> Result<Self, String> {
+        const FORMS: &str =
+            "it is neither slack://A/B/C, as the webhook's address ends, nor slack://xoxb-token/#channel";
+        let (sender, rest) = sender(rest);
+        let parts: Vec<&str> = rest.split('/').filter(|part| !part.is_empty()).collect();
+        let channel = |text: &str| {
+            let named = !text.trim_start_matches(['#', '+', '@']).is_empty();
+            // `+` is how Apprise writes that it is a channel's id.
+            (named && !text.chars().any(char::is_control)).then(|| text.trim_start_matches('+').to_owned())
+        };
+        let (form, post, token, channel) = match parts.as_slice() {
+            [token, to] if token.starts_with("xox") && plain(token) => (
+                Form::SlackBot,
+                "https://slack.com/api/chat.postMessage".to_owned(),
+                Some(*token),
+                Some(channel(to).ok_or(FORMS)?),
+            ),
+            [a, b, c, to @ ..] if to.len() < 2 && [a, b, c].iter().all(|part| plain(part)) => {
+                let to = to.first().map(|to| channel(to).ok_or(FORMS)).transpose()?;
+                (
+                    Form::Slack,
+                    format!("https://hooks.slack.com/services/{a}/{b}/{c}"),
+                    None,
+                    to,
+                )
+            }
+            _ => return Err(FORMS.to_owned()),
+        };
+        Ok(Self {
+            form,
+            post: post.into(),
+            host: "slack.com".to_owned(),
+            credentials: token.map(|token| (header::AUTHORIZATION, format!("Bearer {token}").into())),
+            fields: fields(json!({"channel": channel, "username": sender})),
+        })
+    }
+
+    /// `pover://user@token[/device...]`.
+    fn pushover(rest: &str) -> Result<Self, String> {
+        let mut parts = rest.split('/').filter(|part| !part.is_empty());
+        let keys = parts.next().and_then(|keys| keys.split_once('@'));
+        let (user, token) = keys
+            .filter(|(user, token)| plain(user) && plain(token))
+            .ok_or("it is not pover://user@token")?;
+        let devices: Vec<&str> = parts.collect();
+        if !devices.iter().all(|device| plain(device)) {
+            return Err(
+                "a device's name has letters, digits, '_' and '-' alone: pover://user@token/device"
+                    .to_owned(),
+            );
+        }
+        let devices = Some(devices.join(",")).filter(|names| !names.is_empty());
+        Ok(Self {
+            form: Form::Pushover,
+            post: "https://api.pushover.net/1/messages.json".to_owned().into(),
+            host: "api.pushover.net".to_owned(),
+            credentials: None,
+            fields: fields(json!({"token": token, "user": user, "device": devices})),
+        })
+    }
+
+    /// `discord://[sender@]id/token`.
     fn discord(rest: &str) -> Result<Self, String> {
+        let (sender, rest) = sender(rest);
         let (id, token) = pair(rest).ok_or("it is not discord://id/token, as the webhook's address ends")?;
         let post = format!("https://discord.com/api/webhooks/{id}/{token}");
         Ok(Self {
@@ -166,19 +291,24 @@ impl Address {
             post: post.into(),
             host: "discord.com".to_owned(),
             credentials: None,
-            to: String::new(),
+            fields: fields(json!({"username": sender})),
         })
     }
 
-    /// `tgram://token/chat`.
+    /// `tgram://token/chat[:topic]`.
     fn telegram(rest: &str) -> Result<Self, String> {
-        let (token, chat) = pair(rest).ok_or("it is not tgram://token/chat")?;
+        const FORM: &str = "it is not tgram://token/chat, with one chat; give each chat a target of its own";
+        let (token, chat) = pair(rest).ok_or(FORM)?;
+        let (chat, topic) = match chat.split_once(':') {
+            Some((chat, topic)) => (chat, Some(topic.parse::<u32>().map_err(|_| FORM)?)),
+            None => (chat, None),
+        };
         Ok(Self {
             form: Form::Telegram,
             post: format!("https://api.telegram.org/bot{token}/sendMessage").into(),
             host: "api.telegram.org".to_owned(),
             credentials: None,
-            to: chat.to_owned(),
+            fields: fields(json!({"chat_id": chat, "message_thread_id": topic})),
         })
     }
 
@@ -191,12 +321,23 @@ impl Address {
             Form::Gotify => "gotify",
             Form::Discord => "discord",
             Form::Telegram => "telegram",
+            Form::Slack | Form::SlackBot => "slack",
+            Form::Pushover => "pushover",
+            Form::Apprise => "apprise",
         }
     }
 
     /// Whether the operator may say what is sent.
     pub fn takes_template(&self) -> bool {
         self.form == Form::Webhook
+    }
+
+    /// The same address at another server.
+    #[cfg(test)]
+    pub(super) fn at(mut self, server: &str) -> Self {
+        let path = self.post().splitn(4, '/').nth(3).unwrap_or_default();
+        self.post = format!("{server}/{path}").into();
+        self
     }
 
     /// Whom it is sent to.
@@ -208,7 +349,13 @@ impl Address {
     pub(super) fn secrets(&self) -> String {
         let held = self.credentials.as_ref();
         let held = held.map_or("", |(_, secret)| secret.expose_secret());
-        format!("{}\n{held}\n{}", self.post.expose_secret(), self.to)
+        let fields = Value::Object(self.fields.clone());
+        format!("{}\n{held}\n{fields}", self.post.expose_secret())
+    }
+
+    /// Whether a good status alone does not say that the message was taken.
+    pub(super) fn answers_in_its_body(&self) -> bool {
+        self.form == Form::SlackBot
     }
 
     /// The headers of a request.
@@ -226,6 +373,14 @@ impl Address {
 
     /// The body of a request.
     pub(super) fn body(&self, message: &Message) -> Value {
+        let mut body = self.message(message);
+        if let Value::Object(map) = &mut body {
+            map.extend(self.fields.clone());
+        }
+        body
+    }
+
+    fn message(&self, message: &Message) -> Value {
         let Message { title, level, .. } = message;
         let text = message.text();
         match self.form {
@@ -245,7 +400,6 @@ impl Address {
                 "type": level.as_str(),
             }),
             Form::Ntfy => json!({
-                "topic": self.to,
                 "title": title,
                 "message": text,
                 "priority": if *level == Level::Failure { 4 } else { 3 },
@@ -267,23 +421,54 @@ impl Address {
                 "allowed_mentions": {"parse": []},
             }),
             Form::Telegram => json!({
-                "chat_id": self.to,
                 "text": cut(&format!("{title}\n{text}"), TELEGRAM_MAX),
+            }),
+            Form::Slack | Form::SlackBot => json!({
+                "text": cut(&format!("*{}*\n{}", unmarked(title), unmarked(&text)), SLACK_MAX),
+            }),
+            Form::Pushover => json!({
+                "title": title,
+                "message": cut(&text, PUSHOVER_MAX),
+            }),
+            Form::Apprise => json!({
+                "title": title,
+                "body": text,
+                "type": level.as_str(),
             }),
         }
     }
 }
 
-/// The two parts of `a/b`, with what can stand in a path.
+/// Whether a text is there and can stand in a path.
+fn plain(text: &str) -> bool {
+    !text.is_empty()
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b":-_.@".contains(&b))
+}
+
+/// The two parts of `a/b`.
 fn pair(rest: &str) -> Option<(&str, &str)> {
     let (one, other) = rest.trim_end_matches('/').split_once('/')?;
-    let plain = |text: &str| {
-        !text.is_empty()
-            && text
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b":-_.@".contains(&b))
-    };
     (plain(one) && plain(other)).then_some((one, other))
+}
+
+/// What a message's sender is to be called, in front of an `@`, and the rest.
+fn sender(rest: &str) -> (Option<String>, &str) {
+    match rest.split_once('/') {
+        Some((first, _)) if first.contains('@') => match rest.split_once('@') {
+            Some((name, rest)) => (Some(decoded(name)).filter(|name| !name.is_empty()), rest),
+            None => (None, rest),
+        },
+        _ => (None, rest),
+    }
+}
+
+/// A text in which nothing is a mark of Slack's: nobody is called by what a release is called.
+fn unmarked(text: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
 }
 
 /// `user:password@` as basic authentication, `token@` as a bearer's.
@@ -429,6 +614,26 @@ mod tests {
                 "https://api.telegram.org/bot12:ab/sendMessage",
                 "telegram(api.telegram.org)",
             ),
+            (
+                "slack://me@T1/B2/c3/#alerts",
+                "https://hooks.slack.com/services/T1/B2/c3",
+                "slack(slack.com)",
+            ),
+            (
+                "slack://xoxb-1-2-a/#alerts",
+                "https://slack.com/api/chat.postMessage",
+                "slack(slack.com)",
+            ),
+            (
+                "pover://user@token/phone",
+                "https://api.pushover.net/1/messages.json",
+                "pushover(api.pushover.net)",
+            ),
+            (
+                "apprises://h.example:9/sub/key",
+                "https://h.example:9/sub/notify/key",
+                "apprise(h.example)",
+            ),
         ] {
             let address = Address::parse(text).expect(text);
             assert_eq!(
@@ -445,9 +650,35 @@ mod tests {
             "discord://1",
             "tgram:///x",
             "ntfy://h/a/b",
+            "ntfy://h/a?priority=high",
             "gotify://h",
+            "tgram://1:a/-5/-6",
+            "tgram://1:a/-5:x",
+            "slack://T1/B2",
+            "slack://T1/B2/c3/#a/#b",
+            "slack://xoxb-1",
+            "slack://xoxb-1/#",
+            "pover://token",
+            "pover://user@token/a b",
+            "apprise://h",
         ] {
             assert!(Address::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn addresses_of_webhooks_are_taken_as_their_services_show_them() {
+        for (text, kind) in [
+            ("https://discord.com/api/webhooks/12/to-k_en", "discord"),
+            ("https://discordapp.com/api/webhooks/12/to-k_en", "discord"),
+            ("https://hooks.slack.com/services/T1/B2/c3", "slack"),
+            ("https://hooks.slack.com/services/T1", "webhook"),
+            ("http://discord.com/api/webhooks/12/to-k_en", "webhook"),
+            ("https://h.example/discord.com/api/webhooks/1/2", "webhook"),
+            ("jsons://discord.com/api/webhooks/12/to-k_en", "json"),
+        ] {
+            let address = Address::parse(text).expect(text);
+            assert_eq!(address.native().kind(), kind, "{text}");
         }
     }
 

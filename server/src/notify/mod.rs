@@ -42,6 +42,8 @@ const REMEMBERED: usize = 4096;
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 /// The longest wait before a try.
 const LONGEST_WAIT: Duration = Duration::from_secs(300);
+/// Longest answer that is looked into, in bytes.
+const MAX_ANSWER: usize = 64 << 10;
 /// For messages that are under way when the server ends.
 const LAST_TRY: Duration = Duration::from_secs(2);
 
@@ -419,6 +421,16 @@ async fn send(client: &Client, target: &TargetSettings, message: &Message) -> Re
         }
     })?;
     let status = answer.status();
+    if status.is_success() && target.address.answers_in_its_body() {
+        return match refusal(answer).await {
+            None => Ok(()),
+            Some(why) => Err(Fault {
+                again: why == "ratelimited",
+                text: format!("{} does not take it: {why}", target.address.kind()),
+                wait: None,
+            }),
+        };
+    }
     if status.is_success() {
         return Ok(());
     }
@@ -432,6 +444,25 @@ async fn send(client: &Client, target: &TargetSettings, message: &Message) -> Re
         again: status.is_server_error() || status == http::StatusCode::TOO_MANY_REQUESTS,
         wait,
     })
+}
+
+/// Why a message was not taken, where a good answer says so in its body: one of the service's words.
+async fn refusal(mut answer: reqwest::Response) -> Option<String> {
+    let mut body = Vec::new();
+    while let Ok(Some(piece)) = answer.chunk().await {
+        body.extend_from_slice(&piece);
+        if body.len() > MAX_ANSWER {
+            return Some("its answer is too long".to_owned());
+        }
+    }
+    let answer: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
+    if answer["ok"] == true {
+        return None;
+    }
+    let word = answer["error"]
+        .as_str()
+        .unwrap_or("its answer is none of its API");
+    Some(word.chars().filter(|c| !c.is_control()).take(100).collect())
 }
 
 /// Sends a test to each of these targets, once: its name, and why it did not arrive.
@@ -450,4 +481,214 @@ pub async fn test(settings: &NotifySettings, only: Option<&str>) -> Vec<(String,
         outcomes.push((target.name.clone(), outcome));
     }
     outcomes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::{Router, body::Bytes, http::HeaderMap, routing::post};
+    use serde_json::{Value, json};
+
+    /// A request as it came: its path, the headers that say who sends it, its body.
+    type Heard = (String, Option<String>, Value);
+
+    /// A service that writes down what it is sent, and answers this.
+    async fn service(answer: &'static str) -> (String, Arc<Mutex<Vec<Heard>>>) {
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let kept = Arc::clone(&heard);
+        let hear = async move |uri: http::Uri, headers: HeaderMap, body: Bytes| {
+            let text = |name: &str| {
+                headers
+                    .get(name)
+                    .map(|value| value.to_str().expect("text").to_owned())
+            };
+            assert_eq!(text("content-type").as_deref(), Some("application/json"));
+            let body = serde_json::from_slice(&body).expect("JSON");
+            let who = text("authorization").or_else(|| text("x-gotify-key"));
+            kept.lock()
+                .expect("not poisoned")
+                .push((uri.to_string(), who, body));
+            answer
+        };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("a port");
+        let at = format!("http://{}", listener.local_addr().expect("an address"));
+        let router = Router::new().fallback(post(hear));
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        (at, heard)
+    }
+
+    fn target(url: &str, at: &str) -> TargetSettings {
+        TargetSettings {
+            name: "target".to_owned(),
+            address: Address::parse(url).expect(url).native().at(at),
+            events: NotifyEvent::ALL.to_vec(),
+            template: None,
+        }
+    }
+
+    async fn told(url: &str, at: &str, message: &Message) -> Result<(), String> {
+        let client = client(Duration::from_secs(10)).expect("a client");
+        let sent = send(&client, &target(url, at), message).await;
+        sent.map_err(|fault| fault.text)
+    }
+
+    /// Paths, credentials and members are those that Apprise 2.2 sends for the same addresses.
+    #[tokio::test]
+    async fn each_service_is_sent_what_it_takes() {
+        let (at, heard) = service("{\"ok\": true}").await;
+        let message = Message {
+            event: "failed",
+            title: "An import failed".to_owned(),
+            lines: vec!["a <b> & c: <!channel>".to_owned(), "@everyone".to_owned()],
+            level: Level::Failure,
+            count: 2,
+            time: Timestamp::UNIX_EPOCH,
+        };
+        let text = "a <b> & c: <!channel>\n@everyone";
+        let slack = "*An import failed*\na &lt;b&gt; &amp; c: &lt;!channel&gt;\n@everyone";
+        let discord = json!({
+            "content": format!("**An import failed**\n{text}"),
+            "allowed_mentions": {"parse": []},
+        });
+        let mut named = discord.clone();
+        named["username"] = json!("My Library");
+        let ntfy = json!({
+            "topic": "alerts", "title": "An import failed", "message": text, "priority": 4, "tags": ["rotating_light"],
+        });
+        for (url, path, who, body) in [
+            (
+                "discord://12/to-k_en",
+                "/api/webhooks/12/to-k_en",
+                None,
+                discord.clone(),
+            ),
+            (
+                "discord://My%20Library@12/to-k_en/",
+                "/api/webhooks/12/to-k_en",
+                None,
+                named,
+            ),
+            (
+                "https://discord.com/api/webhooks/12/to-k_en",
+                "/api/webhooks/12/to-k_en",
+                None,
+                discord,
+            ),
+            (
+                "tgram://123:ab-c/-34",
+                "/bot123:ab-c/sendMessage",
+                None,
+                json!({"chat_id": "-34", "text": format!("An import failed\n{text}")}),
+            ),
+            (
+                "tgram://123:ab-c/@films:77",
+                "/bot123:ab-c/sendMessage",
+                None,
+                json!({"chat_id": "@films", "message_thread_id": 77, "text": format!("An import failed\n{text}")}),
+            ),
+            (
+                "ntfys://tk_1@h.example/alerts",
+                "/",
+                Some("Bearer tk_1"),
+                ntfy.clone(),
+            ),
+            ("ntfy://u:p@h.example/alerts", "/", Some("Basic dTpw"), ntfy),
+            (
+                "gotifys://h.example/sub/tok",
+                "/sub/message",
+                Some("tok"),
+                json!({"title": "An import failed", "message": text, "priority": 8}),
+            ),
+            (
+                "slack://T1/B2/c3",
+                "/services/T1/B2/c3",
+                None,
+                json!({"text": slack}),
+            ),
+            (
+                "https://hooks.slack.com/services/T1/B2/c3",
+                "/services/T1/B2/c3",
+                None,
+                json!({"text": slack}),
+            ),
+            (
+                "slack://me@T1/B2/c3/#alerts",
+                "/services/T1/B2/c3",
+                None,
+                json!({"text": slack, "channel": "#alerts", "username": "me"}),
+            ),
+            (
+                "slack://xoxb-1-2-a/+C0123",
+                "/api/chat.postMessage",
+                Some("Bearer xoxb-1-2-a"),
+                json!({"text": slack, "channel": "C0123"}),
+            ),
+            (
+                "pover://user@token",
+                "/1/messages.json",
+                None,
+                json!({"token": "token", "user": "user", "title": "An import failed", "message": text}),
+            ),
+            (
+                "pover://user@token/phone/pad",
+                "/1/messages.json",
+                None,
+                json!({
+                    "token": "token", "user": "user", "device": "phone,pad", "title": "An import failed", "message": text,
+                }),
+            ),
+            (
+                "apprises://h.example:9/sub/key",
+                "/sub/notify/key",
+                None,
+                json!({"title": "An import failed", "body": text, "type": "failure"}),
+            ),
+            (
+                "jsons://h.example/a",
+                "/a",
+                None,
+                json!({"version": "1.0", "title": "An import failed", "message": text, "attachments": [], "type": "failure"}),
+            ),
+        ] {
+            assert_eq!(told(url, &at, &message).await, Ok(()), "{url}");
+            let last = heard.lock().expect("not poisoned").pop().expect("it came");
+            assert_eq!(last, (path.to_owned(), who.map(str::to_owned), body), "{url}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_refuses_with_a_good_status_is_a_failure_that_shows_no_secret() {
+        let message = Message::test(Timestamp::UNIX_EPOCH);
+        for (answer, said) in [
+            (
+                "{\"ok\": false, \"error\": \"channel_not_found\"}",
+                "slack does not take it: channel_not_found",
+            ),
+            ("no JSON", "slack does not take it: its answer is none of its API"),
+        ] {
+            let (at, _) = service(answer).await;
+            let told = told("slack://xoxb-canary/#canary", &at, &message).await;
+            assert_eq!(told, Err(said.to_owned()));
+        }
+        let (at, _) = service("{\"ok\": false, \"error\": \"no_text\"}").await;
+        // A webhook's answer is its status.
+        assert_eq!(told("slack://T1/B2/c3", &at, &message).await, Ok(()));
+        let kinds = [
+            "slack://canary/B/canary",
+            "pover://canary@canary/canary",
+            "discord://canary@1/canary",
+        ];
+        for url in kinds
+            .into_iter()
+            .chain(["tgram://1:canary/canary", "apprise://canary:canary@h/canary"])
+        {
+            let gone = told(url, "http://127.0.0.1:1", &message)
+                .await
+                .expect_err("nobody is there");
+            let shown = format!("{gone}{:?}", target(url, "http://127.0.0.1:1"));
+            assert!(!shown.contains("canary"), "{shown}");
+        }
+    }
 }

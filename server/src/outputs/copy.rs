@@ -15,6 +15,7 @@ use std::{
     fs::{File, OpenOptions},
     io::{Seek, SeekFrom, Write},
     path::Path,
+    sync::atomic::{AtomicU64, Ordering},
     time::{Duration, SystemTime},
 };
 use tokio::{sync::Mutex, time::Instant};
@@ -29,13 +30,13 @@ const CHUNK: u64 = 4 << 20;
 pub(super) struct Copier {
     library: Library,
     pace: Pace,
-    min_free: u64,
 }
 
 /// The speed of all copies together.
 #[derive(Debug)]
 struct Pace {
-    bytes_per_second: Option<u64>,
+    /// 0 for as fast as it goes.
+    bytes_per_second: AtomicU64,
     /// When the next byte may be written.
     next: Mutex<Instant>,
 }
@@ -43,14 +44,17 @@ struct Pace {
 impl Pace {
     fn new(bytes_per_second: Option<u64>) -> Self {
         Self {
-            bytes_per_second,
+            bytes_per_second: AtomicU64::new(bytes_per_second.unwrap_or(0)),
             next: Mutex::new(Instant::now()),
         }
     }
 
     /// Waits until so many bytes more may be written.
     async fn turn(&self, bytes: u64) {
-        let Some(rate) = self.bytes_per_second else { return };
+        let rate = self.bytes_per_second.load(Ordering::Relaxed);
+        if rate == 0 {
+            return;
+        }
         let turn = {
             let mut next = self.next.lock().await;
             let turn = (*next).max(Instant::now());
@@ -66,30 +70,35 @@ impl Copier {
         Self {
             library,
             pace: Pace::new(settings.and_then(|settings| settings.bytes_per_second)),
-            min_free: settings.map_or(0, |settings| settings.min_free),
         }
     }
 
-    /// Writes a file's bytes to `path` and answers what the copy is recognised by. With `replace` what is there is ours.
+    /// Another speed from now on, that of the copies under way too.
+    pub(super) fn set(&self, settings: Option<&CopySettings>) {
+        let rate = settings.and_then(|settings| settings.bytes_per_second);
+        self.pace
+            .bytes_per_second
+            .store(rate.unwrap_or(0), Ordering::Relaxed);
+    }
+
+    /// Writes a file's bytes to `path` and answers what the copy is recognised by. With `replace` what is there is ours; with
+    /// `min_free` the speed counts, and so much room is left on the disk.
     pub(super) async fn copy(
         &self,
         file: &ReleaseFile,
         path: &Path,
         replace: bool,
-        rated: bool,
+        min_free: Option<u64>,
         owner: Owner,
     ) -> Result<String, String> {
+        let rated = min_free.is_some();
         let entry = &file.entry;
         let open = self.library.open(entry.id, Class::Import).await;
         let open = open.map_err(|error| format!("'{}' cannot be opened: {error}", entry.name))?;
         let size = open.entry.size;
         let folder = path.parent().unwrap_or(path).to_owned();
         let part = folder.join(format!(".{}-{}{PART}", entry.id, open.entry.etag));
-        let (target, beginning, min_free) = (
-            path.to_owned(),
-            part.clone(),
-            if rated { self.min_free } else { 0 },
-        );
+        let (target, beginning, min_free) = (path.to_owned(), part.clone(), min_free.unwrap_or(0));
         let prefix = format!(".{}-", entry.id);
         let (mut handle, mut done) = blocking(move || {
             disk::make_folder_of(&target, owner)?;
@@ -238,6 +247,14 @@ mod tests {
         };
         tokio::join!(copy(), copy());
         let seconds = (7 * CHUNK) / RATE;
+        assert_eq!(begun.elapsed().as_secs(), seconds);
+        // Another speed counts for the copies that are under way.
+        pace.bytes_per_second.store(2 * RATE, Ordering::Relaxed);
+        pace.turn(CHUNK).await;
+        let seconds = seconds + CHUNK / RATE;
+        assert_eq!(begun.elapsed().as_secs(), seconds);
+        pace.turn(CHUNK).await;
+        let seconds = seconds + CHUNK / RATE / 2;
         assert_eq!(begun.elapsed().as_secs(), seconds);
         let free = Pace::new(None);
         free.turn(u64::MAX).await;

@@ -1,6 +1,7 @@
 //! Files of outputs on disk: what is there, whose it is, how it is made in one step, and how it goes. Everything here blocks.
 
 use super::plan::{Planned, digest};
+use crate::config::OutputSettings;
 use altmount_engine::{Output, OutputKind};
 use std::{
     fs,
@@ -21,6 +22,13 @@ pub(super) struct Owner {
 }
 
 impl Owner {
+    pub(super) fn of(settings: &OutputSettings) -> Self {
+        Self {
+            uid: settings.uid,
+            gid: settings.gid,
+        }
+    }
+
     fn give(self, path: &Path) -> io::Result<()> {
         #[cfg(unix)]
         if self.uid.is_some() || self.gid.is_some() {

@@ -25,24 +25,28 @@ use altmount_engine::{
     DeleteOutcome, Engine, Job, Library, Output, OutputKind, Outputs as Rows, Publication, Publisher,
     ReleaseFile, StoreError,
 };
-use altmount_model::{FileId, ReleaseId, VPath};
+use altmount_model::{FileId, JobId, ReleaseId, VPath};
 use async_trait::async_trait;
 use copy::Copier;
 use disk::{Owner, Seen};
 use plan::Planned;
 use std::{
+    collections::HashSet,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, PoisonError, RwLock},
 };
 use tokio::sync::Mutex;
 
 /// Rows that are removed in one step.
 const BATCH: u32 = 500;
+/// Rows that are made again in one step.
+const BACK: u32 = 10_000;
 
 /// Makes and removes the outputs of releases.
 #[derive(Debug)]
 pub struct Outputs {
-    settings: OutputSettings,
+    /// Exchanged as a whole; what is under way goes on with those that it began with.
+    settings: RwLock<Arc<OutputSettings>>,
     library: Library,
     rows: Rows,
     key: LinkKey,
@@ -81,22 +85,35 @@ impl Outputs {
             library,
             rows: engine.outputs(),
             key,
-            settings,
+            settings: RwLock::new(Arc::new(settings)),
             sweeping: Mutex::default(),
         })
     }
 
-    /// The settings.
-    pub fn settings(&self) -> &OutputSettings {
-        &self.settings
+    /// The settings now.
+    pub fn settings(&self) -> Arc<OutputSettings> {
+        Arc::clone(&self.settings.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Makes other outputs from now on. What was made stays where it is; a rebuild brings it up to date.
+    pub fn replace(&self, settings: OutputSettings) {
+        self.copier.set(settings.copy.as_ref());
+        *self.settings.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
+    }
+
+    /// Whether anything that was published could have other outputs now.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn has_published(&self) -> Result<bool, StoreError> {
+        let first = self.rows.completed(JobId(0), 1).await?;
+        Ok(!first.is_empty())
     }
 
     /// The folder, as this machine sees it, that releases of a category are told to download clients in; the library itself
     /// where that is no folder of this machine.
     pub fn root(&self, category: Option<&str>) -> PathBuf {
-        let way = self.settings.ways(category).first().copied();
-        let root = way.and_then(|way| self.settings.root(way));
-        root.unwrap_or(Path::new("/")).to_owned()
+        root(&self.settings(), category)
     }
 
     /// Makes a folder of the outputs that is to be there before there is anything in it.
@@ -104,15 +121,8 @@ impl Outputs {
     /// # Errors
     /// A text for people.
     pub async fn make_folder(&self, folder: PathBuf) -> Result<(), String> {
-        let owner = self.owner();
+        let owner = Owner::of(&self.settings());
         blocking(move || disk::make_folder(&folder, owner)).await
-    }
-
-    fn owner(&self) -> Owner {
-        Owner {
-            uid: self.settings.uid,
-            gid: self.settings.gid,
-        }
     }
 
     /// A signed link to a file, where addresses are configured; `None` where they are not, or there is no such file.
@@ -120,7 +130,8 @@ impl Outputs {
     /// # Errors
     /// Those of the store.
     pub async fn link(&self, file: FileId) -> Result<Option<String>, StoreError> {
-        let Some((_, base)) = &self.settings.strm else {
+        let settings = self.settings();
+        let Some((_, base)) = &settings.strm else {
             return Ok(None);
         };
         let Some(path) = self.library.path_of(file).await? else {
@@ -174,21 +185,32 @@ impl Outputs {
     /// A text for people.
     pub async fn discard(&self, job: &Job, keep: bool) -> Result<Discarded, String> {
         let _alone = self.sweeping.lock().await;
-        let outputs = self.rows.of_job(job.id).await.map_err(store)?;
-        let mut taken = false;
-        for output in &outputs {
-            // A copy needs no library: who takes it takes nothing of ours.
-            let counts = output.kind != OutputKind::Copy;
-            taken |= counts && !self.remove(output).await?;
-            if !counts {
-                self.remove(output).await?;
-            }
+        let mut outputs = Vec::new();
+        for output in self.rows.of_job(job.id).await.map_err(store)? {
+            let was_there = self.remove(&output).await?;
+            outputs.push((output, was_there));
         }
-        let paths = outputs.iter().map(|output| output.path.clone()).collect();
-        self.rows.forget(paths).await.map_err(store)?;
+        // A copy needs no library: who takes it takes nothing of ours.
+        let taken = outputs
+            .iter()
+            .any(|(output, was_there)| output.kind != OutputKind::Copy && !was_there);
         if taken || keep {
+            let paths = outputs.into_iter().map(|(output, _)| output.path).collect();
+            self.rows.forget(paths).await.map_err(store)?;
             return Ok(Discarded::Leftovers);
         }
+        let done = self.delete_release(job).await?;
+        if done == Discarded::All {
+            // It may be in the trash, from which they come back with it.
+            self.rows.removed(outputs).await.map_err(store)?;
+        } else {
+            let paths = outputs.into_iter().map(|(output, _)| output.path).collect();
+            self.rows.forget(paths).await.map_err(store)?;
+        }
+        Ok(done)
+    }
+
+    async fn delete_release(&self, job: &Job) -> Result<Discarded, String> {
         let Some(release) = job.release else {
             return Ok(Discarded::All);
         };
@@ -214,7 +236,12 @@ impl Outputs {
     }
 
     /// Makes one output, unless it is there.
-    async fn make(&self, planned: &Planned, file: &ReleaseFile) -> Result<(), String> {
+    async fn make(
+        &self,
+        settings: &OutputSettings,
+        planned: &Planned,
+        file: &ReleaseFile,
+    ) -> Result<(), String> {
         let path = planned.output.path.clone();
         let before = self.rows.at(&path).await.map_err(store)?;
         let (wanted, known) = (planned.clone(), before);
@@ -233,11 +260,13 @@ impl Outputs {
             Seen::Ours => true,
         };
         self.note(planned).await?;
-        let owner = self.owner();
+        let owner = Owner::of(settings);
         if planned.output.kind == OutputKind::Copy {
+            let copy = settings.copy.as_ref().filter(|_| planned.rated);
+            let min_free = copy.map(|copy| copy.min_free);
             let mark = self
                 .copier
-                .copy(file, Path::new(&path), replace, planned.rated, owner)
+                .copy(file, Path::new(&path), replace, min_free, owner)
                 .await?;
             let mut output = planned.output.clone();
             output.mark = mark;
@@ -258,30 +287,99 @@ impl Outputs {
         self.rows.put(vec![output]).await.map_err(store)
     }
 
-    async fn plan(&self, job: &Job, files: &[ReleaseFile]) -> Result<Vec<(Planned, usize)>, String> {
+    /// Makes an output again whose file was in the trash, as it was. Where that cannot be any more, it is forgotten.
+    async fn make_again(&self, settings: &OutputSettings, output: &Output) -> Result<(), String> {
+        let entry = self.library.entry(output.file).await.map_err(store)?;
+        let path = self.library.path_of(output.file).await.map_err(store)?;
+        let (Some(entry), Some(path)) = (entry, path) else {
+            // It went again meanwhile, and its outputs with it.
+            return Ok(());
+        };
+        let mut output = output.clone();
+        let content = match (output.kind, &settings.strm) {
+            (OutputKind::Symlink, _) => output.mark.clone(),
+            (OutputKind::Strm, Some((_, base))) => {
+                let version = self.rows.link_version(output.file).await.map_err(store)?;
+                let link = self.key.link(output.file.0, version, &path);
+                format!("{}\n", plan::address(base, &link))
+            }
+            (OutputKind::Strm, None) => {
+                tracing::info!("'{}' is not made again: no addresses are configured", output.path);
+                return self.rows.forget(vec![output.path]).await.map_err(store);
+            }
+            (OutputKind::Copy, _) => String::new(),
+        };
+        if output.kind == OutputKind::Strm {
+            output.mark = plan::digest(&content);
+        }
+        let copies = settings.copy.as_ref();
+        let planned = Planned {
+            rated: copies.is_some_and(|copy| Path::new(&output.path).starts_with(&copy.path)),
+            size: entry.size,
+            content,
+            output,
+        };
+        let (wanted, known) = (planned.clone(), self.rows.at(&planned.output.path).await);
+        let known = known.map_err(store)?;
+        match blocking(move || disk::look(&wanted, known.as_ref())).await? {
+            Seen::Foreign => {
+                let path = planned.output.path;
+                tracing::warn!("'{path}' is not made again: something that is not of this server is there");
+                return self.rows.forget(vec![path]).await.map_err(store);
+            }
+            // The mark is that of the one that was removed; a copy that is being made has none.
+            Seen::Nothing if planned.output.kind == OutputKind::Copy => {
+                let mut begun = planned.output.clone();
+                begun.mark.clear();
+                self.rows.put(vec![begun]).await.map_err(store)?;
+            }
+            Seen::Nothing | Seen::Wanted | Seen::Ours => {}
+        }
+        let file = ReleaseFile { entry, path };
+        self.make(settings, &planned, &file).await?;
+        self.rows.made_again(&planned.output).await.map_err(store)
+    }
+
+    /// Removes what a try with other settings has made for a release of these files.
+    async fn remove_others(&self, job: &Job, planned: &[(Planned, usize)]) -> Result<(), String> {
+        let wanted: HashSet<&str> = planned
+            .iter()
+            .map(|(planned, _)| planned.output.path.as_str())
+            .collect();
+        for output in self.rows.of_job(job.id).await.map_err(store)? {
+            if !wanted.contains(output.path.as_str()) {
+                self.remove(&output).await?;
+                self.rows.forget(vec![output.path]).await.map_err(store)?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn plan(
+        &self,
+        settings: &OutputSettings,
+        job: &Job,
+        files: &[ReleaseFile],
+    ) -> Result<Vec<(Planned, usize)>, String> {
         let mut versions = Vec::new();
-        if self
-            .settings
-            .ways(job.category.as_deref())
-            .contains(&OutputWay::Strm)
-        {
+        if settings.ways(job.category.as_deref()).contains(&OutputWay::Strm) {
             for file in files {
                 versions.push(self.rows.link_version(file.entry.id).await.map_err(store)?);
             }
         }
-        plan::plan(&self.settings, &self.key, job, files, &versions)
+        plan::plan(settings, &self.key, job, files, &versions)
     }
 
     /// Checks that what is told to download clients is there and can be read.
     async fn check(
-        &self,
+        settings: &OutputSettings,
         job: &Job,
         storage: &Path,
         planned: &[(Planned, usize)],
         files: &[ReleaseFile],
     ) -> Result<(), String> {
-        let way = self.settings.ways(job.category.as_deref()).first().copied();
-        if way.and_then(|way| self.settings.root(way)).is_none() {
+        let way = settings.ways(job.category.as_deref()).first().copied();
+        if way.and_then(|way| settings.root(way)).is_none() {
             // The library is no folder of this machine.
             return Ok(());
         }
@@ -298,8 +396,8 @@ impl Outputs {
                 |(planned, _)| PathBuf::from(&planned.output.path),
             );
         let roots: Vec<PathBuf> = [
-            self.settings.library.clone(),
-            self.settings.symlinks.as_ref().map(|(_, target)| target.clone()),
+            settings.library.clone(),
+            settings.symlinks.as_ref().map(|(_, target)| target.clone()),
         ]
         .into_iter()
         .flatten()
@@ -307,6 +405,12 @@ impl Outputs {
         let (folder, empty) = (storage.to_owned(), first.entry.size == 0);
         blocking(move || disk::readable(&folder, &told, &roots, empty)).await
     }
+}
+
+fn root(settings: &OutputSettings, category: Option<&str>) -> PathBuf {
+    let way = settings.ways(category).first().copied();
+    let root = way.and_then(|way| settings.root(way));
+    root.unwrap_or(Path::new("/")).to_owned()
 }
 
 /// A path below a folder.
@@ -320,36 +424,57 @@ fn below(folder: &Path, path: &VPath) -> PathBuf {
 impl Publisher for Outputs {
     async fn publish(&self, publication: &Publication) -> Result<PathBuf, String> {
         let Publication { job, files } = publication;
-        let storage = below(&self.root(job.category.as_deref()), &job.destination);
+        let settings = self.settings();
+        let storage = below(&root(&settings, job.category.as_deref()), &job.destination);
         if files.is_empty() {
             // It was deleted before it was published: there is nothing to wait for.
             return Ok(storage);
         }
-        let planned = self.plan(job, files).await?;
+        let planned = self.plan(&settings, job, files).await?;
+        self.remove_others(job, &planned).await?;
         for (planned, at) in &planned {
-            self.make(planned, &files[*at]).await?;
+            self.make(&settings, planned, &files[*at]).await?;
         }
-        self.check(job, &storage, &planned, files).await?;
+        Self::check(&settings, job, &storage, &planned, files).await?;
         Ok(storage)
     }
 
-    async fn tidy(&self) -> Result<(), String> {
+    async fn bring_back(&self) -> Result<bool, String> {
+        let settings = self.settings();
+        let mut back = self.rows.back(BACK).await.map_err(store)?;
+        // What is made in a moment does not wait for what takes hours.
+        back.sort_by_key(|output| output.kind == OutputKind::Copy);
+        let mut failed = Vec::new();
+        for output in &back {
+            if let Err(error) = self.make_again(&settings, output).await {
+                failed.push(error);
+            }
+        }
+        match failed.first() {
+            Some(error) => Err(format!("{error} ({} in all)", failed.len())),
+            None => Ok(!back.is_empty()),
+        }
+    }
+
+    async fn tidy(&self) -> Result<bool, String> {
         let _alone = self.sweeping.lock().await;
+        let mut any = false;
         loop {
             let orphans = self.rows.orphans(BATCH).await.map_err(store)?;
             if orphans.is_empty() {
-                return Ok(());
+                return Ok(any);
             }
             let mut done = Vec::with_capacity(orphans.len());
             let mut failed = Vec::new();
-            for orphan in &orphans {
-                match self.remove(orphan).await {
-                    Ok(_) => done.push(orphan.path.clone()),
+            for orphan in orphans {
+                match self.remove(&orphan).await {
+                    Ok(was_there) => done.push((orphan, was_there)),
                     Err(error) => failed.push(error),
                 }
             }
             let some = !done.is_empty();
-            self.rows.forget(done).await.map_err(store)?;
+            any |= some;
+            self.rows.removed(done).await.map_err(store)?;
             if let Some(error) = failed.first()
                 && (!some || failed.len() >= BATCH as usize)
             {

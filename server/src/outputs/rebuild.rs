@@ -6,6 +6,7 @@ use super::{
     plan::Planned,
     store,
 };
+use crate::config::OutputSettings;
 use altmount_engine::{Job, Output, ReleaseFile};
 use altmount_model::JobId;
 use std::collections::HashSet;
@@ -74,6 +75,7 @@ impl Outputs {
     /// A text for people, where the store fails. What fails for one file is told with it.
     pub async fn rebuild(&self, apply: bool, all: bool) -> Result<Rebuilt, String> {
         let _alone = self.sweeping.lock().await;
+        let settings = self.settings();
         let mut report = Rebuilt::default();
         let mut after = JobId(0);
         loop {
@@ -85,16 +87,22 @@ impl Outputs {
             for job in &jobs {
                 // What is not published yet is going to be.
                 if job.storage.is_some() && (all || !job.archived) {
-                    self.rebuild_one(job, apply, &mut report).await?;
+                    self.rebuild_one(&settings, job, apply, &mut report).await?;
                 }
             }
         }
     }
 
-    async fn rebuild_one(&self, job: &Job, apply: bool, report: &mut Rebuilt) -> Result<(), String> {
+    async fn rebuild_one(
+        &self,
+        settings: &OutputSettings,
+        job: &Job,
+        apply: bool,
+        report: &mut Rebuilt,
+    ) -> Result<(), String> {
         let Some(release) = job.release else { return Ok(()) };
         let files = self.rows.release_files(release).await.map_err(store)?;
-        let planned = self.plan(job, &files).await?;
+        let planned = self.plan(settings, job, &files).await?;
         let wanted: HashSet<&str> = planned
             .iter()
             .map(|(planned, _)| planned.output.path.as_str())
@@ -114,13 +122,15 @@ impl Outputs {
             report.add("remove", &output, removed.err());
         }
         for (planned, at) in &planned {
-            self.rebuild_file(planned, &files[*at], apply, report).await?;
+            self.rebuild_file(settings, planned, &files[*at], apply, report)
+                .await?;
         }
         Ok(())
     }
 
     async fn rebuild_file(
         &self,
+        settings: &OutputSettings,
         planned: &Planned,
         file: &ReleaseFile,
         apply: bool,
@@ -146,7 +156,7 @@ impl Outputs {
             }
         };
         let made = if apply {
-            self.make(planned, file).await
+            self.make(settings, planned, file).await
         } else {
             Ok(())
         };

@@ -141,9 +141,9 @@ pub async fn look(library: &Store, settings: &OutputSettings) -> Result<Strays, 
 pub async fn remove(rows: &Rows, strays: Strays) -> Result<u64, String> {
     let mut gone = 0;
     for output in strays.known {
-        let path = output.path.clone();
-        blocking(move || disk::remove(&output)).await?;
-        rows.forget(vec![path]).await.map_err(store)?;
+        let known = output.clone();
+        let was_there = blocking(move || disk::remove(&output)).await?;
+        rows.removed(vec![(known, was_there)]).await.map_err(store)?;
         gone += 1;
     }
     for path in strays.unknown {

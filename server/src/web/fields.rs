@@ -1,8 +1,13 @@
 //! Form fields made from the configuration's schema, and values made from what was sent.
 
+mod map;
+
+pub(super) use map::Row;
+
 use super::form::Fields;
-use crate::config::{REDACTED, is_secret};
+use crate::config::{Change, ConfigError, REDACTED, is_secret};
 use serde_json::{Map, Value, json};
+use std::ops::RangeInclusive;
 
 /// How a key is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,9 +26,14 @@ pub(super) enum Kind {
     Lines,
     /// Texts that are never shown, one a line.
     SecretLines,
-    /// A map, as JSON.
+    /// Names with a value each.
+    Map,
+    /// Whatever else there is, as JSON.
     Json,
 }
+
+/// Most items of a list, and rows of a map, that a form may have.
+const MOST_ROWS: usize = 1000;
 
 /// One key in a form.
 pub(super) struct Item {
@@ -40,6 +50,10 @@ pub(super) struct Item {
     pub(super) overridden: bool,
     /// A heading before it, where a deeper section begins.
     pub(super) group: String,
+    /// What is wrong with what was sent for it.
+    pub(super) fault: String,
+    /// Of a map: its names and values, and room for one more.
+    pub(super) rows: Vec<Row>,
 }
 
 impl Item {
@@ -53,14 +67,100 @@ impl Item {
             Kind::Choice => "choice",
             Kind::Lines => "lines",
             Kind::SecretLines => "secret-lines",
+            Kind::Map => "map",
             Kind::Json => "json",
         }
     }
+
+    /// Of a map: how many rows the form has fields for.
+    pub(super) fn named(&self) -> usize {
+        self.rows.iter().filter(|row| !row.field.is_empty()).count()
+    }
+}
+
+/// What is wrong with a field that was sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Fault {
+    /// The name of the form's field.
+    field: String,
+    /// A sentence that names the key.
+    text: String,
+}
+
+/// What a form changes, and what is wrong with it.
+#[derive(Debug, Default)]
+pub(super) struct Read {
+    pub(super) changes: Vec<Change>,
+    pub(super) faults: Vec<Fault>,
+}
+
+impl Read {
+    fn fault(&mut self, field: &str, text: String) {
+        self.faults.push(Fault {
+            field: field.to_owned(),
+            text,
+        });
+    }
+}
+
+/// Faults in one sentence.
+pub(super) fn sentence(faults: &[Fault]) -> String {
+    let texts: Vec<&str> = faults.iter().map(|fault| fault.text.as_str()).collect();
+    texts.join("; ")
+}
+
+/// The faults of a configuration that was refused, by the fields of the keys that they name: `providers[1].host` is the field
+/// `providers.1.host`.
+pub(super) fn faults_of(error: &ConfigError) -> Vec<Fault> {
+    let faults = error.problems.iter().filter_map(|problem| {
+        let (_, named) = problem.split_once('\'')?;
+        let (key, _) = named.split_once('\'')?;
+        Some(Fault {
+            field: key.replace('[', ".").replace(']', ""),
+            text: problem.clone(),
+        })
+    });
+    faults.collect()
+}
+
+/// Puts into a form what was sent with it, and beside each field what is wrong with it.
+pub(super) fn refill(items: &mut [Item], sent: &Fields, faults: &[Fault]) {
+    for item in items {
+        if item.overridden {
+            continue;
+        }
+        if item.kind == Kind::Map {
+            map::refill(item, sent, faults);
+        } else if sent.has(&format!("{}.there", item.key)) {
+            item.value = match item.kind {
+                Kind::Secret | Kind::SecretLines => String::new(),
+                Kind::Flag => (!sent.get(&item.key).trim().is_empty()).to_string(),
+                _ => sent.get(&item.key).replace("\r\n", "\n"),
+            };
+        }
+        let own = faults.iter().filter(|fault| fault.field == item.key);
+        let texts: Vec<&str> = own.map(|fault| fault.text.as_str()).collect();
+        item.fault = texts.join("; ");
+    }
+}
+
+/// What a schema may be instead: that it may also be nothing is said so, and so are the words of a few.
+fn alternatives(schema: &Value) -> &[Value] {
+    let all = schema["anyOf"].as_array().or_else(|| schema["oneOf"].as_array());
+    all.map_or(&[], Vec::as_slice)
 }
 
 fn is(schema: &Value, kind: &str) -> bool {
-    let types = &schema["type"];
-    types == kind || types.as_array().is_some_and(|all| all.contains(&json!(kind)))
+    let has = |schema: &Value| {
+        let types = &schema["type"];
+        types == kind || types.as_array().is_some_and(|all| all.contains(&json!(kind)))
+    };
+    let real = |part: &&Value| part.get("const").is_none() && part["type"] != "null";
+    let mut parts = alternatives(schema).iter().filter(real);
+    // What may be of several kinds is of none.
+    let only = parts.next().filter(|_| parts.next().is_none());
+    let nothing = || kind == "null" && alternatives(schema).iter().any(|part| part["type"] == "null");
+    has(schema) || only.is_some_and(has) || nothing()
 }
 
 /// Whether a key may be left without a value.
@@ -69,11 +169,17 @@ fn is_optional(schema: &Value) -> bool {
 }
 
 fn options(schema: &Value) -> Vec<String> {
-    let all = schema["oneOf"].as_array().or_else(|| schema["anyOf"].as_array());
-    let words = |schema: &Value| schema["const"].as_str().map(str::to_owned);
-    let mut found: Vec<String> = all.into_iter().flatten().filter_map(words).collect();
-    if let Some(list) = schema["enum"].as_array() {
-        found.extend(list.iter().filter_map(Value::as_str).map(str::to_owned));
+    let mut found = Vec::new();
+    for part in std::iter::once(schema).chain(alternatives(schema)) {
+        let words = alternatives(part)
+            .iter()
+            .filter_map(|word| word["const"].as_str());
+        let listed = part["enum"].as_array().into_iter().flatten();
+        for word in words.chain(listed.filter_map(Value::as_str)) {
+            if !found.iter().any(|there| there == word) {
+                found.push(word.to_owned());
+            }
+        }
     }
     found
 }
@@ -104,14 +210,39 @@ pub(super) fn kind_of(name: &str, schema: &Value) -> Kind {
         }
     } else if is(schema, "string") {
         if is_secret(name) { Kind::Secret } else { Kind::Text }
+    } else if map::values(schema).is_some() {
+        Kind::Map
     } else {
         Kind::Json
     }
 }
 
+/// The numbers that a schema takes, as far as it says.
+fn range(schema: &Value) -> RangeInclusive<i128> {
+    let (low, high) = match schema["format"].as_str() {
+        Some("int8") => (i8::MIN.into(), i8::MAX.into()),
+        Some("int16") => (i16::MIN.into(), i16::MAX.into()),
+        Some("int32") => (i32::MIN.into(), i32::MAX.into()),
+        Some("uint8") => (0, u8::MAX.into()),
+        Some("uint16") => (0, u16::MAX.into()),
+        Some("uint32") => (0, u32::MAX.into()),
+        Some("uint64" | "uint") => (0, u64::MAX.into()),
+        _ => (i64::MIN.into(), i64::MAX.into()),
+    };
+    let whole = |key: &str| {
+        schema[key]
+            .as_i64()
+            .map(i128::from)
+            .or(schema[key].as_u64().map(i128::from))
+    };
+    let low = whole("minimum").map_or(low, |minimum| minimum.max(low));
+    let high = whole("maximum").map_or(high, |maximum| maximum.min(high));
+    low..=high
+}
+
 fn shown(kind: Kind, value: &Value) -> String {
     match (kind, value) {
-        (Kind::Secret | Kind::SecretLines, _) | (_, Value::Null) => String::new(),
+        (Kind::Secret | Kind::SecretLines | Kind::Map, _) | (_, Value::Null) => String::new(),
         (Kind::Lines, Value::Array(items)) => {
             let lines: Vec<&str> = items.iter().filter_map(Value::as_str).collect();
             lines.join("\n")
@@ -154,6 +285,11 @@ pub(super) fn items(
             is_set: now == REDACTED || now.as_array().is_some_and(|list| !list.is_empty()),
             overridden: overridden(&key),
             group: group.to_owned(),
+            fault: String::new(),
+            rows: match map::values(part) {
+                Some(values) if kind == Kind::Map => map::rows(values, name, now, &key, overridden),
+                _ => Vec::new(),
+            },
             key,
         });
     }
@@ -184,7 +320,8 @@ pub(super) fn headed(mut items: Vec<Item>) -> Vec<Item> {
 
 /// What a key is, with the words that its lines may be.
 fn about(schema: &Value) -> String {
-    let words = options(&schema["items"]);
+    let lines = map::values(schema).unwrap_or(schema);
+    let words = options(&lines["items"]);
     match words.is_empty() {
         true => doc(schema),
         false => format!("{} One a line, of: {}.", doc(schema), words.join(", ")),
@@ -206,42 +343,69 @@ pub(super) enum Sent {
 }
 
 /// Reads one field.
-pub(super) fn sent(schema: &Value, name: &str, key: &str, fields: &Fields) -> Result<Sent, String> {
-    let text = fields.get(key).replace("\r\n", "\n");
+///
+/// # Errors
+/// What it must be; the caller knows what the key is called.
+pub(super) fn sent(schema: &Value, name: &str, field: &str, fields: &Fields) -> Result<Sent, String> {
+    read(kind_of(name, schema), schema, field, fields)
+}
+
+fn read(kind: Kind, schema: &Value, field: &str, fields: &Fields) -> Result<Sent, String> {
+    let text = fields.get(field).replace("\r\n", "\n");
     let trimmed = text.trim();
-    Ok(match kind_of(name, schema) {
+    Ok(match kind {
         Kind::Flag => Sent::Value(json!(!trimmed.is_empty())),
-        Kind::Number => {
-            if trimmed.is_empty() {
-                return Ok(Sent::Default);
+        Kind::Number if trimmed.is_empty() => Sent::Default,
+        Kind::Number if is(schema, "integer") => {
+            let number: i128 = trimmed.parse().map_err(|_| "must be a whole number".to_owned())?;
+            let range = range(schema);
+            if !range.contains(&number) {
+                return Err(format!("must be from {} to {}", range.start(), range.end()));
             }
-            let whole = is(schema, "integer");
-            match (trimmed.parse::<i64>(), trimmed.parse::<f64>()) {
-                (Ok(number), _) => Sent::Value(json!(number)),
-                (_, Ok(number)) if !whole && number.is_finite() => Sent::Value(json!(number)),
-                _ if whole => return Err(format!("'{key}' must be a whole number")),
-                _ => return Err(format!("'{key}' must be a number")),
-            }
+            Sent::Value(match u64::try_from(number) {
+                Ok(number) => json!(number),
+                Err(_) => json!(i64::try_from(number).map_err(|e| e.to_string())?),
+            })
         }
+        Kind::Number => match (trimmed.parse::<i64>(), trimmed.parse::<f64>()) {
+            (Ok(number), _) => Sent::Value(json!(number)),
+            (_, Ok(number)) if number.is_finite() => Sent::Value(json!(number)),
+            _ => return Err("must be a number".to_owned()),
+        },
         Kind::Choice | Kind::Text if trimmed.is_empty() && is_optional(schema) => Sent::Default,
         Kind::Choice | Kind::Text => Sent::Value(json!(trimmed)),
-        Kind::Secret | Kind::SecretLines if !fields.get(&format!("{key}.remove")).is_empty() => Sent::Default,
+        Kind::Secret | Kind::SecretLines if !fields.get(&format!("{field}.remove")).is_empty() => {
+            Sent::Default
+        }
         Kind::Secret if text.is_empty() => Sent::Same,
         Kind::Secret => Sent::Value(json!(text)),
         Kind::SecretLines if trimmed.is_empty() => Sent::Same,
         Kind::Lines | Kind::SecretLines => {
+            let words = options(&schema["items"]);
             let lines = text.lines().filter(|line| !line.trim().is_empty());
-            Sent::Value(json!(lines.collect::<Vec<_>>()))
-        }
-        Kind::Json => {
-            if trimmed.is_empty() {
-                return Ok(Sent::Default);
+            // A word of a few stands without what is around it; other texts are as they are written.
+            if words.is_empty() {
+                return Ok(Sent::Value(json!(lines.collect::<Vec<_>>())));
             }
-            match serde_json::from_str(trimmed) {
-                Ok(value) => Sent::Value(value),
-                Err(error) => return Err(format!("'{key}' must be JSON: {error}")),
+            if let Some(wrong) = lines
+                .clone()
+                .find(|line| !words.iter().any(|word| word == line.trim()))
+            {
+                return Err(format!(
+                    "has '{}', which is none of: {}",
+                    wrong.trim(),
+                    words.join(", ")
+                ));
             }
+            Sent::Value(json!(lines.map(str::trim).collect::<Vec<_>>()))
         }
+        // Its rows are read by themselves.
+        Kind::Map => Sent::Same,
+        Kind::Json if trimmed.is_empty() => Sent::Default,
+        Kind::Json => match serde_json::from_str(trimmed) {
+            Ok(value) => Sent::Value(value),
+            Err(error) => return Err(format!("must be JSON: {error}")),
+        },
     })
 }
 
@@ -252,17 +416,17 @@ pub(super) fn changes(
     path: &[String],
     fields: &Fields,
     overridden: &dyn Fn(&str) -> bool,
-    out: &mut Vec<crate::config::Change>,
-) -> Result<(), String> {
+    out: &mut Read,
+) {
     let Some(properties) = schema["properties"].as_object() else {
-        return Ok(());
+        return;
     };
     for (name, part) in properties {
         let mut below = path.to_vec();
         below.push(name.clone());
         let value = &now[name.as_str()];
         if part.get("properties").is_some() {
-            changes(part, value, &below, fields, overridden, out)?;
+            changes(part, value, &below, fields, overridden, out);
             continue;
         }
         let key = below.join(".");
@@ -272,25 +436,35 @@ pub(super) fn changes(
         {
             continue;
         }
-        match sent(part, name, &key, fields)? {
-            Sent::Value(new) if new != *value => out.push((below, Some(new))),
-            Sent::Default if !value.is_null() => out.push((below, None)),
-            Sent::Value(_) | Sent::Default | Sent::Same => {}
+        if kind_of(name, part) == Kind::Map {
+            map::changes(part, value, &below, fields, overridden, out);
+            continue;
+        }
+        match sent(part, name, &key, fields) {
+            Ok(Sent::Value(new)) if new != *value => out.changes.push((below, Some(new))),
+            Ok(Sent::Default) if !value.is_null() => out.changes.push((below, None)),
+            Ok(Sent::Value(_) | Sent::Default | Sent::Same) => {}
+            Err(fault) => out.fault(&key, format!("'{key}' {fault}")),
         }
     }
-    Ok(())
 }
 
 /// A list of sections as it was sent: the items of the file with what was changed in them, those that are new, and not those
 /// that were taken out.
-pub(super) fn list(schema: &Value, raw: &[Value], key: &str, fields: &Fields) -> Result<Vec<Value>, String> {
+pub(super) fn list(
+    schema: &Value,
+    raw: &[Value],
+    key: &str,
+    fields: &Fields,
+) -> Result<Vec<Value>, Vec<Fault>> {
+    let mut read = Read::default();
     let count: usize = fields.get(&format!("{key}.count")).parse().unwrap_or(0);
     let properties = schema["items"]["properties"]
         .as_object()
         .cloned()
         .unwrap_or_default();
     let mut items = Vec::new();
-    for at in 0..count.min(1000) {
+    for at in 0..count.min(MOST_ROWS) {
         let old = raw.get(at).and_then(Value::as_object);
         if !fields.get(&format!("{key}.{at}.remove")).is_empty() {
             continue;
@@ -306,12 +480,14 @@ pub(super) fn list(schema: &Value, raw: &[Value], key: &str, fields: &Fields) ->
             said |= !matches!(kind, Kind::Flag | Kind::Number | Kind::Choice)
                 && !fields.get(&field).trim().is_empty();
             let default = &part["default"];
-            match sent(part, name, &field, fields)? {
+            match sent(part, name, &field, fields) {
                 // What is as it would be anyway stays unsaid.
-                Sent::Value(value) if old.is_none_or(|old| !old.contains_key(name)) && value == *default => {}
-                Sent::Value(value) => drop(item.insert(name.clone(), value)),
-                Sent::Default => drop(item.remove(name)),
-                Sent::Same => {}
+                Ok(Sent::Value(value))
+                    if old.is_none_or(|old| !old.contains_key(name)) && value == *default => {}
+                Ok(Sent::Value(value)) => drop(item.insert(name.clone(), value)),
+                Ok(Sent::Default) => drop(item.remove(name)),
+                Ok(Sent::Same) => {}
+                Err(fault) => read.fault(&field, format!("'{field}' {fault}")),
             }
         }
         // The empty form for a new one, which nobody has filled in.
@@ -319,7 +495,10 @@ pub(super) fn list(schema: &Value, raw: &[Value], key: &str, fields: &Fields) ->
             items.push(Value::Object(item));
         }
     }
-    Ok(items)
+    match read.faults.is_empty() {
+        true => Ok(items),
+        false => Err(read.faults),
+    }
 }
 
 #[cfg(test)]
@@ -359,10 +538,19 @@ mod tests {
                     !keys.values().any(deep),
                     "{name}: an item's sections have no form"
                 );
+                let is_map = |(key, part): (&String, &Value)| kind_of(key, part) == Kind::Map;
+                assert!(!keys.iter().any(is_map), "{name}: an item's maps have no form");
             }
             assert!(!all.is_empty(), "{name}");
             for item in all {
                 assert!(!item.doc.is_empty(), "{}", item.key);
+                // What importers are configured with has forms of their own.
+                assert!(
+                    item.kind != Kind::Json || item.key == "plugins.config",
+                    "{}: not typed",
+                    item.key
+                );
+                assert_eq!(item.rows.is_empty(), item.kind != Kind::Map, "{}", item.key);
                 assert!(
                     item.kind != Kind::Choice || item.options.len() > 1,
                     "{}",

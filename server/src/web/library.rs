@@ -4,6 +4,7 @@ use super::{
     Frame, Web, bytes, failed,
     form::Posted,
     health::{self, Damaged, Known},
+    holes::Holes,
     page, plain, query, see_other,
     visitor::Visitor,
     when,
@@ -12,7 +13,7 @@ use crate::files::{Client, OpenFault, Peer, Refusal, serve};
 use altmount_engine::{
     DeleteOutcome, Entry, FileFacts, OpenError, OutputKind, ReleaseFacts, RestoreOutcome, StoreResult,
 };
-use altmount_model::{FileId, ReleaseId, VPath};
+use altmount_model::{ByteRange, FileId, ReleaseId, VPath};
 use askama::Template;
 use axum::{
     extract::{Path, Query, Request, State},
@@ -25,8 +26,6 @@ use serde::Deserialize;
 const PER_PAGE: u32 = 100;
 /// Longest text that is searched for, in bytes.
 const MAX_SEARCH: usize = 255;
-/// Width of the bar of holes.
-const BAR: f64 = 1000.0;
 
 struct Crumb {
     name: String,
@@ -68,11 +67,6 @@ struct LibraryPage {
     damaged_total: u64,
 }
 
-struct Hole {
-    x: String,
-    width: String,
-}
-
 #[derive(Template)]
 #[template(path = "file.html")]
 struct FilePage {
@@ -88,8 +82,10 @@ struct FilePage {
     player: &'static str,
     source_link: Option<String>,
     source_name: String,
-    holes: Vec<Hole>,
-    missing: String,
+    /// What reads as zeros.
+    fill: Holes,
+    /// What cannot be read because articles are missing.
+    lost: Holes,
     facts: Vec<(String, String)>,
     links: Vec<(&'static str, String)>,
     /// An address that opens the file to whoever has it; nothing where there are none.
@@ -263,18 +259,6 @@ fn player(name: &str) -> &'static str {
     }
 }
 
-fn bar(holes: &[(u64, u64)], size: u64) -> Vec<Hole> {
-    let scale = BAR / size.max(1) as f64;
-    holes
-        .iter()
-        .map(|(first, len)| Hole {
-            x: format!("{:.2}", *first as f64 * scale),
-            // A hole of one article in a long film would not be seen at all.
-            width: format!("{:.2}", (*len as f64 * scale).max(2.0)),
-        })
-        .collect()
-}
-
 fn text(value: &serde_json::Value) -> String {
     match value {
         serde_json::Value::String(text) => text.clone(),
@@ -324,7 +308,7 @@ async fn facts_page(
     if let Some(link) = path.as_ref().and_then(|path| web.public.webdav(path)) {
         links.push(("WebDAV", link));
     }
-    if let Some(folder) = &web.mounted
+    if let Some(folder) = web.mounts.path()
         && let Some(path) = &path
     {
         links.push(("Mount", format!("{}/{}", folder.display(), path.as_str())));
@@ -353,8 +337,8 @@ async fn facts_page(
             .as_ref()
             .map(|facts| format!("/library/releases/{}/source", facts.release.id.0)),
         source_name,
-        holes: bar(&known.holes, entry.size),
-        missing: bytes(known.fill_bytes),
+        fill: Holes::of(&known.holes, entry.size),
+        lost: Holes::of(&lost(web, id).await?, entry.size),
         notes: release
             .as_ref()
             .map(|facts| facts.release.notes.clone())
@@ -364,6 +348,18 @@ async fn facts_page(
         signed: web.outputs.link(id).await?,
         name: entry.name,
     }))
+}
+
+/// Where articles of a file are missing. Nothing where it cannot be opened: the page says what else is known of it.
+async fn lost(web: &Web, id: FileId) -> StoreResult<Vec<ByteRange>> {
+    match web.engine.health().places(id).await {
+        Ok(places) => Ok(places),
+        Err(OpenError::Store(error)) => Err(error),
+        Err(error) => {
+            tracing::debug!(file.id = id.0, "where articles are missing is not known: {error}");
+            Ok(Vec::new())
+        }
+    }
 }
 
 fn rows(entry: &Entry, known: &FileFacts, release: Option<&ReleaseFacts>) -> Vec<(String, String)> {
@@ -574,13 +570,6 @@ pub(super) async fn purge(State(web): State<Web>, Path(id): Path<i64>, _posted: 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_hole_is_seen_however_small_it_is() {
-        let bar = bar(&[(0, 1), (500, 500)], 1000);
-        assert_eq!((bar[0].x.as_str(), bar[0].width.as_str()), ("0.00", "2.00"));
-        assert_eq!((bar[1].x.as_str(), bar[1].width.as_str()), ("500.00", "500.00"));
-    }
 
     #[test]
     fn only_what_browsers_play_has_a_player() {

@@ -12,6 +12,7 @@ mod assets;
 mod fields;
 mod form;
 mod health;
+mod holes;
 mod home;
 mod keys;
 mod library;
@@ -43,7 +44,6 @@ use sha2::{Digest, Sha256};
 use std::{
     fmt,
     fmt::Display,
-    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -85,8 +85,8 @@ pub struct Parts {
     pub stopping: CancellationToken,
     /// Where things are.
     pub public: Public,
-    /// The folder that the library is mounted at.
-    pub mounted: Option<PathBuf>,
+    /// The library as a folder of this machine.
+    pub mounts: crate::mounts::Mounts,
     /// How long what was deleted can be had back.
     pub trash: Duration,
     /// The news servers over the last hour.
@@ -366,6 +366,16 @@ fn missing(web: &Web, visitor: &Visitor, text: &'static str) -> Response {
 fn plain(status: StatusCode, text: &str) -> Response {
     let kind = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
     (status, kind, format!("{text}\n")).into_response()
+}
+
+/// Notes as sentences behind another one.
+fn sentences(notes: &[String]) -> String {
+    let sentence = |note: &String| {
+        let mut letters = note.chars();
+        let first = letters.next().map(|first| first.to_uppercase().to_string());
+        format!(" {}{}.", first.unwrap_or_default(), letters.as_str())
+    };
+    notes.iter().map(sentence).collect()
 }
 
 /// To another page of this server, with `GET`.

@@ -2,13 +2,13 @@
 
 use super::{
     Frame, Web, failed,
-    fields::{self, Item},
+    fields::{self, Fault, Item},
     form::{Fields, Posted},
     missing, page, plain,
     visitor::Visitor,
 };
 use crate::{
-    config::{Change, Editor},
+    config::{ConfigError, Editor},
     http::{PluginState, PluginView},
 };
 use askama::Template;
@@ -180,6 +180,15 @@ fn flat(schema: &Value, root: &Value, required: bool, depth: usize) -> Value {
             out.insert("items".to_owned(), items);
         }
     }
+    if let Some(values) = schema
+        .get("additionalProperties")
+        .filter(|values| values.is_object())
+    {
+        out.insert(
+            "additionalProperties".to_owned(),
+            flat(values, root, true, depth + 1),
+        );
+    }
     if !required && let Some(kind) = out.get("type").and_then(Value::as_str) {
         out.insert("type".to_owned(), json!([kind, "null"]));
     }
@@ -268,13 +277,17 @@ fn show(
     view: &PluginView,
     status: StatusCode,
     notice: Option<(&'static str, String)>,
+    sent: Option<(&Fields, &[Fault])>,
 ) -> Response {
     let plugin = line(view);
     let editor = web.live.editor();
-    let items = match items(view, &plugin.id, editor) {
+    let mut items = match items(view, &plugin.id, editor) {
         Ok(items) => items,
         Err(error) => return failed(error),
     };
+    if let Some((sent, faults)) = sent {
+        fields::refill(&mut items, sent, faults);
+    }
     let mut facts = vec![
         ("Id", plugin.id.clone()),
         ("Is", plugin.at.clone()),
@@ -308,30 +321,30 @@ fn find(web: &Web, id: &str) -> Option<PluginView> {
 /// `GET /settings/plugins/{id}`.
 pub(super) async fn plugin(State(web): State<Web>, visitor: Visitor, Path(id): Path<String>) -> Response {
     match find(&web, &id) {
-        Some(view) => show(&web, &visitor, &view, StatusCode::OK, None),
+        Some(view) => show(&web, &visitor, &view, StatusCode::OK, None, None),
         None => missing(&web, &visitor, "There is no such importer."),
     }
 }
 
 /// What a form changes of an importer's configuration.
-fn changes(view: &PluginView, id: &str, editor: &Editor, form: &Fields) -> Result<Vec<Change>, String> {
+fn read(view: &PluginView, id: &str, editor: &Editor, form: &Fields) -> Result<fields::Read, String> {
     let now = config_of(Some(editor), id)?;
     let overridden = |key: &str| editor.is_overridden(key);
     let above = ["plugins".to_owned(), "config".to_owned()];
-    let mut changes = Vec::new();
+    let mut read = fields::Read::default();
     match schema_of(view) {
         Some(schema) => {
             let path = [&above[..], &[id.to_owned()]].concat();
             let now = filled(&schema, &now);
-            fields::changes(&schema, &now, &path, form, &overridden, &mut changes)?;
+            fields::changes(&schema, &now, &path, form, &overridden, &mut read);
         }
         None => {
             let schema = json!({"properties": {id: {}}});
             let now = json!({id: now});
-            fields::changes(&schema, &now, &above, form, &overridden, &mut changes)?;
+            fields::changes(&schema, &now, &above, form, &overridden, &mut read);
         }
     }
-    Ok(changes)
+    Ok(read)
 }
 
 /// `POST /settings/plugins/{id}`: the importer's own configuration, which it accepts before it is saved.
@@ -346,9 +359,28 @@ pub(super) async fn save(State(web): State<Web>, Path(id): Path<String>, posted:
             "This server was started without a configuration file, so there is nothing to change.",
         );
     };
-    let saved = match changes(&view, &id, editor, &fields) {
-        Ok(changes) if changes.is_empty() => Ok("Nothing was changed."),
-        Ok(changes) => match web.live.change(changes).await {
+    let none: [Fault; 0] = [];
+    if !fields.get("more").is_empty() {
+        return show(
+            &web,
+            &visitor,
+            &view,
+            StatusCode::OK,
+            None,
+            Some((&fields, &none[..])),
+        );
+    }
+    let read = match read(&view, &id, editor, &fields) {
+        Ok(read) => read,
+        Err(error) => return failed(error),
+    };
+    let mut faults = read.faults;
+    let saved = if !faults.is_empty() {
+        Err(fields::sentence(&faults))
+    } else if read.changes.is_empty() {
+        Ok("Nothing was changed.")
+    } else {
+        match web.live.change(read.changes).await {
             Ok(_) => {
                 tracing::info!(
                     user.name = visitor.user,
@@ -357,20 +389,33 @@ pub(super) async fn save(State(web): State<Web>, Path(id): Path<String>, posted:
                 );
                 Ok("Saved, and in use.")
             }
-            Err(error) => Err(format!("{error:#}")),
-        },
-        Err(fault) => Err(fault),
-    };
-    let (status, notice) = match saved {
-        Ok(text) => (StatusCode::OK, ("good", text.to_owned())),
-        Err(fault) => (
-            StatusCode::BAD_REQUEST,
-            ("bad", format!("Nothing is saved: {fault}.")),
-        ),
+            Err(error) => {
+                let refused = error.downcast_ref::<ConfigError>().map(fields::faults_of);
+                faults.extend(refused.unwrap_or_default());
+                Err(format!("{error:#}"))
+            }
+        }
     };
     // It may be another one by now: loaded anew, with another state.
     let view = find(&web, &id).unwrap_or(view);
-    show(&web, &visitor, &view, status, Some(notice))
+    match saved {
+        Ok(text) => show(
+            &web,
+            &visitor,
+            &view,
+            StatusCode::OK,
+            Some(("good", text.to_owned())),
+            None,
+        ),
+        Err(fault) => show(
+            &web,
+            &visitor,
+            &view,
+            StatusCode::BAD_REQUEST,
+            Some(("bad", format!("Nothing is saved: {fault}."))),
+            Some((&fields, &faults[..])),
+        ),
+    }
 }
 
 #[cfg(test)]
@@ -390,6 +435,7 @@ mod tests {
                 "rules": {"type": "array", "items": {"type": "object", "properties": {"a": {"type": "string"}}}},
                 "words": {"type": "array", "items": {"type": "string"}},
                 "api_token": {"type": "string"},
+                "checks": {"type": "object", "additionalProperties": {"$ref": "#/$defs/Check"}},
             },
             "$defs": {"Check": {"enum": ["none", "sample", "full"], "type": "string"}},
         })
@@ -421,9 +467,14 @@ mod tests {
             ("rules", "json", ""),
             ("words", "lines", "a\nb"),
             ("api token", "secret", ""),
+            ("checks", "map", ""),
         ] {
             assert!(found.contains(&wanted), "{wanted:?} in {found:?}");
         }
+        let checks = all.iter().find(|item| item.label == "checks").expect("there");
+        assert_eq!(checks.rows.len(), 1);
+        assert_eq!(checks.rows[0].value.input(), "choice");
+        assert_eq!(checks.rows[0].value.options, ["none", "sample", "full"]);
     }
 
     #[test]
@@ -448,10 +499,12 @@ mod tests {
             sent.push((at(name), value.to_owned()));
         }
         let path = ["plugins", "config", "x"].map(str::to_owned);
-        let mut changes = Vec::new();
+        let mut read = fields::Read::default();
         let fields = Fields::from(sent);
-        fields::changes(&flat, &now, &path, &fields, &|_| false, &mut changes).expect("valid");
-        let mut changed: Vec<(String, Value)> = changes
+        fields::changes(&flat, &now, &path, &fields, &|_| false, &mut read);
+        assert_eq!(read.faults, []);
+        let mut changed: Vec<(String, Value)> = read
+            .changes
             .into_iter()
             .map(|(path, value)| (path[3..].join("."), value.expect("a value")))
             .collect();
@@ -470,8 +523,9 @@ mod tests {
             ("plugins.config.x.factor.there", "1"),
             ("plugins.config.x.factor", "much"),
         ]);
-        let refused = fields::changes(&flat, &now, &path, &wrong, &|_| false, &mut Vec::new());
-        assert!(refused.expect_err("no number").contains("must be a number"));
+        let mut read = fields::Read::default();
+        fields::changes(&flat, &now, &path, &wrong, &|_| false, &mut read);
+        assert!(fields::sentence(&read.faults).contains("must be a number"));
     }
 
     #[test]

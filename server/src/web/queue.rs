@@ -1,10 +1,9 @@
 //! The queue: what is waiting, running, done and failed, and why.
 
 use super::{Frame, Web, bytes, failed, form::Posted, page, plain, see_other, visitor::Visitor, when};
-use crate::advice;
+use crate::{advice, words};
 use altmount_engine::{
     CancelOutcome, ChoiceRecord, Event as Happening, ImportProgress, Job, JobFilter, JobState, RetryOutcome,
-    Stage,
 };
 use altmount_model::JobId;
 use askama::Template;
@@ -118,26 +117,11 @@ fn done(word: &str) -> Option<(&'static str, String)> {
 
 /// What an import is doing, in words.
 fn doing(progress: &ImportProgress) -> String {
-    let mut text = match progress.stage {
-        Stage::Fetching => "fetching the file",
-        Stage::Reading => "reading",
-        Stage::Checking => "asking for articles",
-        Stage::Verifying => "reading heads and tails back",
-        Stage::Storing => "putting it into the library",
-        _ => "starting",
-    }
-    .to_owned();
     let articles = progress.articles;
-    for (count, what) in [
-        (articles.listed, "articles listed"),
-        (articles.read, "read"),
-        (articles.checked, "asked for"),
-    ] {
-        if count > 0 {
-            text.push_str(&format!(" · {count} {what}"));
-        }
-    }
-    text
+    words::doing(
+        &super::word(&progress.stage),
+        [articles.listed, articles.read, articles.checked],
+    )
 }
 
 fn line(job: Job, running: Option<ImportProgress>) -> JobLine {

@@ -2,14 +2,14 @@
 
 use super::{
     Frame, Web, failed,
-    fields::{self, Item},
+    fields::{self, Fault, Item},
     form::{Fields, Posted},
     page, plain, see_other,
     start::{self, Step},
     visitor::Visitor,
 };
 use crate::{
-    config::{Editor, Provider, schema},
+    config::{ConfigError, Editor, Provider, needs_restart, schema},
     http::{attempt, checked},
     logs,
 };
@@ -30,16 +30,6 @@ pub(super) const TABS: &[(&str, &str)] = &[
     ("/settings/plugins", "Importers"),
     ("/settings/log", "Log"),
     ("/account", "Account"),
-];
-/// Sections that are used as soon as they are saved.
-const AT_ONCE: [&str; 7] = [
-    "arr",
-    "categories",
-    "log",
-    "notify",
-    "plugins",
-    "providers",
-    "watch",
 ];
 /// What is asked for first of an item of a list.
 const MAIN: [&str; 16] = [
@@ -65,8 +55,12 @@ struct Block {
     title: String,
     main: Vec<Item>,
     more: Vec<Item>,
+    /// Whether something is wrong with what is asked for last.
+    more_is_wrong: bool,
     /// Whether it is in the file already.
     old: bool,
+    /// Whether it is to be taken out.
+    removed: bool,
 }
 
 /// A list of items.
@@ -90,7 +84,8 @@ struct SettingsPage {
     items: Vec<Item>,
     /// Its lists of items.
     groups: Vec<Group>,
-    at_once: bool,
+    /// When its keys are used.
+    used: String,
     file: String,
 }
 
@@ -100,6 +95,8 @@ struct Told {
     fault: Option<String>,
     done: String,
     restart: bool,
+    /// What was sent and is not saved, which is shown again, and what is wrong with it.
+    sent: Option<(Fields, Vec<Fault>)>,
 }
 
 fn no_file() -> Response {
@@ -122,6 +119,38 @@ pub(super) fn lists_of<'a>(section: &str, part: &'a Value) -> Vec<(Vec<String>, 
     let mut found = Vec::new();
     find(std::slice::from_ref(&section.to_owned()), part, &mut found);
     found
+}
+
+/// The keys of a section, the section itself where it is a list.
+fn keys_of(key: &str, part: &Value) -> Vec<String> {
+    match part["properties"].as_object() {
+        Some(below) if !below.is_empty() => below
+            .iter()
+            .flat_map(|(name, part)| keys_of(&format!("{key}.{name}"), part))
+            .collect(),
+        _ => vec![key.to_owned()],
+    }
+}
+
+/// When the keys of a section are used once they are saved.
+fn used(section: &str, part: &Value) -> String {
+    let (late, at_once): (Vec<String>, Vec<String>) = keys_of(section, part)
+        .into_iter()
+        .partition(|key| needs_restart(key));
+    match (late.as_slice(), at_once.as_slice()) {
+        ([], _) => "Used at once.".to_owned(),
+        (_, []) => "Used after a restart of the server.".to_owned(),
+        (late, at_once) if late.len() < at_once.len() => {
+            format!(
+                "Used at once, but for {}: after a restart of the server.",
+                late.join(", ")
+            )
+        }
+        (_, at_once) => format!(
+            "Used after a restart of the server, but for {}: at once.",
+            at_once.join(", ")
+        ),
+    }
 }
 
 fn at<'a>(tree: &'a Value, path: &[String]) -> &'a Value {
@@ -175,10 +204,23 @@ fn blocks(editor: &Editor, key: &str, list: &Value, items: &[Value]) -> Vec<Bloc
             },
             main,
             more,
+            more_is_wrong: false,
             old: item.is_some(),
+            removed: false,
         });
     }
     blocks
+}
+
+/// Puts into a list's items what was sent for them.
+fn refill(group: &mut Group, sent: &Fields, faults: &[Fault]) {
+    let removed = |at: usize| !sent.get(&format!("{}.{at}.remove", group.key)).is_empty();
+    for (at, block) in group.blocks.iter_mut().enumerate() {
+        fields::refill(&mut block.main, sent, faults);
+        fields::refill(&mut block.more, sent, faults);
+        block.more_is_wrong = block.more.iter().any(|item| !item.fault.is_empty());
+        block.removed = removed(at);
+    }
 }
 
 fn show(web: &Web, visitor: &Visitor, section: &str, status: StatusCode, told: Told) -> Response {
@@ -202,7 +244,7 @@ fn show(web: &Web, visitor: &Visitor, section: &str, status: StatusCode, told: T
     fields::items(part, &now[section], section, "", &overridden, &mut items);
     // Each importer has a page with a form of its own.
     items.retain(|item| item.key != "plugins.config");
-    let items = fields::headed(items);
+    let mut items = fields::headed(items);
     let groups = lists_of(section, part).into_iter().map(|(path, list)| {
         let key = path.join(".");
         let there = at(&now, &path).as_array().cloned().unwrap_or_default();
@@ -216,7 +258,13 @@ fn show(web: &Web, visitor: &Visitor, section: &str, status: StatusCode, told: T
             key,
         }
     });
-    let groups = groups.collect();
+    let mut groups: Vec<Group> = groups.collect();
+    if let Some((sent, faults)) = &told.sent {
+        fields::refill(&mut items, sent, faults);
+        for group in &mut groups {
+            refill(group, sent, faults);
+        }
+    }
     let template = SettingsPage {
         frame: Frame::new(web, visitor, "Settings", "Settings"),
         tab: "Configuration",
@@ -228,7 +276,7 @@ fn show(web: &Web, visitor: &Visitor, section: &str, status: StatusCode, told: T
         doc: fields::doc(part),
         items,
         groups,
-        at_once: AT_ONCE.contains(&section),
+        used: used(section, part),
         file: editor.path().display().to_string(),
     };
     page(status, &template)
@@ -244,27 +292,30 @@ pub(super) async fn section(State(web): State<Web>, visitor: Visitor, Path(name)
     show(&web, &visitor, &name, StatusCode::OK, Told::default())
 }
 
-fn changes(editor: &Editor, section: &str, form: &Fields) -> Result<Vec<crate::config::Change>, String> {
+fn read(editor: &Editor, section: &str, form: &Fields) -> Result<fields::Read, ConfigError> {
     let schema = schema();
     let part = &schema["properties"][section];
-    let now = editor.effective().map_err(|error| error.to_string())?;
+    let now = editor.effective()?;
     let overridden = |key: &str| editor.is_overridden(key);
     let path = [section.to_owned()];
-    let mut changes = Vec::new();
-    fields::changes(part, &now[section], &path, form, &overridden, &mut changes)?;
+    let mut read = fields::Read::default();
+    fields::changes(part, &now[section], &path, form, &overridden, &mut read);
     for (path, list) in lists_of(section, part) {
         let key = path.join(".");
         if !overridden(&key) && form.has(&format!("{key}.count")) {
-            let raw = editor.raw().map_err(|error| error.to_string())?;
+            let raw = editor.raw()?;
             let there = at(&raw, &path).as_array().cloned().unwrap_or_default();
-            let list = fields::list(list, &there, &key, form)?;
-            if list != there {
-                let value = (!list.is_empty()).then_some(Value::Array(list));
-                changes.push((path, value));
+            match fields::list(list, &there, &key, form) {
+                Ok(list) if list != there => {
+                    let value = (!list.is_empty()).then_some(Value::Array(list));
+                    read.changes.push((path, value));
+                }
+                Ok(_) => {}
+                Err(faults) => read.faults.extend(faults),
             }
         }
     }
-    Ok(changes)
+    Ok(read)
 }
 
 /// `POST /settings/config/{section}`.
@@ -273,48 +324,69 @@ pub(super) async fn save(State(web): State<Web>, Path(name): Path<String>, poste
     let Some(editor) = web.live.editor() else {
         return no_file();
     };
-    let refuse = |fault: String| {
+    if !fields.get("more").is_empty() {
         let told = Told {
-            fault: Some(fault),
+            sent: Some((fields, Vec::new())),
+            ..Told::default()
+        };
+        return show(&web, &visitor, &name, StatusCode::OK, told);
+    }
+    let read = match read(editor, &name, &fields) {
+        Ok(read) => read,
+        Err(error) => return failed(error),
+    };
+    let refuse = |fault: String, faults: Vec<Fault>, fields: Fields| {
+        let told = Told {
+            fault: Some(format!("Nothing is saved: {fault}.")),
+            sent: Some((fields, faults)),
             ..Told::default()
         };
         show(&web, &visitor, &name, StatusCode::BAD_REQUEST, told)
     };
-    let changes = match changes(editor, &name, &fields) {
-        Ok(changes) => changes,
-        Err(fault) => return refuse(format!("Nothing is saved: {fault}.")),
-    };
-    if changes.is_empty() {
+    if !read.faults.is_empty() {
+        return refuse(fields::sentence(&read.faults), read.faults, fields);
+    }
+    if read.changes.is_empty() {
         let told = Told {
             done: "Nothing was changed.".to_owned(),
             ..Told::default()
         };
         return show(&web, &visitor, &name, StatusCode::OK, told);
     }
-    match web.live.change(changes).await {
+    match web.live.change(read.changes).await {
         Ok(applied) => {
             tracing::info!(
                 user.name = visitor.user,
                 "the section '{name}' of the configuration was changed"
             );
             let mut done = match (applied.change_waits, applied.restart_needed) {
-                (true, _) => "Saved. It is used after a restart of the server.".to_owned(),
+                (true, _) => format!(
+                    "Saved. It is used after a restart of the server, which {} for.",
+                    match applied.waiting.as_slice() {
+                        [one] => format!("{one} waits"),
+                        more => format!("{} wait", more.join(", ")),
+                    }
+                ),
                 (false, true) => {
                     "Saved, and in use. An earlier change waits for a restart of the server.".to_owned()
                 }
                 (false, false) => "Saved, and in use.".to_owned(),
             };
+            done.push_str(&super::sentences(&applied.notes));
             if !applied.comments_kept {
                 done.push_str(" The file's comments could not be kept.");
             }
             let told = Told {
-                fault: None,
                 done,
                 restart: applied.change_waits,
+                ..Told::default()
             };
             show(&web, &visitor, &name, StatusCode::OK, told)
         }
-        Err(error) => refuse(format!("Nothing is saved: {error:#}.")),
+        Err(error) => {
+            let faults = error.downcast_ref::<ConfigError>().map(fields::faults_of);
+            refuse(format!("{error:#}"), faults.unwrap_or_default(), fields)
+        }
     }
 }
 
@@ -330,7 +402,8 @@ fn provider_of(web: &Web, fields: &Fields) -> Result<Value, String> {
         let there = raw["providers"].as_array().cloned().unwrap_or_default();
         let schema = schema();
         // As the form has it now, whether or not it was saved.
-        let list = fields::list(&schema["properties"]["providers"], &there, "providers", fields)?;
+        let list = fields::list(&schema["properties"]["providers"], &there, "providers", fields)
+            .map_err(|faults| fields::sentence(&faults))?;
         return list
             .get(index)
             .cloned()
@@ -380,13 +453,16 @@ pub(super) async fn try_provider(State(web): State<Web>, posted: Posted) -> Resp
         }
     };
     if !first {
+        let sent = Some((fields, Vec::new()));
         let told = match ok {
             true => Told {
                 done: format!("It works: {text}. What was changed in the form is not saved yet."),
+                sent,
                 ..Told::default()
             },
             false => Told {
                 fault: Some(format!("It does not work: {text}.")),
+                sent,
                 ..Told::default()
             },
         };

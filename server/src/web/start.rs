@@ -260,7 +260,7 @@ async fn choose(web: &Web, fields: &Fields) -> Result<Told, String> {
         ));
     }
     // What is mounted already is not empty, and is right.
-    let mounted = web.mounted.clone();
+    let mounted = web.mounts.path();
     let look = move || {
         let new = |(_, path): &&Needed| mounted.as_deref() != Some(Path::new(path));
         folders
@@ -279,7 +279,7 @@ async fn choose(web: &Web, fields: &Fields) -> Result<Told, String> {
              stop it and start it again."
                 .to_owned(),
         ),
-        false => ("good", "Saved, and in use.".to_owned()),
+        false => ("good", format!("Saved, and in use.{}", super::sentences(&applied.notes))),
     })
 }
 

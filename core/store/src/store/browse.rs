@@ -16,7 +16,7 @@ const FOUND: &str =
     "SELECT count(*) FROM nodes WHERE listed = 1 AND trashed = 0 AND id <> 1 AND name LIKE ?1 ESCAPE '\\'";
 
 /// A text as a `LIKE` pattern that finds it anywhere, with the pattern's own signs taken as they are.
-fn pattern(text: &str) -> String {
+pub(crate) fn pattern(text: &str) -> String {
     let mut pattern = String::with_capacity(text.len() + 2);
     pattern.push('%');
     for c in text.chars() {

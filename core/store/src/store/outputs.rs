@@ -63,6 +63,18 @@ impl Outputs {
             .await
     }
 
+    /// Makes every release due that waits for another try of being published.
+    ///
+    /// # Errors
+    /// As for all.
+    pub async fn publish_now(&self) -> Result<()> {
+        self.0
+            .0
+            .writer
+            .write(move |conn| Box::pin(async move { output::publish_now(conn).await }))
+            .await
+    }
+
     /// Notes outputs that are going to be made, or were: in either case before they can be forgotten.
     ///
     /// # Errors
@@ -109,6 +121,41 @@ impl Outputs {
     pub async fn orphans(&self, limit: u32) -> Result<Vec<Output>> {
         let mut conn = self.0.0.readers.acquire().await?;
         output::find(&mut conn, Which::Orphans(limit)).await
+    }
+
+    /// Up to `limit` outputs whose file was in the trash and is back, and that are to be made again.
+    ///
+    /// # Errors
+    /// As for all.
+    pub async fn back(&self, limit: u32) -> Result<Vec<Output>> {
+        let mut conn = self.0.0.readers.acquire().await?;
+        output::find(&mut conn, Which::Back(limit)).await
+    }
+
+    /// Notes outputs that were removed with their file, each with whether it was still there. Those of a file in the trash are
+    /// remembered until it is deleted for good, all others forgotten.
+    ///
+    /// # Errors
+    /// As for all.
+    pub async fn removed(&self, outputs: Vec<(Output, bool)>) -> Result<()> {
+        self.0
+            .0
+            .writer
+            .write(move |conn| Box::pin(async move { output::removed(conn, &outputs).await }))
+            .await
+    }
+
+    /// Notes that an output which was to be made again is there.
+    ///
+    /// # Errors
+    /// As for all.
+    pub async fn made_again(&self, output: &Output) -> Result<()> {
+        let output = output.clone();
+        self.0
+            .0
+            .writer
+            .write(move |conn| Box::pin(async move { output::made_again(conn, &output).await }))
+            .await
     }
 
     /// Forgets the outputs at these paths.

@@ -3,7 +3,7 @@
 use super::Store;
 use crate::{
     DeleteOutcome, Entry, RestoreOutcome, Result, StoreError, Trashed,
-    destination::{numbered, reserved},
+    destination::{numbered, numbered_file, reserved},
     library, now_ms,
     queue::path_of_text,
 };
@@ -25,7 +25,20 @@ const MARK: &str = "UPDATE nodes SET trashed = ?2 WHERE id IN (WITH RECURSIVE be
 const ORPHANED: &str = "UPDATE outputs SET orphan = 1 WHERE file_id IN (WITH RECURSIVE below (id) AS (SELECT ?1 UNION ALL \
      SELECT n.id FROM below CROSS JOIN nodes AS n ON n.parent = below.id) SELECT id FROM below)";
 
-async fn trash(conn: &mut SqliteConnection, id: FileId, now: i64) -> Result<DeleteOutcome> {
+/// Marks that it is to be there again: what was removed already is to be made anew.
+const RETURNED: &str = "UPDATE outputs SET orphan = 0, gone = CASE gone WHEN 1 THEN 2 ELSE gone END WHERE file_id IN \
+     (WITH RECURSIVE below (id) AS (SELECT ?1 UNION ALL \
+     SELECT n.id FROM below CROSS JOIN nodes AS n ON n.parent = below.id) SELECT id FROM below)";
+
+/// The releases without a folder that files of it are from, and where their folder was.
+const HOMELESS: &str = "WITH RECURSIVE below (id) AS (SELECT ?1 UNION ALL \
+     SELECT n.id FROM below CROSS JOIN nodes AS n ON n.parent = below.id) \
+     SELECT DISTINCT r.id, r.destination FROM below CROSS JOIN nodes AS n ON n.id = below.id \
+     CROSS JOIN releases AS r ON r.id = n.release_id \
+     WHERE NOT EXISTS (SELECT 1 FROM nodes AS f WHERE f.id = r.folder_id AND f.trashed = 0)";
+
+/// Puts an entry, with all below it, into the trash. A file that is not listed is deleted for good.
+pub(crate) async fn trash(conn: &mut SqliteConnection, id: FileId, now: i64) -> Result<DeleteOutcome> {
     let Some(found) = library::entry(conn, id).await? else {
         return Ok(DeleteOutcome::NotFound);
     };
@@ -86,6 +99,25 @@ async fn folder(conn: &mut SqliteConnection, path: &VPath, now: i64) -> Result<O
     Ok(here.filter(|entry| entry.is_dir))
 }
 
+/// Gives releases whose folder was deleted beside their file the folder that was made again in its place.
+async fn give_homes(conn: &mut SqliteConnection, id: FileId) -> Result<()> {
+    let homeless: Vec<(i64, String)> = sqlx::query_as(HOMELESS).bind(id.0).fetch_all(&mut *conn).await?;
+    for (release, destination) in homeless {
+        let folder = library::lookup(conn, &path_of_text(&destination)?).await?;
+        let Some(folder) = folder.filter(|folder| folder.is_dir) else {
+            continue;
+        };
+        if library::release_of_folder(conn, folder.id).await?.is_none() {
+            sqlx::query("UPDATE releases SET folder_id = ?2 WHERE id = ?1")
+                .bind(release)
+                .bind(folder.id.0)
+                .execute(&mut *conn)
+                .await?;
+        }
+    }
+    Ok(())
+}
+
 async fn restore(conn: &mut SqliteConnection, id: FileId, now: i64) -> Result<RestoreOutcome> {
     let was: Option<String> = sqlx::query_scalar("SELECT path FROM trash WHERE node_id = ?1")
         .bind(id.0)
@@ -101,8 +133,16 @@ async fn restore(conn: &mut SqliteConnection, id: FileId, now: i64) -> Result<Re
     let Some(parent) = folder(conn, &above, now).await? else {
         return Ok(RestoreOutcome::Blocked(above));
     };
+    let is_dir: bool = sqlx::query_scalar("SELECT is_dir FROM nodes WHERE id = ?1")
+        .bind(id.0)
+        .fetch_one(&mut *conn)
+        .await?;
     for n in 1..NUMBERS {
-        let name = numbered(name, n);
+        let name = if is_dir {
+            numbered(name, n)
+        } else {
+            numbered_file(name, n)
+        };
         let text = match above.is_root() {
             true => name.clone(),
             false => format!("{}/{name}", above.as_str()),
@@ -127,6 +167,8 @@ async fn restore(conn: &mut SqliteConnection, id: FileId, now: i64) -> Result<Re
             .bind(id.0)
             .execute(&mut *conn)
             .await?;
+        sqlx::query(RETURNED).bind(id.0).execute(&mut *conn).await?;
+        give_homes(conn, id).await?;
         library::touch(conn, parent.id, now).await?;
         return Ok(RestoreOutcome::Restored(path));
     }
@@ -231,7 +273,8 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ROOT;
+    use crate::{Output, OutputKind, ROOT};
+    use altmount_model::JobId;
 
     async fn store(names: &[&str]) -> (tempfile::TempDir, Store) {
         let dir = tempfile::tempdir().expect("a folder");
@@ -313,5 +356,102 @@ mod tests {
             0,
             "the library is not in the trash"
         );
+    }
+
+    #[test]
+    fn a_file_with_a_number_stays_what_it_is() {
+        let long = "ü".repeat(124);
+        for (name, n, wanted) in [
+            ("a.mkv", 1, "a.mkv".to_owned()),
+            ("a.mkv", 2, "a (2).mkv".to_owned()),
+            ("a.b.mkv", 17, "a.b (17).mkv".to_owned()),
+            (".hidden", 2, ".hidden (2)".to_owned()),
+            (
+                "Vol. 1 of something long",
+                2,
+                "Vol. 1 of something long (2)".to_owned(),
+            ),
+            ("none", 3, "none (3)".to_owned()),
+        ] {
+            assert_eq!(numbered_file(name, n), wanted);
+        }
+        let cut = numbered_file(&format!("{long}.mkv"), 999);
+        assert!(cut.len() <= 255 && cut.ends_with("ü (999).mkv"), "{cut}");
+    }
+
+    #[tokio::test]
+    async fn what_was_made_for_an_entry_goes_with_it_and_is_to_be_made_again_when_it_is_back() {
+        let (_dir, store) = store(&["a"]).await;
+        let a = id(&store, "a").await.expect("there");
+        let outputs = store.outputs();
+        let output = Output {
+            job: JobId(1),
+            file: a,
+            kind: OutputKind::Symlink,
+            path: "/links/a".to_owned(),
+            folder: "/links".to_owned(),
+            mark: "/library/.ids/2".to_owned(),
+        };
+        let put = async || outputs.put(vec![output.clone()]).await.expect("writes");
+        let removed = async |was_there: bool| {
+            let all = vec![(output.clone(), was_there)];
+            outputs.removed(all).await.expect("writes");
+        };
+        let trash = async || {
+            let gone = store.trash(a).await.expect("writes");
+            assert_eq!(gone, DeleteOutcome::Deleted { id: a, entries: 1 });
+        };
+        let restore = async || {
+            let back = store.restore(a).await.expect("writes");
+            assert!(matches!(back, RestoreOutcome::Restored(_)), "{back:?}");
+        };
+        // How many are to be removed, are to be made again, and are there.
+        let counts = async || {
+            let orphans = outputs.orphans(9).await.expect("reads").len();
+            let back = outputs.back(9).await.expect("reads").len();
+            (orphans, back, outputs.of_file(a).await.expect("reads").len())
+        };
+        put().await;
+        assert_eq!(counts().await, (0, 0, 1));
+        trash().await;
+        assert_eq!(counts().await, (1, 0, 1));
+        removed(true).await;
+        assert_eq!(counts().await, (0, 0, 0));
+        restore().await;
+        assert_eq!(counts().await, (0, 1, 0));
+        // It is noted before it is made; a server that ends in between has it still to make.
+        put().await;
+        assert_eq!(counts().await, (0, 1, 0));
+        outputs.made_again(&output).await.expect("writes");
+        assert_eq!(counts().await, (0, 0, 1));
+        // Back before it was removed: it stays; or while it was: it is made again.
+        trash().await;
+        restore().await;
+        assert_eq!(counts().await, (0, 0, 1));
+        trash().await;
+        restore().await;
+        removed(true).await;
+        assert_eq!(counts().await, (0, 1, 0));
+        // Deleted while it is made again: it may be there and may not, and comes back in either case.
+        trash().await;
+        assert_eq!(counts().await, (1, 0, 0));
+        removed(false).await;
+        restore().await;
+        assert_eq!(counts().await, (0, 1, 0));
+        outputs.made_again(&output).await.expect("writes");
+        // What somebody had taken is his.
+        trash().await;
+        removed(false).await;
+        restore().await;
+        assert_eq!(counts().await, (0, 0, 0));
+        assert_eq!(outputs.at(&output.path).await.expect("reads"), None);
+        // Made while its file went.
+        trash().await;
+        put().await;
+        assert_eq!(counts().await, (1, 0, 1));
+        // Gone for good, it is forgotten.
+        removed(true).await;
+        store.purge(a).await.expect("writes");
+        assert_eq!(outputs.at(&output.path).await.expect("reads"), None);
     }
 }

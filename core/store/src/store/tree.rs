@@ -1,7 +1,10 @@
 //! The library.
 
 use super::{Store, blocking};
-use crate::{DeleteOutcome, Entry, MakeDirOutcome, Release, RenameOutcome, Result, library, now_ms, rename};
+use crate::{
+    DeleteOutcome, Entry, MakeDirOutcome, Release, RenameOutcome, Result, library, now_ms,
+    rename::{self, Target},
+};
 use altmount_model::{ArticleTable, Content, FileId, ReleaseId, TableNo, VPath};
 
 impl Store {
@@ -154,11 +157,24 @@ impl Store {
     /// # Errors
     /// [`StoreErrorKind::Io`].
     pub async fn rename(&self, from: &VPath, to: &VPath, overwrite: bool) -> Result<RenameOutcome> {
+        let over = if overwrite { Target::Deleted } else { Target::Kept };
+        self.moved(from, to, over).await
+    }
+
+    /// Moves an entry over whatever is at the target, which goes into the trash in the same step.
+    ///
+    /// # Errors
+    /// [`StoreErrorKind::Io`].
+    pub async fn rename_over(&self, from: &VPath, to: &VPath) -> Result<RenameOutcome> {
+        self.moved(from, to, Target::Trashed).await
+    }
+
+    async fn moved(&self, from: &VPath, to: &VPath, over: Target) -> Result<RenameOutcome> {
         let (from, to) = (from.clone(), to.clone());
         self.0
             .writer
             .write(move |conn| {
-                Box::pin(async move { rename::rename(conn, &from, &to, overwrite, now_ms()).await })
+                Box::pin(async move { rename::rename(conn, &from, &to, over, now_ms()).await })
             })
             .await
     }

@@ -7,6 +7,7 @@ mod fetches;
 mod graph;
 mod http;
 mod local;
+mod places;
 mod readahead;
 mod support;
 mod web;

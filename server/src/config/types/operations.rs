@@ -1,4 +1,4 @@
-//! What operators need: watch folders, backups, notifications, figures, traces.
+//! What operators need: watch folders, backups, notifications, figures, traces, the log.
 
 use super::redacted;
 use schemars::JsonSchema;
@@ -107,8 +107,10 @@ impl Default for Notify {
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct NotifyTarget {
-    /// The address, which is a secret: an `http(s)://` webhook, or as Apprise writes them `json(s)://host/path`,
-    /// `ntfy(s)://host/topic`, `gotify(s)://host/token`, `discord://id/token`, `tgram://token/chat`.
+    /// The address, which is a secret: an `http(s)://` webhook (Discord's and Slack's are known as such), or as Apprise writes
+    /// them `json(s)://host/path`, `ntfy(s)://host/topic`, `gotify(s)://host/token`, `discord://id/token`,
+    /// `tgram://token/chat`, `slack://A/B/C` or `slack://xoxb-token/#channel`, `pover://user@token`, `apprise(s)://host/key`
+    /// for all else that an Apprise API server knows.
     #[serde(serialize_with = "redacted")]
     #[schemars(with = "Option<String>")]
     pub secret_url: Option<SecretString>,
@@ -187,4 +189,34 @@ pub struct Telemetry {
     /// Where traces of imports, fetches and reads are sent (OTLP over HTTP), such as `http://localhost:4318/v1/traces`. Only in
     /// builds with the feature `otel`; others refuse the key.
     pub otlp_endpoint: Option<String>,
+}
+
+/// What is logged.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// `error`, `warn`, `info`, `debug` or `trace`, or a filter such as `info,altmount_usenet=debug`.
+    pub level: String,
+    /// `text` for people, `json` for machines: one object a line.
+    pub format: LogFormat,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            level: "info".to_owned(),
+            format: LogFormat::Text,
+        }
+    }
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
 }
