@@ -219,6 +219,7 @@ impl Live {
         let mut notes = Vec::new();
         let mounted = parts.mounts.settings().await;
         notes.extend(parts.mounts.replace(settings.mount.clone()).await?);
+        let moved = mounted != settings.mount;
         if let Err(error) = self.exchange(used, &settings) {
             if let Err(second) = parts.mounts.replace(mounted).await {
                 tracing::error!("the library is not mounted as it was: {second:#}");
@@ -227,6 +228,11 @@ impl Live {
         }
         engine.set_registry(registry);
         let before = std::mem::replace(&mut used.outputs, settings.outputs);
+        if (moved || before != used.outputs)
+            && let Err(error) = engine.publish_again().await
+        {
+            tracing::warn!("releases that are not published wait for their next try: {error}");
+        }
         if before != used.outputs
             && (before.makes_files() || used.outputs.makes_files())
             && parts.outputs.has_published().await.unwrap_or(true)

@@ -656,6 +656,17 @@ fn all(top: &Path) -> [BTreeMap<String, String>; 3] {
     ["links", "strm", "copies"].map(|name| tree(&top.join(name)))
 }
 
+/// Waits until a rebuild would do this much: a copy is there a moment before it is known to be.
+async fn counted(server: &Server, wanted: [u64; 5]) {
+    for _ in 0..600 {
+        if counts(&rebuild(server, json!({})).await) == wanted {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(counts(&rebuild(server, json!({})).await), wanted);
+}
+
 /// These trees without the files of one name.
 fn without(trees: &[BTreeMap<String, String>; 3], name: &str) -> [BTreeMap<String, String>; 3] {
     trees.clone().map(|mut tree| {
@@ -687,7 +698,7 @@ async fn what_is_restored_has_its_outputs_again() {
     become_so(&top, &before).await;
     assert!(fs::read(top.join("copies/Film/film 1.mkv")).expect("there") == film.range(0, 300_000));
     assert_eq!(strm(&server, "Film/film 1.strm"), address);
-    assert_eq!(counts(&rebuild(&server, json!({})).await), [6, 0, 0, 0, 0]);
+    counted(&server, [6, 0, 0, 0, 0]).await;
 
     // The file, then the folder that it was in, and back in the same order: into a folder that is made anew.
     assert_eq!(
@@ -698,7 +709,7 @@ async fn what_is_restored_has_its_outputs_again() {
     become_so(&top, &Default::default()).await;
     restore(&server, id).await;
     become_so(&top, &without(&before, "Film/film 1.srt")).await;
-    assert_eq!(counts(&rebuild(&server, json!({})).await), [3, 0, 0, 0, 0]);
+    counted(&server, [3, 0, 0, 0, 0]).await;
     restore(&server, folder).await;
     become_so(&top, &before).await;
 
@@ -816,6 +827,22 @@ async fn outputs_are_others_as_soon_as_the_configuration_is() {
     let (fourth, ..) = release("Fourth", 36, 10_000);
     let job = import(&server, &fourth).await;
     assert_eq!(job.storage, Some(at("links/Fourth")));
+
+    // What could not be published there is tried in the new place at once, however long it was to wait.
+    fs::write(at("file"), "in the way").expect("written");
+    let wrong = set(json!({"outputs.symlinks.path": at("file/links")})).await;
+    assert_eq!(wrong.status, 200, "{}", wrong.text());
+    let (late, ..) = release("Late", 37, 10_000);
+    let job = server.import(&server.post(&late)).await;
+    until(&server, job.id, |job| job.publish_attempts > 0).await;
+    let day = altmount_store::now_ms() + 86_400_000;
+    let rows = server.app.engine().outputs();
+    rows.not_published(job.id, "later", day).await.expect("writes");
+    assert_eq!(
+        set(json!({"outputs.symlinks.path": at("links")})).await.status,
+        200
+    );
+    assert_eq!(published(&server, job.id).await.storage, Some(at("links/Late")));
 
     // By hand, as `SIGHUP` has it; and what waits for a restart is named.
     let text = server.config().replace(&at("links"), &at("others"));

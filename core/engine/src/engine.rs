@@ -130,6 +130,17 @@ impl Engine {
         tokio::time::timeout(deadline, self.tasks.wait()).await.is_ok()
     }
 
+    /// Tries at once again what could not be published: where it is published is configured otherwise now.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn publish_again(&self) -> altmount_store::Result<()> {
+        let shared = &self.imports.shared;
+        shared.store.outputs().publish_now().await?;
+        shared.publish.notify_one();
+        Ok(())
+    }
+
     /// Gives completed releases to `publisher`, those of earlier runs that were not published among them. To be called once.
     pub fn publish_with(&self, publisher: Arc<dyn Publisher>) {
         let shared = Arc::clone(&self.imports.shared);

@@ -132,6 +132,16 @@ pub(crate) async fn unpublish(
     Ok(())
 }
 
+/// Makes everything that waits for another try due.
+pub(crate) async fn publish_now(conn: &mut SqliteConnection) -> Result<()> {
+    sqlx::query(
+        "UPDATE jobs SET publish_after_ms = 0 WHERE state = 2 AND storage IS NULL AND publish_after_ms > 0",
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 /// Notes what is going to be made or was. A path belongs to whoever noted it last.
 pub(crate) async fn put(conn: &mut SqliteConnection, outputs: &[Output]) -> Result<()> {
     for output in outputs {

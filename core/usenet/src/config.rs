@@ -223,7 +223,7 @@ impl Default for PoolOptions {
             import_percent: 6,
             health_percent: 3,
             repair_percent: 2,
-            hedge_after: Duration::from_millis(200),
+            hedge_after: Duration::from_millis(100),
             hedge_percent: 5,
             miss_ttl: Duration::from_secs(1800),
             miss_entries: 65_536,

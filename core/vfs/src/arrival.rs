@@ -83,6 +83,8 @@ pub struct Arrival {
     demanded: watch::Sender<Option<Instant>>,
     /// When it was posted, in seconds since 1970, where that is known.
     posted: Option<i64>,
+    /// The decoded length that it is expected to have, where that is known.
+    expected: Option<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -102,18 +104,24 @@ struct State {
 impl Arrival {
     /// One of which nothing is there yet.
     pub fn new() -> Arc<Self> {
-        Self::posted_at(None)
+        Self::of(None, None)
     }
 
-    /// The same of an article that was posted then, in seconds since 1970.
-    pub fn posted_at(posted: Option<i64>) -> Arc<Self> {
+    /// The same of an article that was posted then, in seconds since 1970, and is expected to have so many decoded bytes.
+    pub fn of(posted: Option<i64>, expected: Option<u64>) -> Arc<Self> {
         Arc::new(Self {
             state: Mutex::default(),
             awaited: AtomicU64::new(NOBODY),
             mark: watch::Sender::new(0),
             demanded: watch::Sender::new(None),
             posted,
+            expected,
         })
+    }
+
+    /// The decoded length in bytes that it is expected to have, where that is known. A hint, for those who plan ahead.
+    pub fn expected(&self) -> Option<u64> {
+        self.expected
     }
 
     /// When the article was posted, in seconds since 1970, where that is known.

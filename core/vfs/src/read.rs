@@ -36,6 +36,10 @@ pub(crate) const LAST: u64 = 16 << 10;
 
 /// Most bytes of an article that still arrive for nobody. A connection reads on over as many rather than be closed.
 const MAX_REST: u64 = 1 << 20;
+/// The same of a film's first article: who looks at a film's start comes back, or somebody else does.
+const MAX_HEAD_REST: u64 = 16 << 20;
+/// First articles that arrive for nobody at the same time, over all films.
+pub(crate) const MAX_HEADS: usize = 4;
 
 static ZEROS: LazyLock<Bytes> = LazyLock::new(|| Bytes::from(vec![0; MAX_CHUNK as usize]));
 
@@ -106,19 +110,26 @@ impl Taking {
     }
 
     /// The reader goes away. An article of which it has had a part arrives to its end all the same, where little is missing: the line
-    /// would have to carry that anyway, and whoever comes next finds it here.
-    pub(crate) fn leave(&mut self) {
+    /// would have to carry that anyway, and whoever comes next finds it here. So does the film's first one, whatever is missing.
+    pub(crate) fn leave(&mut self, core: &Core) {
         let Some(unproven) = self.unproven.take() else {
             return;
         };
         let here = unproven.flight.arrival.as_ref().map_or(0, |a| a.published());
-        if unproven.wanted.len.saturating_sub(here) > MAX_REST {
-            return;
+        let rest = unproven.wanted.len.saturating_sub(here);
+        let mut place = None;
+        if rest > MAX_REST {
+            let is_head = core.plan.first_unit().as_ref() == Some(&unproven.flight.key);
+            place = core.units.heads.clone().try_acquire_owned().ok();
+            if !is_head || rest > MAX_HEAD_REST || place.is_none() {
+                return;
+            }
         }
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             runtime.spawn(async move {
                 // For the caches.
                 let _ = unproven.flight.outcome().await;
+                drop(place);
             });
         }
     }
@@ -220,6 +231,7 @@ impl Core {
             class: self.class,
             since: (self.class == Class::Playback).then_some(taking.since),
             posted: wanted.posted,
+            len: Some(wanted.len),
         }
     }
 

@@ -236,7 +236,7 @@ struct Streaming {
 
 impl Drop for Streaming {
     fn drop(&mut self) {
-        self.taking.leave();
+        self.taking.leave(&self.reader.core);
     }
 }
 

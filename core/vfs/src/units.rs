@@ -10,7 +10,7 @@
 
 use crate::{
     Arrival, ArticleInfo, ArticleSource, Class, FetchError, ReadError, disk::Disk, http::Http,
-    http::Resource, pieces::Pieces,
+    http::Resource, pieces::Pieces, read::MAX_HEADS,
 };
 use futures::{
     FutureExt,
@@ -24,7 +24,7 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
 };
-use tokio::time::Instant;
+use tokio::{sync::Semaphore, time::Instant};
 
 /// What a unit is found by. Never shown: a URL may be a secret.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -68,6 +68,8 @@ pub(crate) struct Ask {
     pub(crate) since: Option<Instant>,
     /// When the article was posted, in seconds since 1970, where that is known.
     pub(crate) posted: Option<i64>,
+    /// Its decoded length in bytes, where that is known.
+    pub(crate) len: Option<u64>,
 }
 
 pub(crate) type Outcome = Result<Arc<Unit>, UnitError>;
@@ -143,6 +145,8 @@ pub(crate) struct Units {
     disk: Option<Arc<Disk>>,
     memory: Cache<Key, Arc<Unit>>,
     flights: Mutex<HashMap<Key, Weak<Flight>>>,
+    /// Places for first articles of films that arrive although their reader has gone.
+    pub(crate) heads: Arc<Semaphore>,
     pub(crate) counters: Counters,
 }
 
@@ -170,6 +174,7 @@ impl Units {
             disk,
             memory,
             flights: Mutex::default(),
+            heads: Arc::new(Semaphore::new(MAX_HEADS)),
             counters: Counters::default(),
         })
     }
@@ -233,7 +238,7 @@ impl Units {
                 other => failed = other,
             }
             let class = Arc::new(Mutex::new(ask.class));
-            let arrival = matches!(key, Key::Article(_)).then(|| Arrival::posted_at(ask.posted));
+            let arrival = matches!(key, Key::Article(_)).then(|| Arrival::of(ask.posted, ask.len));
             let fetch = self.clone().fetch(key.clone(), class.clone(), arrival.clone());
             let flight = Arc::new(Flight {
                 key: key.clone(),

@@ -145,6 +145,7 @@ impl Vfs {
             class,
             since: (class == Class::Playback).then(Instant::now),
             posted: None,
+            len: None,
         };
         match self.units.get(&Key::Article(id.into()), ask).await {
             Ok(unit) => Ok(Article {

@@ -321,10 +321,19 @@ impl Outputs {
         };
         let (wanted, known) = (planned.clone(), self.rows.at(&planned.output.path).await);
         let known = known.map_err(store)?;
-        if blocking(move || disk::look(&wanted, known.as_ref())).await? == Seen::Foreign {
-            let path = planned.output.path;
-            tracing::warn!("'{path}' is not made again: something that is not of this server is there");
-            return self.rows.forget(vec![path]).await.map_err(store);
+        match blocking(move || disk::look(&wanted, known.as_ref())).await? {
+            Seen::Foreign => {
+                let path = planned.output.path;
+                tracing::warn!("'{path}' is not made again: something that is not of this server is there");
+                return self.rows.forget(vec![path]).await.map_err(store);
+            }
+            // The mark is that of the one that was removed; a copy that is being made has none.
+            Seen::Nothing if planned.output.kind == OutputKind::Copy => {
+                let mut begun = planned.output.clone();
+                begun.mark.clear();
+                self.rows.put(vec![begun]).await.map_err(store)?;
+            }
+            Seen::Nothing | Seen::Wanted | Seen::Ours => {}
         }
         let file = ReleaseFile { entry, path };
         self.make(settings, &planned, &file).await?;

@@ -63,6 +63,18 @@ impl Outputs {
             .await
     }
 
+    /// Makes every release due that waits for another try of being published.
+    ///
+    /// # Errors
+    /// As for all.
+    pub async fn publish_now(&self) -> Result<()> {
+        self.0
+            .0
+            .writer
+            .write(move |conn| Box::pin(async move { output::publish_now(conn).await }))
+            .await
+    }
+
     /// Notes outputs that are going to be made, or were: in either case before they can be forgotten.
     ///
     /// # Errors

@@ -13,6 +13,7 @@ use crate::yenc::{Buffers, DecodeError, Decoder, Kernel};
 use altmount_vfs::{Arrival, ArrivingCopy, Article, Class};
 use bytes::Bytes;
 use std::collections::VecDeque;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -34,8 +35,8 @@ pub(crate) struct Request {
     pub(crate) class: Class,
     /// The providers that may be asked, a bit for each.
     pub(crate) providers: u64,
-    /// A connection that it is not to be sent on: the one on which it is late.
-    pub(crate) avoid: Option<u64>,
+    /// Connections that it is not to be sent on: those on which it is late.
+    pub(crate) avoid: Vec<u64>,
     /// Connections that it was sent on and that ended before its answer.
     pub(crate) tries: u8,
     /// Told where it is, for a body.
@@ -45,7 +46,33 @@ pub(crate) struct Request {
     pub(crate) reply: oneshot::Sender<Said>,
 }
 
+/// How much is to be in flight on a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Depth {
+    /// Most bodies.
+    pub(crate) bodies: usize,
+    /// Most STATs.
+    pub(crate) stats: usize,
+    /// Where the depth adapts.
+    pub(crate) lead: Option<Lead>,
+}
+
+/// When the next body is asked for: so early that its answer begins as the one before it ends, and not earlier. What is asked
+/// for earlier is bound to this connection while another one may have room first, and lies before what is more urgent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Lead {
+    /// When no more than so many bytes of those before it are to come.
+    pub(crate) bytes: u64,
+    /// Bytes of a body of which nothing is known.
+    pub(crate) article: u64,
+}
+
 impl Request {
+    /// Bytes that the body is expected to have, where that is known.
+    pub(crate) fn expected(&self) -> Option<u64> {
+        self.arrival.as_ref()?.expected()
+    }
+
     /// Whether nobody waits for the answer any more.
     pub(crate) fn is_abandoned(&self) -> bool {
         self.kind != Kind::Date && self.reply.is_closed()
@@ -136,10 +163,14 @@ pub(crate) enum Answer {
 
 /// Where a session's requests come from and where its answers go.
 pub(crate) trait Feed {
-    /// Requests that may be in flight at once: bodies and STATs.
-    fn depth(&self) -> (usize, usize);
+    /// What may be in flight at once.
+    fn depth(&self) -> Depth;
+    /// Another number whenever what [`Feed::next`] has to give may have changed.
+    fn version(&self) -> u64;
     /// The next request, among the kinds that there is room for.
     fn next(&self, body: bool, stat: bool) -> Option<Request>;
+    /// Something came, or the first request on an idle connection was sent.
+    fn moved(&self, at: Instant);
     /// The answer to a request began so long after it was next in line; `alone` where nothing else was in flight when it was
     /// sent.
     fn began(&self, kind: Kind, after: Duration, alone: bool);
@@ -196,6 +227,8 @@ struct Sent {
     request: Request,
     /// Whether nothing else was in flight.
     alone: bool,
+    /// Bytes that its body is expected to have.
+    bytes: u64,
 }
 
 /// The body that is arriving.
@@ -223,6 +256,13 @@ pub(crate) struct Session<'a> {
     in_flight: VecDeque<Sent>,
     bodies: usize,
     stats: usize,
+    /// Bytes that the bodies in flight are expected to have.
+    expected: u64,
+    depth: Depth,
+    /// Whether the depth is to be looked up anew.
+    is_stale: bool,
+    /// When there was nothing to take, and for what there was room.
+    none: Option<(u64, bool, bool)>,
     /// The body of the oldest, once its status line was read.
     body: Option<Body>,
     /// Since when the oldest is the oldest; without any, since when there is none.
@@ -254,6 +294,14 @@ impl<'a> Session<'a> {
             in_flight: VecDeque::new(),
             bodies: 0,
             stats: 0,
+            expected: 0,
+            depth: Depth {
+                bodies: 1,
+                stats: 1,
+                lead: None,
+            },
+            is_stale: true,
+            none: None,
             body: None,
             front_since: now,
             progress: now,
@@ -266,6 +314,7 @@ impl<'a> Session<'a> {
 
     /// Takes requests and gives answers until something ends it.
     pub(crate) async fn run(&mut self, feed: &impl Feed, wake: &Notify, stop: &CancellationToken) -> Ended {
+        let mut alarm = pin!(sleep_until(self.deadline(feed)));
         loop {
             if self.login_due
                 && self.in_flight.is_empty()
@@ -280,12 +329,19 @@ impl<'a> Session<'a> {
                 self.take_requests(feed);
             }
             let deadline = self.deadline(feed);
+            // One that rings too early now and then costs less than to set it anew after each read.
+            if alarm.is_elapsed() || deadline < alarm.deadline() {
+                alarm.as_mut().reset(deadline);
+            }
             let turn = tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ended::Stopped,
                 turn = self.wire.turn() => turn,
                 () = wake.notified() => continue,
-                () = sleep_until(deadline) => {
+                () = &mut alarm => {
+                    if Instant::now() < deadline {
+                        continue;
+                    }
                     if self.in_flight.is_empty() && feed.keep() {
                         self.send(keep_alive());
                         continue;
@@ -297,6 +353,7 @@ impl<'a> Session<'a> {
                 }
             };
             self.progress = Instant::now();
+            feed.moved(self.progress);
             let read = match turn {
                 Ok(Turn::Read) => self.read_answers(feed),
                 Ok(Turn::Closed) => Err(self.disconnected("the server closed the connection")),
@@ -318,25 +375,53 @@ impl<'a> Session<'a> {
 
     /// Takes the requests that got no answer, oldest first. The session is over then.
     pub(crate) fn take_unanswered(&mut self) -> Vec<Request> {
-        self.body = None;
+        (self.body, self.expected) = (None, 0);
         let left = self.in_flight.drain(..).map(|sent| sent.request);
         let left = self.refused.drain(..).chain(left);
         left.filter(|request| request.kind != Kind::Date).collect()
     }
 
     fn take_requests(&mut self, feed: &impl Feed) {
-        let (bodies, stats) = feed.depth();
+        if std::mem::take(&mut self.is_stale) {
+            self.depth = feed.depth();
+        }
         loop {
-            let body = self.bodies < bodies;
-            let stat = self.stats < stats;
-            if !body && !stat {
+            let body = self.wants_body();
+            let stat = self.stats < self.depth.stats;
+            let looked = (feed.version(), body, stat);
+            // After each read of the socket is too often to look where nothing has changed.
+            if !(body || stat) || self.none == Some(looked) {
                 return;
             }
             let Some(request) = feed.next(body, stat) else {
+                self.none = Some(looked);
                 return;
             };
+            if self.in_flight.is_empty() {
+                feed.moved(Instant::now());
+            }
             self.send(request);
         }
+    }
+
+    /// Whether it is time to ask for the next body.
+    fn wants_body(&self) -> bool {
+        match self.depth.lead {
+            _ if self.bodies == 0 => true,
+            _ if self.bodies >= self.depth.bodies => false,
+            Some(lead) => self.left() <= lead.bytes,
+            None => true,
+        }
+    }
+
+    /// Bytes that are to come of the bodies in flight, about.
+    fn left(&self) -> u64 {
+        let Some((body, front)) = self.body.as_ref().zip(self.in_flight.front()) else {
+            return self.expected;
+        };
+        let here = body.decoder.wire_bytes();
+        let rest = front.bytes.saturating_sub(here);
+        self.expected.saturating_sub(front.bytes) + body.decoder.remaining().unwrap_or(rest)
     }
 
     fn send(&mut self, request: Request) {
@@ -344,6 +429,12 @@ impl<'a> Session<'a> {
         if alone {
             self.front_since = Instant::now();
         }
+        let typical = self.depth.lead.map_or(0, |lead| lead.article);
+        let bytes = match request.kind {
+            Kind::Body => request.expected().unwrap_or(typical),
+            Kind::Stat | Kind::Date => 0,
+        };
+        self.expected += bytes;
         *self.count(request.kind) += 1;
         command::request(self.wire.output(), request.kind, &request.id);
         if let Some(flight) = &request.flight {
@@ -353,7 +444,11 @@ impl<'a> Session<'a> {
                 Stage::Behind(self.id)
             });
         }
-        self.in_flight.push_back(Sent { request, alone });
+        self.in_flight.push_back(Sent {
+            request,
+            alone,
+            bytes,
+        });
     }
 
     fn count(&mut self, kind: Kind) -> &mut usize {
@@ -365,8 +460,10 @@ impl<'a> Session<'a> {
 
     /// Takes the oldest request off; the next one's time begins.
     fn pop(&mut self) -> Option<Request> {
-        let request = self.in_flight.pop_front()?.request;
+        let Sent { request, bytes, .. } = self.in_flight.pop_front()?;
         *self.count(request.kind) -= 1;
+        self.expected -= bytes;
+        self.is_stale = true;
         self.front_since = Instant::now();
         let next = self.in_flight.front().and_then(|s| s.request.flight.as_ref());
         if let Some(flight) = next {
@@ -618,7 +715,7 @@ fn keep_alive() -> Request {
         kind: Kind::Date,
         class: Class::Repair,
         providers: 0,
-        avoid: None,
+        avoid: Vec::new(),
         tries: 0,
         flight: None,
         arrival: None,

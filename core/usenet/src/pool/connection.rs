@@ -4,21 +4,59 @@ use super::breaker::Trouble;
 use super::scheduler::{Next, Scheduler};
 use crate::nntp::Kind;
 use crate::nntp::dial::{self, DialError};
-use crate::nntp::session::{Answer, Costs, Ended, Feed, Request, Session};
+use crate::nntp::session::{Answer, Costs, Depth, Ended, Feed, Request, Session};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::Notify;
+use tokio::time::Instant;
+
+/// When something came on a connection last, for those who wait for what is on it.
+#[derive(Debug)]
+pub(super) struct Pulse {
+    made: Instant,
+    /// In microseconds since it was made.
+    last: AtomicU64,
+}
+
+impl Pulse {
+    pub(super) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            made: Instant::now(),
+            last: AtomicU64::new(0),
+        })
+    }
+
+    fn beat(&self, at: Instant) {
+        let since = at.saturating_duration_since(self.made);
+        let since = u64::try_from(since.as_micros()).unwrap_or(u64::MAX);
+        self.last.store(since, Ordering::Relaxed);
+    }
+
+    pub(super) fn last(&self) -> Instant {
+        self.made + Duration::from_micros(self.last.load(Ordering::Relaxed))
+    }
+}
 
 /// The scheduler, for one connection.
 struct Place<'a> {
     scheduler: &'a Arc<Scheduler>,
     provider: usize,
     id: u64,
+    pulse: &'a Pulse,
 }
 
 impl Feed for Place<'_> {
-    fn depth(&self) -> (usize, usize) {
+    fn depth(&self) -> Depth {
         self.scheduler.depth(self.provider)
+    }
+
+    fn version(&self) -> u64 {
+        self.scheduler.version()
+    }
+
+    fn moved(&self, at: Instant) {
+        self.pulse.beat(at);
     }
 
     fn next(&self, body: bool, stat: bool) -> Option<Request> {
@@ -50,7 +88,7 @@ impl Feed for Place<'_> {
     }
 }
 
-pub(super) async fn run(scheduler: Arc<Scheduler>, at: usize, id: u64, wake: Arc<Notify>) {
+pub(super) async fn run(scheduler: Arc<Scheduler>, at: usize, id: u64, wake: Arc<Notify>, pulse: Arc<Pulse>) {
     let provider = &scheduler.providers[at];
     let config = &provider.config;
     let stop = &scheduler.stop;
@@ -71,6 +109,7 @@ pub(super) async fn run(scheduler: Arc<Scheduler>, at: usize, id: u64, wake: Arc
                     scheduler: &scheduler,
                     provider: at,
                     id,
+                    pulse: &pulse,
                 };
                 let ended = session.run(&place, &wake, stop).await;
                 let polite = matches!(ended, Ended::Idle | Ended::Stopped);

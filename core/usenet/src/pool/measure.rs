@@ -2,14 +2,17 @@
 //! connection needs in flight, when an answer is late, and whether a new connection is cheaper than reading on.
 
 use crate::ProviderConfig;
-use crate::nntp::session::Costs;
+use crate::nntp::session::{Costs, Depth, Lead};
 use altmount_vfs::Timings;
+use std::collections::VecDeque;
 use std::time::Duration;
 
 /// In flight before anything was measured: enough for what is usual.
 const DEPTH: usize = 2;
 /// First-byte times that are looked at for the usual one.
 const RECENT: usize = 63;
+/// Delays of idle connections that are looked at for the usual one.
+const DELAYS: usize = 15;
 /// Fewer of them say nothing.
 const ENOUGH: usize = 8;
 /// New samples after which the median is taken anew.
@@ -21,18 +24,30 @@ const MIN_TIME: Duration = Duration::from_millis(2);
 const DIAL: Duration = Duration::from_millis(200);
 /// A connection is not taken to be cheaper than this, for the server may still count the one before.
 const MIN_DIAL: Duration = Duration::from_millis(50);
+/// The next body is asked for so much earlier than its answer takes to begin: a little too early costs nothing, a little too late
+/// leaves the line idle.
+const LEAD_FACTOR: f64 = 1.5;
+const LEAD_SECONDS: f64 = 0.003;
+/// Bytes before the end of a body at which the next one is asked for, where neither delay nor bandwidth is known.
+const LEAD_BYTES: u64 = 256 << 10;
+/// Bytes of an article before one was seen.
+pub(super) const TYPICAL: u64 = 768 << 10;
 /// Answers after which a depth that was cut is tried again, one step up.
 const REGROW: u32 = 1000;
 
-/// Measured values of one provider, each a moving average.
+/// Measured values of one provider, moving averages or medians.
 #[derive(Debug, Default)]
 pub(super) struct Measure {
-    /// Seconds from a request on an idle connection to the first byte of its answer.
+    /// Seconds from a request on an idle connection to the first byte of its answer: the last ones, newest last.
+    delays: VecDeque<f64>,
+    /// Their median: one that was late must not have all connections filled as if all were.
     delay: Option<f64>,
     /// Bytes a second of one connection inside a body.
     rate: Option<f64>,
     /// Bytes of a body on the wire.
     article: Option<f64>,
+    /// The same of those whose length nobody knew before: imports have other articles than the film that somebody watches.
+    unknown: Option<f64>,
     /// Seconds from a dial to a login.
     dial: Option<f64>,
     /// Seconds from when a body was next in line on its connection to its first byte.
@@ -42,6 +57,8 @@ pub(super) struct Measure {
     next: usize,
     since_median: usize,
     median: Option<f32>,
+    /// So long took all but one of twenty.
+    slow: Option<f32>,
     /// STATs in flight under which no connection broke.
     stat_depth: Option<usize>,
     answers: u32,
@@ -55,7 +72,13 @@ impl Measure {
     /// An answer began.
     pub(super) fn began(&mut self, body: bool, after: Duration, alone: bool) {
         if alone {
-            average(&mut self.delay, after.as_secs_f64());
+            if self.delays.len() == DELAYS {
+                self.delays.pop_front();
+            }
+            self.delays.push_back(after.as_secs_f64());
+            let mut sorted: Vec<f64> = self.delays.iter().copied().collect();
+            sorted.sort_by(f64::total_cmp);
+            self.delay = sorted.get((sorted.len() - 1) / 2).copied();
         }
         if !body {
             return;
@@ -74,6 +97,9 @@ impl Measure {
             let middle = sorted.len() / 2;
             let (_, median, _) = sorted.select_nth_unstable_by(middle, f32::total_cmp);
             self.median = Some(*median);
+            let slow = (sorted.len() * 19 / 20).min(sorted.len() - 1);
+            let (_, slow, _) = sorted.select_nth_unstable_by(slow, f32::total_cmp);
+            self.slow = Some(*slow);
             self.since_median = 0;
         }
     }
@@ -90,9 +116,12 @@ impl Measure {
         }
     }
 
-    /// A body had so many bytes on the wire.
-    pub(super) fn article(&mut self, bytes: u64) {
+    /// A body had so many bytes on the wire, and whether that was expected.
+    pub(super) fn article(&mut self, bytes: u64, was_known: bool) {
         average(&mut self.article, bytes as f64);
+        if !was_known {
+            average(&mut self.unknown, bytes as f64);
+        }
     }
 
     /// A connection was made.
@@ -135,6 +164,34 @@ impl Measure {
         (bodies, self.stat_depth.map_or(stats, |depth| depth.min(stats)))
     }
 
+    /// What a connection is to have in flight.
+    pub(super) fn filling(&self, config: &ProviderConfig) -> Depth {
+        let (bodies, stats) = self.depth(config);
+        if config.pipeline_body != 0 {
+            return Depth {
+                bodies,
+                stats,
+                lead: None,
+            };
+        }
+        let measured = self.delay.zip(self.rate);
+        let bytes = measured.map_or(LEAD_BYTES, |(delay, rate)| {
+            ((delay * LEAD_FACTOR + LEAD_SECONDS) * rate) as u64
+        });
+        Depth {
+            // Where all are of the size that is typical, this is as many as the bytes come to.
+            bodies: usize::from(config.pipeline_body_max),
+            stats,
+            lead: Some(Lead {
+                bytes,
+                article: self
+                    .unknown
+                    .or(self.article)
+                    .map_or(TYPICAL, |bytes| bytes as u64),
+            }),
+        }
+    }
+
     /// The usual time from when a body is next in line to its first byte; `None` before enough of them were seen.
     pub(super) fn usual_first_byte(&self) -> Option<Duration> {
         self.median.map(Duration::from_secs_f32)
@@ -155,8 +212,12 @@ impl Measure {
     /// When a body that was asked for is late, where `configured` is the least.
     pub(super) fn late_after(&self, configured: Duration) -> Duration {
         // Before anything is known the first article's way through a cold server is not taken for the usual one.
-        self.usual_first_byte()
-            .map_or(5 * configured, |usual| (2 * usual).max(configured))
+        let Some(usual) = self.usual_first_byte() else {
+            return 5 * configured;
+        };
+        // Where some take longer as a rule, they are not late; where many are very late, they are.
+        let slow = self.slow.map_or(usual, Duration::from_secs_f32);
+        (2 * usual).max(configured).max(slow.min(2 * configured))
     }
 
     pub(super) fn costs(&self, hedge_after: Duration) -> Costs {
@@ -178,7 +239,7 @@ mod tests {
         let mut measure = Measure::default();
         measure.began(true, Duration::from_millis(delay_ms), true);
         measure.came(rate, Duration::from_secs(1));
-        measure.article(article);
+        measure.article(article, true);
         measure
     }
 
@@ -198,6 +259,22 @@ mod tests {
         }
         config.pipeline_body = 3;
         assert_eq!(depth(&measured(400, 200_000_000, 774_000), &config), 3);
+    }
+
+    #[test]
+    fn a_connection_is_filled_by_what_is_usual_and_not_by_one_that_was_late() {
+        let mut measure = measured(40, 8 << 20, 774_000);
+        let config = ProviderConfig::new("a", "h");
+        let lead = |m: &Measure| m.filling(&config).lead.map(|lead| lead.bytes);
+        let usual = lead(&measure);
+        // 40 ms and half of that, and a little, at 8 MiB/s.
+        assert_eq!(usual, Some((0.063 * f64::from(8 << 20)) as u64));
+        for _ in 0..3 {
+            measure.began(true, Duration::from_millis(40), true);
+            measure.began(true, Duration::from_secs(4), true);
+            assert_eq!(lead(&measure), usual);
+        }
+        assert_eq!(lead(&Measure::default()), Some(LEAD_BYTES));
     }
 
     #[test]

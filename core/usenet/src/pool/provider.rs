@@ -1,6 +1,7 @@
 //! One provider: what is fixed of it, its counts, and its connections.
 
 use super::breaker::{Breaker, Phase, Trouble};
+use super::connection::Pulse;
 use super::measure::Measure;
 use super::quota::{self, Usage};
 use crate::nntp::Kind;
@@ -84,10 +85,13 @@ pub(super) struct Peer {
 pub(super) struct Slot {
     pub(super) id: u64,
     pub(super) wake: Arc<Notify>,
+    pub(super) pulse: Arc<Pulse>,
     pub(super) since: Instant,
     pub(super) ready: bool,
     pub(super) bodies: usize,
     pub(super) stats: usize,
+    /// Whether it would take another body; there was none when it looked.
+    pub(super) is_hungry: bool,
     /// Times that it was woken without having taken a request since.
     pub(super) woken: usize,
 }
@@ -115,7 +119,7 @@ impl Slot {
     pub(super) fn has_room(&self, kind: Kind, depth: (usize, usize)) -> bool {
         self.ready
             && match kind {
-                Kind::Body => self.bodies < depth.0,
+                Kind::Body => self.bodies == 0 || self.is_hungry,
                 Kind::Stat | Kind::Date => self.stats < depth.1,
             }
     }

@@ -108,7 +108,7 @@ impl Lane {
             };
             if room
                 && heap.providers & taker.provider != 0
-                && first.avoid != Some(taker.connection)
+                && !first.avoid.contains(&taker.connection)
                 && best.is_none_or(|(oldest, _)| *no < oldest)
                 && may(&waiting)
             {
@@ -185,7 +185,7 @@ impl Queue {
         heap.push_back((no, request));
     }
 
-    /// Puts a request back before all others of its class.
+    /// Puts a request before all others of its class: one that was sent before, or that is late.
     pub(super) fn put_back(&mut self, request: Request) {
         self.front -= 1;
         let no = self.front;
@@ -289,7 +289,7 @@ mod tests {
                 kind,
                 class,
                 providers: 0b11,
-                avoid: None,
+                avoid: Vec::new(),
                 tries: 0,
                 flight: None,
                 arrival: None,
@@ -390,7 +390,7 @@ mod tests {
         let (mut first, _a) = request("first", Class::Import, Kind::Body);
         first.providers = 0b01;
         let (mut late, _b) = request("late", Class::Playback, Kind::Body);
-        late.avoid = Some(7);
+        late.avoid = vec![7];
         let (both, _c) = request("both", Class::Import, Kind::Body);
         for request in [first, late, both] {
             queue.push(request, 100);

@@ -9,6 +9,7 @@
 //! That a group says "no" to STAT is a hint. A verdict takes its "no" to BODY: some servers send what they deny to have.
 
 use super::Found;
+use super::hedge::Hold;
 use super::provider::count;
 use super::quota;
 use super::scheduler::{Scheduler, Want, owner, places};
@@ -27,6 +28,9 @@ use tokio::time::{Instant, sleep_until};
 
 /// Who has waited for his time waits on only while not so long passes without a byte.
 const PAUSE: Duration = Duration::from_secs(1);
+
+/// Requests for one article that are under way at the same time, at most.
+const MAX_COPIES: usize = 4;
 
 /// Somebody's wish for an article, which may become more urgent.
 #[derive(Debug)]
@@ -96,6 +100,27 @@ impl Demand {
     async fn for_a_reader(&self) {
         let mut class = self.class.subscribe();
         let _ = class.wait_for(|class| *class <= Class::ReadAhead).await;
+    }
+}
+
+/// One of the requests for the same article that are under way at the same time.
+#[derive(Debug)]
+struct Attempt<'a> {
+    flight: Arc<Flight>,
+    /// The providers that it may be asked of.
+    providers: u64,
+    is_over: bool,
+    /// Its part of the budget of what may come twice.
+    _hold: Option<Hold<'a>>,
+}
+
+impl Attempt<'_> {
+    /// The connection that it is on.
+    fn connection(&self) -> Option<u64> {
+        match self.flight.stage() {
+            Stage::Waiting => None,
+            Stage::Behind(on) | Stage::Due(on, _) | Stage::Started(on) => Some(on),
+        }
     }
 }
 
@@ -478,7 +503,7 @@ impl<'a> Target<'a> {
             kind,
             class: self.demand.class(),
             providers,
-            avoid: None,
+            avoid: Vec::new(),
             flight: (kind == Kind::Body).then(|| Flight::new(Arc::clone(&self.demand.progress))),
             arrival: self.arrival.filter(|_| kind == Kind::Body).cloned(),
         }
@@ -499,7 +524,8 @@ impl<'a> Target<'a> {
         (at, has)
     }
 
-    /// Asks one of `providers`; where it is late, one of these or of `spare` on another connection as well.
+    /// Asks one of `providers`; where it is late, one of these or of `spare` on another connection as well, and where that is
+    /// late too, on a third.
     async fn attempt(self, providers: u64, spare: u64, patient: bool) -> Outcome {
         let (admitted, refused) = self.scheduler.admit(providers, patient);
         if admitted == 0 || !refused.is_empty() {
@@ -513,50 +539,98 @@ impl<'a> Target<'a> {
         let Some(flight) = want.flight.clone() else {
             return self.settled(self.scheduler.ask(want).await, admitted);
         };
-        let mut first = Box::pin(self.scheduler.ask(want));
-        let connection = tokio::select! {
-            biased;
-            said = &mut first => return self.settled(said, admitted),
-            connection = self.late(&flight) => connection,
-        };
-        let (others, _) = self.scheduler.admit(providers | spare, false);
-        let typical = self.scheduler.typical_article(admitted);
-        let hold = self.scheduler.hedges.hold(typical);
-        if hold.is_none() || !self.scheduler.has_another(others, connection) {
-            return self.settled(first.await, admitted);
+        let mut copies = vec![Attempt {
+            flight,
+            providers: admitted,
+            is_over: false,
+            _hold: None,
+        }];
+        let mut asking = FuturesUnordered::new();
+        let ask = |at: usize, want| async move { (at, self.scheduler.ask(want).await) };
+        asking.push(ask(0, want));
+        let mut outcome = Outcome::default();
+        let mut look = Instant::now();
+        loop {
+            let newest = copies.iter().rev().find(|copy| !copy.is_over);
+            let newest = newest.map(|copy| Arc::clone(&copy.flight));
+            let may_ask = copies.len() < MAX_COPIES;
+            let late = async {
+                sleep_until(look).await;
+                match newest {
+                    Some(flight) if may_ask => self.late(&flight).await,
+                    _ => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                answer = asking.next() => {
+                    let Some((at, said)) = answer else { return outcome };
+                    copies[at].is_over = true;
+                    let this = self.settled(said, copies[at].providers);
+                    outcome.said.extend(this.said);
+                    outcome.found = this.found;
+                    if outcome.found.is_some() {
+                        // Whichever is whole first is it; the others are given up by being dropped.
+                        drop(asking);
+                        self.gave_up(&copies);
+                        return outcome;
+                    }
+                }
+                connection = late => match self.again(providers | spare, &outcome.said, &copies, connection) {
+                    Some((want, copy)) => {
+                        asking.push(ask(copies.len(), want));
+                        copies.push(copy);
+                    }
+                    // There may be somebody to ask, or something left of the budget, a little later.
+                    None => look = Instant::now() + self.scheduler.late_after(owner(connection)),
+                },
+            }
         }
-        let late = &self.scheduler.providers[owner(connection)].counts;
-        count(&late.hedged);
-        let again = Want {
-            avoid: Some(connection),
+    }
+
+    /// One more request for an article that is late on this connection, of those that have not said what they have to say; `None`
+    /// where nobody can be asked, or too much was asked for twice.
+    fn again(
+        &self,
+        providers: u64,
+        said: &[(usize, Said)],
+        copies: &[Attempt<'a>],
+        connection: u64,
+    ) -> Option<(Want<'a>, Attempt<'a>)> {
+        let over = said.iter().fold(0, |bits, (at, _)| bits | 1 << at);
+        let (others, _) = self.scheduler.admit(providers & !over, false);
+        let avoid: Vec<u64> = copies.iter().filter_map(|copy| copy.connection()).collect();
+        if !self.scheduler.has_another(others, &avoid) {
+            return None;
+        }
+        let hold = self
+            .scheduler
+            .hedges
+            .hold(self.scheduler.typical_article(others))?;
+        count(&self.scheduler.providers[owner(connection)].counts.hedged);
+        let want = Want {
+            avoid,
             ..self.want(Kind::Body, others)
         };
-        let Some(other_flight) = again.flight.clone() else {
-            return self.settled(first.await, admitted);
+        let copy = Attempt {
+            flight: Arc::clone(want.flight.as_ref()?),
+            providers: others,
+            is_over: false,
+            _hold: Some(hold),
         };
-        let mut second = Box::pin(self.scheduler.ask(again));
-        // Whichever is whole first is it; the other is given up by being dropped.
-        let (said, from, rest, loser): (_, _, _, &Flight) = tokio::select! {
-            said = &mut first => (said, admitted, second, &other_flight),
-            said = &mut second => (said, others, first, &flight),
-        };
-        let mut outcome = self.settled(said, from);
-        if outcome.found.is_some() {
-            drop(rest);
-            self.scheduler.hedges.waste(loser.bytes());
-            let from = match loser.stage() {
-                Stage::Behind(last) | Stage::Due(last, _) | Stage::Started(last) => owner(last),
-                Stage::Waiting => owner(connection),
-            };
-            let counts = &self.scheduler.providers[from].counts;
-            counts.hedged_bytes.fetch_add(loser.bytes(), Ordering::Relaxed);
-            return outcome;
+        Some((want, copy))
+    }
+
+    /// Counts what came of copies in vain.
+    fn gave_up(&self, copies: &[Attempt<'_>]) {
+        for copy in copies.iter().filter(|copy| !copy.is_over) {
+            let bytes = copy.flight.bytes();
+            self.scheduler.hedges.waste(bytes);
+            if let Some(connection) = copy.connection() {
+                let counts = &self.scheduler.providers[owner(connection)].counts;
+                counts.hedged_bytes.fetch_add(bytes, Ordering::Relaxed);
+            }
         }
-        let from = admitted | others;
-        let other = self.settled(rest.await, from);
-        outcome.said.extend(other.said);
-        outcome.found = other.found;
-        outcome
     }
 
     /// What an answer means; where it is of no provider, that of all that were asked.
@@ -575,31 +649,42 @@ impl<'a> Target<'a> {
         }
     }
 
-    /// Returns the connection on which an article for a reader is late, once it is.
+    /// Returns the connection on which an article for a reader is late, once it is: when for a while nothing came there, whether
+    /// it is the article's own turn or it waits behind another.
     async fn late(&self, flight: &Flight) -> u64 {
         let mut stage = flight.watch();
         loop {
             let now = *stage.borrow_and_update();
             // The sender lives as long as the flight, which is borrowed here.
             let changed = stage.changed();
-            match now {
-                // Behind another it is that one which is late. When it is given up, the connection is closed and this one
-                // goes elsewhere.
-                Stage::Waiting | Stage::Behind(_) | Stage::Started(_) => {
+            let (connection, patience) = match now {
+                Stage::Waiting => {
                     let _ = changed.await;
+                    continue;
                 }
-                Stage::Due(connection, at) => {
-                    let due = async {
-                        self.demand.for_a_reader().await;
-                        sleep_until(at + self.scheduler.late_after(owner(connection))).await;
-                    };
-                    tokio::select! {
-                        _ = changed => {}
-                        () = due => return connection,
-                    }
-                }
+                Stage::Due(connection, _) => (connection, 1),
+                // A pause within a body is more often the line's than the server's.
+                Stage::Behind(connection) | Stage::Started(connection) => (connection, 2),
+            };
+            tokio::select! {
+                _ = changed => {}
+                () = self.silent(connection, patience) => return connection,
             }
         }
+    }
+
+    /// Returns once nothing came on this connection for so many times what is late.
+    async fn silent(&self, connection: u64, patience: u32) {
+        self.demand.for_a_reader().await;
+        while let Some(moved) = self.scheduler.moved(connection) {
+            let due = moved + patience * self.scheduler.late_after(owner(connection));
+            if due <= Instant::now() {
+                return;
+            }
+            sleep_until(due).await;
+        }
+        // It is gone, and what was on it is asked for elsewhere.
+        std::future::pending().await
     }
 }
 

@@ -1,7 +1,7 @@
 //! Articles that are late are asked for once more.
 
 use super::*;
-use altmount_newsd::{Command, Fault, Rule};
+use altmount_newsd::{Command, Fault, Gate, Rule};
 
 fn soon() -> PoolOptions {
     PoolOptions {
@@ -132,8 +132,73 @@ async fn what_is_behind_a_late_article_goes_elsewhere_with_its_connection() {
     for (at, task) in tasks.into_iter().enumerate() {
         assert_eq!(guard(task).await.unwrap().unwrap().data, bytes(&release, at));
     }
+    // On a busy machine what is behind it may be late before its connection is given up.
     let status = pool.status().remove(0);
-    assert_eq!((status.hedged, status.errors), (1, 0), "{status:?}");
+    assert!((1..=4).contains(&status.hedged), "{status:?}");
+    assert_eq!(status.errors, 0, "{status:?}");
+}
+
+#[tokio::test]
+async fn an_article_that_is_late_again_is_asked_for_again() {
+    let release = release(1);
+    let id = &ids(&release)[0];
+    let server = Newsd::builder().release(&release).start().await.unwrap();
+    let never = Fault::SlowFirstByte(Duration::from_secs(3600));
+    server.rule(Rule::new(never).id(id).requests(..=2));
+    let pool = pool_with([provider("a", &server)], soon());
+    for class in [Class::ReadAhead, Class::Playback] {
+        assert_eq!(
+            guard(pool.fetch(id, class)).await.unwrap().data,
+            bytes(&release, 0)
+        );
+    }
+    assert_eq!(server.requests(id, Command::Body), 3 + 1);
+    assert_eq!(pool.status()[0].hedged, 2, "{:?}", pool.status());
+}
+
+#[tokio::test]
+async fn a_late_article_goes_before_what_is_read_ahead() {
+    let release = release(8);
+    let ids = ids(&release);
+    let server = Newsd::builder().release(&release).start().await.unwrap();
+    let (second, others) = (Gate::new(), Gate::new());
+    server.rule(late_once(&ids[0]));
+    server.rule(Rule::new(Fault::Hold(second.clone())).id(&ids[1]));
+    server.rule(Rule::new(Fault::Hold(others.clone())).ids(ids[2..].iter().cloned()));
+    let mut config = provider("a", &server);
+    config.max_connections = 2;
+    config.pipeline_body = 1;
+    let pool = pool_with([config], soon());
+    let first = spawn(&pool, &ids[0], Class::ReadAhead);
+    guard(server.wait_until(|c| c.get(Command::Body) == 1)).await;
+    // An import's, which is held, is not late.
+    let mut tasks = vec![spawn(&pool, &ids[1], Class::Import)];
+    guard(server.wait_until(|c| c.get(Command::Body) == 2)).await;
+    tasks.extend(ids[2..].iter().map(|id| spawn(&pool, id, Class::ReadAhead)));
+    // They wait, and behind them the late one, which was asked for once more.
+    until(&pool, |s| s.hedged == 1 && s.queued == 7).await;
+    second.open();
+    let article = guard(first).await.unwrap().unwrap();
+    assert_eq!(article.data, bytes(&release, 0), "the others are held");
+    others.open();
+    for (at, task) in (1..).zip(tasks) {
+        assert_eq!(guard(task).await.unwrap().unwrap().data, bytes(&release, at));
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_stops_in_the_middle_comes_on_another_connection() {
+    let file = FileSpec::new("file.bin", Body::seeded(3, 500_000)).article_size(500_000);
+    let release = Release::builder("large").with(file).build();
+    let id = &ids(&release)[0];
+    let server = Newsd::builder().release(&release).start().await.unwrap();
+    server.rule(Rule::new(Fault::Stall).requests(..=1));
+    let pool = pool_with([provider("a", &server)], soon());
+    let article = play(&pool, id).await.unwrap();
+    assert_eq!(article.data, release.files()[0].body().range(0, 500_000));
+    let status = pool.status().remove(0);
+    assert!(status.hedged >= 1 && status.errors == 0, "{status:?}");
+    assert!(status.hedged_bytes > 100_000, "{status:?}");
 }
 
 #[tokio::test]

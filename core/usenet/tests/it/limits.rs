@@ -51,6 +51,7 @@ async fn connections_are_made_on_demand_and_no_more_than_configured() {
     let pool = {
         let mut config = provider("a", &server);
         config.max_connections = 3;
+        config.pipeline_body = 2;
         pool([config])
     };
     assert_eq!(server.counts().connections, 0);

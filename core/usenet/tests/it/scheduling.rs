@@ -123,6 +123,82 @@ async fn the_depth_follows_delay_and_bandwidth() {
 }
 
 #[tokio::test]
+async fn a_body_is_bound_to_a_connection_when_that_has_room_and_not_before() {
+    let file = FileSpec::new("file.bin", Body::seeded(7, 7_000_000)).article_size(1_000_000);
+    let release = Release::builder("release").with(file).build();
+    let ids = ids(&release);
+    // So slow that what a delay carries is far less than an article, on a busy machine too.
+    let server = Newsd::builder()
+        .release(&release)
+        .bandwidth(4_000_000)
+        .start()
+        .await
+        .unwrap();
+    let (begin, rest) = (Gate::new(), Gate::new());
+    server.rule(Rule::new(Fault::Hold(begin.clone())).ids(ids[..2].iter().cloned()));
+    server.rule(Rule::new(Fault::Hold(rest.clone())).ids(ids[2..6].iter().cloned()));
+    let mut config = provider("a", &server);
+    config.max_connections = 2;
+    let options = PoolOptions {
+        hedge_percent: 0,
+        ..PoolOptions::default()
+    };
+    let pool = pool_with([config], options);
+    // One that shows what is usual, before they are held.
+    fetch(&pool, &ids[6]).await.unwrap();
+    let mut tasks: Vec<_> = ids[..5]
+        .iter()
+        .map(|id| spawn(&pool, id, Class::ReadAhead))
+        .collect();
+    // One on each connection, in their order; nothing lies behind what has not come.
+    until(&pool, |s| (s.open, s.in_flight, s.queued) == (2, 2, 3)).await;
+    guard(server.wait_until(|c| c.get(Command::Body) == 3)).await;
+    let of = |range: std::ops::Range<usize>| -> u64 {
+        let ids = ids[range].iter();
+        ids.map(|id| server.requests(id, Command::Body)).sum()
+    };
+    assert_eq!(of(0..2), 2);
+    // Who comes now and is waited for is next, and does not come behind what others read ahead.
+    tasks.push(spawn(&pool, &ids[5], Class::Playback));
+    until(&pool, |s| s.queued == 4).await;
+    begin.open();
+    guard(server.wait_until(|c| c.get(Command::Body) == 5)).await;
+    assert_eq!((of(5..6), of(2..3)), (1, 1));
+    rest.open();
+    for (at, task) in tasks.into_iter().enumerate() {
+        let right = release.files()[0].body().range(at as u64 * 1_000_000, 1_000_000);
+        assert_eq!(guard(task).await.unwrap().unwrap().data, right);
+    }
+    assert_eq!(server.counts().connections, 2);
+}
+
+#[tokio::test]
+async fn a_connection_does_not_stand_still_between_bodies() {
+    // What is in flight of small articles is what a delay carries, and not one of them.
+    let file = FileSpec::new("file.bin", Body::seeded(7, 3_000_000)).article_size(20_000);
+    let release = Release::builder("release").with(file).build();
+    let ids = ids(&release);
+    let server = Newsd::builder().release(&release).start().await.unwrap();
+    let mut config = provider("a", &server);
+    config.max_connections = 1;
+    config.pipeline_body_max = 6;
+    let pool = pool([config]);
+    // One has to be seen, to know what they are like.
+    fetch(&pool, &ids[0]).await.unwrap();
+    let gate = Gate::new();
+    server.rule(Rule::new(Fault::Hold(gate.clone())));
+    let tasks: Vec<_> = ids[1..60]
+        .iter()
+        .map(|id| spawn(&pool, id, Class::Import))
+        .collect();
+    until(&pool, |s| (s.in_flight, s.queued) == (6, 53)).await;
+    gate.open();
+    for task in tasks {
+        guard(task).await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test]
 async fn opening_a_file_makes_connections_at_once_and_once() {
     let release = release(4);
     let server = Newsd::builder().release(&release).start().await.unwrap();

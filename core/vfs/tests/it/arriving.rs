@@ -1,6 +1,6 @@
 //! Bytes of an article reach the reader while the rest is arriving, and none of them is wrong at the end.
 
-use crate::support::{Fixture, News, Say, config, within};
+use crate::support::{Fixture, News, Say, Tables, config, whole, within};
 use altmount_model::{AesKey, ByteRange, Content, Node, NodeId};
 use altmount_vfs::{Article, ArticleInfo, Class, Early, FetchError, ReadError, ReadErrorKind, VfsConfig};
 use bytes::Bytes;
@@ -150,6 +150,59 @@ async fn an_article_of_which_a_leaver_had_a_part_is_there_for_the_next() {
     f.settle().await;
     assert_eq!(f.vfs.stats().cache_entries, 1);
     assert_eq!(f.news.log().len(), 1);
+}
+
+#[tokio::test]
+async fn of_a_long_article_that_is_left_only_a_films_first_comes_to_its_end() {
+    const LONG: usize = 4 << 20;
+    let config = VfsConfig {
+        read_ahead_bytes: 0,
+        ..config()
+    };
+    let f = Fixture::new(Arc::default(), config, 2, LONG);
+    for (no, kept) in [(0, 1), (1, 0)] {
+        let id = format!("file-{no}@test");
+        let say = f.news.slowly(&id);
+        let at = no * LONG;
+        let mut stream = Box::pin(f.open(Class::Playback).await.stream(range(at, 2 * LONG)));
+        assert!(futures::poll!(stream.next()).is_pending());
+        let says = async |what| say.send(what).await.expect("it listens");
+        says(Say::Copy(info(&f, &id))).await;
+        says(Say::Bytes(part(&f, at, at + 10_000))).await;
+        within(stream.next()).await.expect("an item").expect("bytes");
+        drop(stream);
+        f.settle().await;
+        assert_eq!(f.vfs.stats().in_flight, kept, "article {no}");
+        // Where it was given up nobody listens.
+        let _ = say.send(Say::Right(part(&f, at + 10_000, at + LONG))).await;
+        f.settle().await;
+        assert_eq!(f.vfs.stats().in_flight, 0);
+    }
+    assert_eq!(f.vfs.stats().cache_entries, 1);
+    // A few films at a time, however many are looked at.
+    let mut says = Vec::new();
+    for no in 0..10 {
+        let (table, _) = f.news.post(&format!("head{no}"), no, &[LONG]);
+        let id = format!("head{no}-0@test");
+        let say = f.news.slowly(&id);
+        let content = Arc::new(Content::single(whole(&table)));
+        let tables = Arc::new(Tables(vec![Arc::new(table)]));
+        let reader = f
+            .vfs
+            .open(content, tables, Class::Playback)
+            .await
+            .expect("it opens");
+        let mut stream = Box::pin(Arc::new(reader).stream(range(0, LONG)));
+        assert!(futures::poll!(stream.next()).is_pending());
+        say.send(Say::Copy(info(&f, &id))).await.expect("it listens");
+        let first = f.news.stored(&id).data.slice(..10_000);
+        say.send(Say::Bytes(first)).await.expect("it listens");
+        within(stream.next()).await.expect("an item").expect("bytes");
+        drop(stream);
+        f.settle().await;
+        says.push(say);
+    }
+    assert_eq!(f.vfs.stats().in_flight, 4);
 }
 
 #[tokio::test]

@@ -153,7 +153,7 @@ impl Default for News {
             import_percent: 6,
             health_percent: 3,
             repair_percent: 2,
-            hedge_after_ms: 200,
+            hedge_after_ms: 100,
             hedge_percent: 5,
             missing_ttl_seconds: 1800,
             missing_entries: 65_536,

@@ -20,6 +20,7 @@ use crate::nntp::Kind;
 use crate::nntp::session::{Answer, Flight, Request, Said, Stage};
 use crate::yenc::Buffers;
 use altmount_vfs::{Arrival, Class};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Semaphore, oneshot};
@@ -54,6 +55,8 @@ pub(in crate::pool) struct Scheduler {
     pub(in crate::pool) tasks: TaskTracker,
     /// Requests that may wait or be under way, per class.
     room: [Semaphore; CLASSES],
+    /// Goes up with each change of what a connection may be given.
+    version: AtomicU64,
     state: Mutex<State>,
 }
 
@@ -74,8 +77,8 @@ pub(in crate::pool) struct Want<'a> {
     pub(in crate::pool) class: Class,
     /// The providers that may be asked.
     pub(in crate::pool) providers: u64,
-    /// A connection that it is not to be sent on.
-    pub(in crate::pool) avoid: Option<u64>,
+    /// Connections that it is not to be sent on. Where there are any, it is late already, and goes before what waits in its class.
+    pub(in crate::pool) avoid: Vec<u64>,
     pub(in crate::pool) flight: Option<Arc<Flight>>,
     pub(in crate::pool) arrival: Option<Arc<Arrival>>,
 }
@@ -128,6 +131,7 @@ impl Scheduler {
             hedges: Budget::new(options.hedge_percent),
             tasks: TaskTracker::new(),
             room: std::array::from_fn(|_| Semaphore::new(options.queue_limit)),
+            version: AtomicU64::new(0),
             state: Mutex::new(State {
                 queue: Queue::new(&options),
                 peers,
@@ -135,6 +139,14 @@ impl Scheduler {
                 all_down: false,
             }),
         })
+    }
+
+    pub(in crate::pool) fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
+    fn changed(&self) {
+        self.version.fetch_add(1, Ordering::AcqRel);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -206,7 +218,11 @@ impl Scheduler {
                 arrival: want.arrival,
                 reply,
             };
-            state.queue.push(request, self.options.queue_limit);
+            if request.avoid.is_empty() {
+                state.queue.push(request, self.options.queue_limit);
+            } else {
+                state.queue.put_back(request);
+            }
             self.dispatch(&mut state, kind, class, providers);
         }
         let mut nudge = Nudge {
@@ -231,6 +247,7 @@ impl Scheduler {
     /// Finds connections for a request that was put into the queue: an idle one, else a new one, and until that is there
     /// one that is busy and has room.
     fn dispatch(self: &Arc<Self>, state: &mut State, kind: Kind, class: usize, providers: u64) {
+        self.changed();
         let now = Instant::now();
         let providers = providers & self.known();
         if class == 0 && kind == Kind::Body {

@@ -6,7 +6,7 @@ use super::super::queue::{Taker, Waiting};
 use super::super::quota;
 use super::{DIAL_AGAIN, Next, Scheduler, State, places};
 use crate::nntp::Kind;
-use crate::nntp::session::{Answer, Costs, Ended, Request, Said, Stage};
+use crate::nntp::session::{Answer, Costs, Depth, Ended, Request, Said, Stage};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -26,6 +26,7 @@ impl Scheduler {
     /// A connection is logged in.
     pub(in crate::pool) fn ready(&self, at: usize, id: u64) {
         let mut state = self.state();
+        self.changed();
         state.all_down = false;
         let peer = &mut state.peers[at];
         peer.breaker.connected();
@@ -37,9 +38,9 @@ impl Scheduler {
         }
     }
 
-    /// Bodies and STATs that a connection of this provider may have in flight.
-    pub(in crate::pool) fn depth(&self, at: usize) -> (usize, usize) {
-        self.state().peers[at].measure.depth(&self.providers[at].config)
+    /// What a connection of this provider may have in flight.
+    pub(in crate::pool) fn depth(&self, at: usize) -> Depth {
+        self.state().peers[at].measure.filling(&self.providers[at].config)
     }
 
     /// The next request for a connection.
@@ -64,10 +65,12 @@ impl Scheduler {
         };
         let request = queue.pop(&taker, |waiting| self.is_for(peers, bit, waiting, now));
         let slot = peers[at].slot(id)?;
+        slot.is_hungry = body && request.is_none();
         match &request {
             Some(request) => {
                 slot.woken = slot.woken.saturating_sub(1);
                 *slot.count(request.kind) += 1;
+                self.changed();
             }
             None => slot.woken = 0,
         }
@@ -132,11 +135,13 @@ impl Scheduler {
                 peer.measure.answered();
             }
             if let Answer::Article(article) = &answer {
-                peer.measure.article(article.data.len() as u64);
+                let was_known = request.expected().is_some();
+                peer.measure.article(article.data.len() as u64, was_known);
             }
             if let Some(slot) = peer.slot(id) {
                 let in_flight = slot.count(request.kind);
                 *in_flight = in_flight.saturating_sub(1);
+                self.changed();
             }
             if let Answer::Refused(why) = &answer {
                 Self::note(peer, provider, why);
@@ -301,6 +306,7 @@ impl Scheduler {
     /// Takes a connection out. What waits is looked after by others, of which there is at least one then.
     fn leave(self: &Arc<Self>, state: &mut State, at: usize, id: u64) -> Next {
         state.peers[at].slots.retain(|s| s.id != id);
+        self.changed();
         self.redispatch(state);
         Next::Leave
     }

@@ -1,13 +1,21 @@
 //! What is known of providers and their connections at the moment.
 
 use super::super::breaker::Phase;
-use super::{DIAL_AGAIN, Scheduler, places};
+use super::super::measure;
+use super::{DIAL_AGAIN, Scheduler, owner, places};
 use crate::ProviderStatus;
 use crate::nntp::Kind;
 use std::time::Duration;
 use tokio::time::Instant;
 
 impl Scheduler {
+    /// When something came on this connection last; `None` where it is gone.
+    pub(in crate::pool) fn moved(&self, connection: u64) -> Option<Instant> {
+        let mut state = self.state();
+        let slot = state.peers[owner(connection)].slot(connection)?;
+        Some(slot.pulse.last())
+    }
+
     /// When an article that was sent on a connection of this provider is late.
     pub(in crate::pool) fn late_after(&self, at: usize) -> Duration {
         self.state().peers[at]
@@ -19,11 +27,11 @@ impl Scheduler {
     pub(in crate::pool) fn typical_article(&self, providers: u64) -> u64 {
         let state = self.state();
         let known = places(providers).filter_map(|at| state.peers[at].measure.typical_article());
-        known.max().unwrap_or(768 << 10)
+        known.max().unwrap_or(measure::TYPICAL)
     }
 
-    /// Whether one of these providers can have a connection beside this one.
-    pub(in crate::pool) fn has_another(&self, providers: u64, connection: u64) -> bool {
+    /// Whether one of these providers can have a connection beside these ones.
+    pub(in crate::pool) fn has_another(&self, providers: u64, connections: &[u64]) -> bool {
         let now = Instant::now();
         let state = self.state();
         places(providers).any(|at| {
@@ -31,7 +39,7 @@ impl Scheduler {
             let others = peer
                 .slots
                 .iter()
-                .filter(|s| s.ready && s.id != connection)
+                .filter(|s| s.ready && !connections.contains(&s.id))
                 .count();
             let allowed = peer.cap(&self.providers[at].config, now);
             others > 0 || (peer.may_hope(now) && peer.slots.len() < allowed)

@@ -1,16 +1,10 @@
-//! Read-ahead: the units behind a reader's position are on their way, or here, before they are asked for.
-//!
-//! A [`Window`] belongs to one reader and is moved by a task of its own, because it may have to wait for room: all windows
-//! of the process share one [`Budget`], which gives room in the order in which it is asked for. A window asks for one unit
-//! at a time, so that those that want more than there is take turns.
-//!
-//! How far a window reaches follows the reader. Nothing is fetched for one that has read only a little (a probe), and then two
-//! units. Whoever goes on, or jumps in a film that is being played, has what a player reads after a jump fetched at once, side by
-//! side, and a little more: more would be wasted where that was all. Who reads on behind that has what lasts a few seconds at the
-//! rate at which it was seen to read, and as much as there may be while it is we whom it waits for: within the reader's own cap,
-//! what the source can have on its way, and its fair share of the budget. A reader that stops reading loses its window after a while,
-//! with all that is still on its way.
+//! One window: which units are fetched ahead of its reader, and how far that goes.
 
+use super::{
+    Habits, Shared, Start,
+    budget::{Budget, Holding, Sharer},
+    rate::Rate,
+};
 use crate::{
     Class,
     plan::{Leaf, Plan, Walk},
@@ -22,14 +16,11 @@ use futures::{FutureExt, future::BoxFuture};
 use std::{
     collections::VecDeque,
     ops::Range,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 use tokio::{
-    sync::{Notify, OwnedSemaphorePermit, Semaphore},
+    sync::OwnedSemaphorePermit,
     time::{Instant, sleep_until},
 };
 use tokio_util::task::AbortOnDropHandle;
@@ -57,295 +48,6 @@ const PLAYED: u64 = 6 << 20;
 const LONG_UNIT: u64 = 1 << 20;
 /// What lies so close behind the position is needed with it: a cipher reads on to the end of its block.
 const SLACK: u64 = 64;
-/// The reading rate is measured over this long.
-const SAMPLE: Duration = Duration::from_millis(250);
-const KIB: u64 = 1024;
-
-/// What is configured of read-ahead.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Habits {
-    /// Most bytes ahead of one position; 0 for none.
-    pub(crate) cap: u64,
-    /// Bytes that are read before anything is fetched ahead.
-    pub(crate) after: u64,
-    /// How long what is ahead lasts the reader.
-    pub(crate) lasts: Duration,
-    /// A reader that does not read for so long loses its window.
-    pub(crate) idle: Duration,
-}
-
-/// The bytes that all readers of the process may hold ahead.
-#[derive(Clone)]
-pub(crate) struct Budget {
-    kib: Arc<Semaphore>,
-    total: usize,
-    /// Windows that hold something or want to.
-    windows: Arc<AtomicUsize>,
-}
-
-impl Budget {
-    pub(crate) fn new(bytes: u64) -> Self {
-        let total = usize::try_from(bytes / KIB)
-            .unwrap_or(usize::MAX)
-            .min(Semaphore::MAX_PERMITS);
-        Self {
-            kib: Arc::new(Semaphore::new(total)),
-            total,
-            windows: Arc::default(),
-        }
-    }
-
-    /// Room for a unit, in the order of asking. `None` where there never will be so much.
-    fn room(&self, bytes: u64) -> Option<BoxFuture<'static, Option<OwnedSemaphorePermit>>> {
-        let kib = u32::try_from(bytes.div_ceil(KIB)).ok()?;
-        if kib as usize > self.total {
-            return None;
-        }
-        // The semaphore is never closed.
-        Some(self.kib.clone().acquire_many_owned(kib).map(Result::ok).boxed())
-    }
-
-    /// Bytes that each window may hold where all want as much as they can get.
-    fn share(&self) -> u64 {
-        (self.total / self.windows.load(Ordering::Relaxed).max(1)) as u64 * KIB
-    }
-
-    /// Bytes in use.
-    pub(crate) fn used(&self) -> u64 {
-        (self.total - self.kib.available_permits()) as u64 * KIB
-    }
-}
-
-/// Bytes that the windows of one open content hold.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Gauge(Arc<AtomicU64>);
-
-impl Gauge {
-    /// Bytes that are here or on their way.
-    pub(crate) fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-/// What one window adds to a gauge, as long as it lives.
-struct Holding {
-    gauge: Gauge,
-    told: u64,
-}
-
-impl Holding {
-    fn tell(&mut self, held: u64) {
-        if held != self.told {
-            // Wraps around where it got less, and is right all the same.
-            let change = held.wrapping_sub(self.told);
-            self.gauge.0.fetch_add(change, Ordering::Relaxed);
-            self.told = held;
-        }
-    }
-}
-
-impl Drop for Holding {
-    fn drop(&mut self) {
-        self.tell(0);
-    }
-}
-
-/// One of those that share a budget, as long as it lives.
-struct Sharer(Arc<AtomicUsize>);
-
-impl Sharer {
-    fn new(budget: &Budget) -> Self {
-        budget.windows.fetch_add(1, Ordering::Relaxed);
-        Self(budget.windows.clone())
-    }
-}
-
-impl Drop for Sharer {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// How a window begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Start {
-    /// It follows the reader: nobody knows how much will be read.
-    Slow,
-    /// A player jumped: it will read as much as players do.
-    Jump,
-    /// At once as large as it may be: all of the range is wanted, and soon.
-    Large,
-    /// The same, and all of the range is waited for now.
-    Full,
-}
-
-/// The reader's side of a window. Dropping it gives up its fetches.
-pub(crate) struct Ahead {
-    shared: Arc<Shared>,
-    _task: AbortOnDropHandle<()>,
-}
-
-struct Shared {
-    position: AtomicU64,
-    /// Offset in the file up to which units are held.
-    frontier: AtomicI64,
-    /// Reads that are under way.
-    reading: AtomicUsize,
-    /// How long reads took, all together, in microseconds.
-    waited: AtomicU64,
-    /// When the reader was last seen.
-    seen: Mutex<Instant>,
-    /// Raised by a jump of the reader: nothing more is fetched until it comes back here.
-    halts: AtomicUsize,
-    moved: Notify,
-}
-
-impl Ahead {
-    /// The window of a reader of `core` that is at `position` and has read in order since the start of `range`.
-    pub(crate) fn new(core: &Core, start: Start, range: Range<u64>, position: u64) -> Self {
-        let class = core.class;
-        // What comes next for a player may wait for what is needed now; an import's place is behind both.
-        let behind = if class == Class::Playback && start != Start::Full {
-            Class::ReadAhead
-        } else {
-            class
-        };
-        let shared = Arc::new(Shared {
-            position: AtomicU64::new(position),
-            frontier: AtomicI64::new(0),
-            reading: AtomicUsize::new(0),
-            waited: AtomicU64::new(0),
-            seen: Mutex::new(Instant::now()),
-            halts: AtomicUsize::new(0),
-            moved: Notify::new(),
-        });
-        let window = Window {
-            walk: Walk::new(&core.plan, position, range.end),
-            plan: core.plan.clone(),
-            units: core.units.clone(),
-            budget: core.budget.clone(),
-            classes: (class, behind),
-            habits: core.habits,
-            start,
-            leaf: None,
-            waiting: None,
-            items: VecDeque::new(),
-            held: 0,
-            holding: Holding {
-                gauge: core.ahead.clone(),
-                told: 0,
-            },
-            http: 0,
-            unit: 1,
-            sharer: None,
-            width: core.units.source().width() as u64,
-            rate: Rate::new(position),
-            began: Instant::now(),
-            played: core.played.clone(),
-            noted: class != Class::Playback,
-            range,
-        };
-        let task = tokio::spawn(window.follow(shared.clone()));
-        Self {
-            shared,
-            _task: AbortOnDropHandle::new(task),
-        }
-    }
-
-    /// The reader begins to read at `position`, and reads until the answer is dropped.
-    pub(crate) fn begin(&self, position: u64) -> Reading {
-        self.shared.reading.fetch_add(1, Ordering::Relaxed);
-        self.move_to(position);
-        Reading(self.shared.clone(), Instant::now())
-    }
-
-    /// The reader is at `position`: what lies before it is let go of, and more is fetched.
-    pub(crate) fn move_to(&self, position: u64) {
-        self.shared.position.fetch_max(position, Ordering::Release);
-        self.shared.see();
-        self.shared.moved.notify_one();
-    }
-
-    /// The reader went elsewhere, perhaps to come back.
-    pub(crate) fn halt(&self) {
-        self.shared.halts.fetch_add(1, Ordering::Relaxed);
-        self.shared.moved.notify_one();
-    }
-
-    /// Offset in the file up to which units are held.
-    pub(crate) fn frontier(&self) -> u64 {
-        self.shared.frontier.load(Ordering::Acquire).max(0) as u64
-    }
-}
-
-/// A read that is under way.
-pub(crate) struct Reading(Arc<Shared>, Instant);
-
-impl Drop for Reading {
-    fn drop(&mut self) {
-        let took = u64::try_from(self.1.elapsed().as_micros()).unwrap_or(u64::MAX);
-        self.0.waited.fetch_add(took, Ordering::Relaxed);
-        self.0.reading.fetch_sub(1, Ordering::Relaxed);
-        self.0.see();
-    }
-}
-
-impl Shared {
-    fn see(&self) {
-        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
-    }
-
-    fn last_seen(&self) -> Instant {
-        *self.seen.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// How fast a reader reads.
-struct Rate {
-    since: Instant,
-    from: u64,
-    /// What the reads had taken at `since`, in microseconds.
-    waited: u64,
-    /// Bytes per second, once it is known.
-    known: Option<f64>,
-    /// Whether the reader waited for us for most of the time: then its rate is ours.
-    starved: bool,
-}
-
-impl Rate {
-    fn new(position: u64) -> Self {
-        Self {
-            since: Instant::now(),
-            from: position,
-            waited: 0,
-            known: None,
-            starved: false,
-        }
-    }
-
-    /// Whether a sample was taken.
-    fn at(&mut self, position: u64, waited: u64) -> bool {
-        let elapsed = self.since.elapsed();
-        if elapsed < SAMPLE {
-            return false;
-        }
-        let now = position.saturating_sub(self.from) as f64 / elapsed.as_secs_f64();
-        // Quick to grow, for a window that is too small is what slows a reader down.
-        self.known = Some(self.known.map_or(now, |before| now.max((before + now) / 2.0)));
-        let waits = Duration::from_micros(waited.saturating_sub(self.waited));
-        self.starved = waits >= elapsed / 2;
-        (self.since, self.from, self.waited) = (Instant::now(), position, waited);
-        true
-    }
-
-    /// What the reader takes in this time, as far as that is known and its own doing.
-    fn takes(&self, time: Duration) -> u64 {
-        match self.known {
-            Some(rate) if !self.starved => (rate * time.as_secs_f64()) as u64,
-            _ => u64::MAX,
-        }
-    }
-}
 
 /// A unit that is ahead.
 struct Item {
@@ -380,7 +82,7 @@ enum Step {
     Enough,
 }
 
-struct Window {
+pub(super) struct Window {
     plan: Arc<Plan>,
     units: Arc<Units>,
     budget: Budget,
@@ -410,8 +112,42 @@ struct Window {
 }
 
 impl Window {
+    /// The window of a reader of `core` that is at `position` and has read in order since the start of `range`.
+    pub(super) fn new(core: &Core, start: Start, range: Range<u64>, position: u64) -> Self {
+        let class = core.class;
+        // What comes next for a player may wait for what is needed now; an import's place is behind both.
+        let behind = if class == Class::Playback && start != Start::Full {
+            Class::ReadAhead
+        } else {
+            class
+        };
+        Self {
+            walk: Walk::new(&core.plan, position, range.end),
+            plan: core.plan.clone(),
+            units: core.units.clone(),
+            budget: core.budget.clone(),
+            classes: (class, behind),
+            habits: core.habits,
+            start,
+            leaf: None,
+            waiting: None,
+            items: VecDeque::new(),
+            held: 0,
+            holding: Holding::new(core.ahead.clone()),
+            http: 0,
+            unit: 1,
+            sharer: None,
+            width: core.units.source().width() as u64,
+            rate: Rate::new(position),
+            began: Instant::now(),
+            played: core.played.clone(),
+            noted: class != Class::Playback,
+            range,
+        }
+    }
+
     /// Moves the window as its reader moves, for as long as the reader's side lives.
-    async fn follow(mut self, shared: Arc<Shared>) {
+    pub(super) async fn follow(mut self, shared: Arc<Shared>) {
         let mut halts = 0;
         let mut position = u64::MAX;
         loop {
@@ -627,6 +363,7 @@ impl Window {
             class,
             since: None,
             posted: waiting.posted,
+            len: Some(waiting.len),
         };
         let flight = self.units.flight(&waiting.key, ask);
         let driven = flight.clone();
