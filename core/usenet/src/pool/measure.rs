@@ -215,9 +215,20 @@ impl Measure {
         let Some(usual) = self.usual_first_byte() else {
             return 5 * configured;
         };
-        // Where some take longer as a rule, they are not late; where many are very late, they are.
+        // Where some take longer as a rule, they are not late; where many are very late, they are. What is asked for in time begins
+        // at once, so that the usual time may be shorter than any answer on an idle connection.
         let slow = self.slow.map_or(usual, Duration::from_secs_f32);
-        (2 * usual).max(configured).max(slow.min(2 * configured))
+        let delay = self.delay().unwrap_or(usual);
+        let least = (2 * usual).max(2 * delay).max(configured);
+        least.max(slow.min(2 * configured))
+    }
+
+    /// The same of an article that was late already somewhere else: whoever waits for it has waited.
+    pub(super) fn late_again_after(&self, configured: Duration) -> Duration {
+        let usual = self.usual_first_byte().unwrap_or(configured);
+        let delay = self.delay().unwrap_or(configured);
+        let least = (configured / 2).max(2 * usual).max(delay * 3 / 2);
+        least.min(self.late_after(configured))
     }
 
     pub(super) fn costs(&self, hedge_after: Duration) -> Costs {
@@ -275,6 +286,22 @@ mod tests {
             assert_eq!(lead(&measure), usual);
         }
         assert_eq!(lead(&Measure::default()), Some(LEAD_BYTES));
+    }
+
+    #[test]
+    fn who_has_waited_once_waits_less_the_second_time_but_as_long_as_an_answer_takes() {
+        let configured = Duration::from_millis(100);
+        assert_eq!(Measure::default().late_again_after(configured), 2 * configured);
+        for (delay, first, again) in [(20, 100, 50), (60, 120, 90), (300, 600, 450)] {
+            let mut measure = measured(delay, 8 << 20, 774_000);
+            for _ in 0..RECENT {
+                // What was asked for in time begins at once.
+                measure.began(true, Duration::from_millis(1), false);
+            }
+            let late = measure.late_after(configured);
+            let later = measure.late_again_after(configured);
+            assert_eq!((late.as_millis(), later.as_millis()), (first, again), "{delay}");
+        }
     }
 
     #[test]

@@ -553,11 +553,11 @@ impl<'a> Target<'a> {
         loop {
             let newest = copies.iter().rev().find(|copy| !copy.is_over);
             let newest = newest.map(|copy| Arc::clone(&copy.flight));
-            let may_ask = copies.len() < MAX_COPIES;
+            let (may_ask, again) = (copies.len() < MAX_COPIES, copies.len() > 1);
             let late = async {
                 sleep_until(look).await;
                 match newest {
-                    Some(flight) if may_ask => self.late(&flight).await,
+                    Some(flight) if may_ask => self.late(&flight, again).await,
                     _ => std::future::pending().await,
                 }
             };
@@ -582,7 +582,7 @@ impl<'a> Target<'a> {
                         copies.push(copy);
                     }
                     // There may be somebody to ask, or something left of the budget, a little later.
-                    None => look = Instant::now() + self.scheduler.late_after(owner(connection)),
+                    None => look = Instant::now() + self.scheduler.late_after(owner(connection), false),
                 },
             }
         }
@@ -650,8 +650,8 @@ impl<'a> Target<'a> {
     }
 
     /// Returns the connection on which an article for a reader is late, once it is: when for a while nothing came there, whether
-    /// it is the article's own turn or it waits behind another.
-    async fn late(&self, flight: &Flight) -> u64 {
+    /// it is the article's own turn or it waits behind another. `again` where it was late elsewhere before.
+    async fn late(&self, flight: &Flight, again: bool) -> u64 {
         let mut stage = flight.watch();
         loop {
             let now = *stage.borrow_and_update();
@@ -668,16 +668,16 @@ impl<'a> Target<'a> {
             };
             tokio::select! {
                 _ = changed => {}
-                () = self.silent(connection, patience) => return connection,
+                () = self.silent(connection, patience, again) => return connection,
             }
         }
     }
 
     /// Returns once nothing came on this connection for so many times what is late.
-    async fn silent(&self, connection: u64, patience: u32) {
+    async fn silent(&self, connection: u64, patience: u32, again: bool) {
         self.demand.for_a_reader().await;
         while let Some(moved) = self.scheduler.moved(connection) {
-            let due = moved + patience * self.scheduler.late_after(owner(connection));
+            let due = moved + patience * self.scheduler.late_after(owner(connection), again);
             if due <= Instant::now() {
                 return;
             }

@@ -16,11 +16,15 @@ impl Scheduler {
         Some(slot.pulse.last())
     }
 
-    /// When an article that was sent on a connection of this provider is late.
-    pub(in crate::pool) fn late_after(&self, at: usize) -> Duration {
-        self.state().peers[at]
-            .measure
-            .late_after(self.options.hedge_after)
+    /// When an article that was sent on a connection of this provider is late; `again` where it was late on another one before.
+    pub(in crate::pool) fn late_after(&self, at: usize, again: bool) -> Duration {
+        let state = self.state();
+        let measure = &state.peers[at].measure;
+        if again {
+            measure.late_again_after(self.options.hedge_after)
+        } else {
+            measure.late_after(self.options.hedge_after)
+        }
     }
 
     /// Bytes that an article of these providers has.
