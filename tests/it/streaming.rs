@@ -273,6 +273,42 @@ impl Drop for Socket {
 /// Bytes of an article of a usual size.
 const USUAL: u64 = 716_800;
 
+/// A film, stored in volumes of RAR of so many bytes each.
+fn in_volumes(film: Vec<u8>, volume: usize, password: Option<&str>) -> Vec<Vec<u8>> {
+    let mut builder = Builder::new(ArchiveVersion::Rar50)
+        .store(true)
+        .volume_size(Some(volume))
+        .password(password.map(|password| password.as_bytes().to_vec()));
+    builder
+        .add_bytes(b"film.mkv".to_vec(), film, Some(1_700_000_000), None)
+        .expect("takes the film");
+    builder.build_volumes(None).expect("writes")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_import_of_many_volumes_fetches_an_article_of_each() {
+    const ARTICLE: usize = 40_000;
+    // Not all of the first articles have room in memory.
+    let server = Server::with(|config| {
+        config.news.hedge_percent = 0;
+        config.cache.memory_bytes = 75 * ARTICLE as u64;
+    })
+    .await;
+    let film = Content::stamped(3, 100 * 3 * ARTICLE as u64, ARTICLE);
+    let volumes = in_volumes(film.range(0, 100 * 3 * ARTICLE), 3 * ARTICLE, None);
+    let count = volumes.len() as u64;
+    assert!(count >= 100);
+    let mut release = Release::builder("many").seed(3).article_size(ARTICLE as u64);
+    for (number, volume) in volumes.into_iter().enumerate() {
+        release = release.file(format!("film.part{:03}.rar", number + 1), Content::bytes(volume));
+    }
+    let before = bodies(&server.newsd.counts());
+    server.import(&server.post(&release.build())).await;
+    let fetched = settled(&server.newsd).await - before;
+    // The ends of the film are read once it is mapped: a few articles of the first volume and of the last ones.
+    assert!(fetched <= count + 8, "{fetched} articles for {count} volumes");
+}
+
 /// A file of 60 MB, as it is, or stored in volumes of RAR, encrypted where there is a password. Articles of [`USUAL`].
 async fn large(server: &Server, name: &str, volumes: bool, password: Option<&str>) -> (String, Content) {
     const LEN: u64 = 60_000_000;
@@ -282,24 +318,8 @@ async fn large(server: &Server, name: &str, volumes: bool, password: Option<&str
         release = release.meta("password", password);
     }
     if volumes {
-        let mut builder = Builder::new(ArchiveVersion::Rar50)
-            .store(true)
-            .volume_size(Some(15_000_000))
-            .password(password.map(|password| password.as_bytes().to_vec()));
-        builder
-            .add_bytes(
-                b"film.mkv".to_vec(),
-                content.range(0, LEN as usize),
-                Some(1_700_000_000),
-                None,
-            )
-            .expect("takes the film");
-        for (number, volume) in builder
-            .build_volumes(None)
-            .expect("writes")
-            .into_iter()
-            .enumerate()
-        {
+        let volumes = in_volumes(content.range(0, LEN as usize), 15_000_000, password);
+        for (number, volume) in volumes.into_iter().enumerate() {
             release = release.file(format!("film.part{:03}.rar", number + 1), Content::bytes(volume));
         }
     } else {

@@ -77,20 +77,20 @@ linked() {
         timeout 60 "$altmount" import show.nzb >/dev/null && wait_for test -L links/show/show.mkv &&
         [[ $(readlink links/show/show.mkv) == "$tmp"/two/.ids/* ]] && cmp links/show/show.mkv two/show/show.mkv
 }
-# A process that reads slowly for some seconds.
+# A process that reads a mebibyte at a time, again and again, until it was seen.
 listed() {
     local reader status id
     id=$(stat -c %i two/film/film.mkv)
     python3 -c '
 import time
 with open("two/film/film.mkv", "rb", buffering=0) as film:
-    for _ in range(20):
-        film.read(1 << 20)
-        time.sleep(0.2)
+    while True:
+        if not film.read(1 << 20):
+            film.seek(0)
+        time.sleep(0.1)
 ' &
     reader=$!
-    sleep 2
-    api "$url/streams" >answer
+    wait_for sh -c "curl -s -H 'X-Api-Key: $(<data/api.key)' $url/streams >answer && grep -q '\"rate\":[1-9]' answer"
     python3 - "$id" "$reader" <<'P'
 import json, sys
 streams = [s for s in json.load(open("answer"))["data"] if s["via"] == "mount"]
@@ -98,11 +98,12 @@ assert len(streams) == 1, streams
 stream = streams[0]
 assert stream["file_id"] == int(sys.argv[1]) and stream["name"] == "film.mkv" and stream["client"] is None, stream
 assert stream["agent"] == f"python3 (process {sys.argv[2]})", stream
-# Five pieces of a mebibyte a second.
-assert stream["sent"] % (1 << 20) == 0 and 1 << 20 < stream["rate"] < 8 << 20, stream
+# Ten pieces of a mebibyte a second at most, whatever else the machine does.
+assert stream["sent"] > 0 and 0 < stream["rate"] <= 11 << 20, stream
 P
     status=$?
-    wait "$reader"
+    kill "$reader"
+    wait "$reader" 2>/dev/null
     wait_for sh -c "! curl -s -H 'X-Api-Key: $(<data/api.key)' $url/streams | grep -q '\"mount\"'" || status=1
     api "http://$ALTMOUNT_LISTEN/metrics" >answer
     says 'altmount_read_gap_seconds_count{via="mount"} [1-9]' && return $status

@@ -1,6 +1,7 @@
 use crate::{
     EngineConfig, Health, ImportService, Keys, Library, Registry, Users,
     events::{Event, Events},
+    fresh::Fresh,
     health,
     publish::{Publisher, Publishing},
     shared::Shared,
@@ -82,6 +83,7 @@ impl Engine {
             submit_memory: Arc::new(Semaphore::new(submit_kib as usize)),
             submit_kib,
             shutdown: CancellationToken::new(),
+            fresh: Fresh::default(),
             waiting: Arc::new(Semaphore::new(MOST_WAITING)),
             keys,
             misses,

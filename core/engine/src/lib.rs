@@ -24,6 +24,7 @@ mod events;
 mod execute;
 mod expand;
 mod fetch;
+mod fresh;
 mod health;
 mod inspect;
 mod keys;

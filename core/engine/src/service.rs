@@ -275,7 +275,14 @@ impl ImportService {
             .map_err(|error| invalid(error.to_string()))?;
         let wanted = in_folder(&wanted, &name).map_err(|error| invalid(error.to_string()))?;
         let size = file.bytes.len() as u64;
-        let blob = shared.store.put_blob(file.bytes).await.map_err(internal)?;
+        let blob = shared
+            .store
+            .put_blob(file.bytes.clone())
+            .await
+            .map_err(internal)?;
+        if !request.paused && shared.pause.borrow().is_none() {
+            shared.fresh.keep(blob.clone(), file.bytes);
+        }
         drop(file.memory);
         Ok(NewJob {
             // What is on no disk has a name for people; an address without what may be secret in it.

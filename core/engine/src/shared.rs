@@ -4,6 +4,7 @@ use crate::{
     EngineConfig, Pause,
     events::{Event, Events},
     execute::Host,
+    fresh::Fresh,
     health::Missed,
     keys::KeyRing,
     progress::Progress,
@@ -43,6 +44,7 @@ pub(crate) struct Shared {
     pub(crate) submit_memory: Arc<Semaphore>,
     pub(crate) submit_kib: u32,
     pub(crate) shutdown: CancellationToken,
+    pub(crate) fresh: Fresh,
     /// Jobs that wait for the turn of their importer and occupy no worker.
     pub(crate) waiting: Arc<Semaphore>,
     pub(crate) keys: KeyRing,

@@ -76,6 +76,7 @@ impl Worker {
                     }
                 }
                 Ok(None) => {
+                    self.shared.fresh.clear();
                     if let Err(error) = self.wait().await {
                         self.pause(&error).await;
                     }
@@ -321,13 +322,14 @@ impl Worker {
     ) -> Result<(Imported, Bytes), Ended> {
         let shared = &self.shared;
         let stopped = Ended::stopped;
-        let blob = control
-            .stop
-            .run_until_cancelled(shared.store.get_blob(&job.blob))
-            .await;
-        let bytes = blob
-            .ok_or_else(stopped)?
-            .map_err(|error| import_error_of_store("the queued file cannot be read again", &error))?;
+        let bytes = match shared.fresh.take(&job.blob) {
+            Some(bytes) => bytes,
+            None => {
+                let blob = shared.store.get_blob(&job.blob);
+                let blob = control.stop.run_until_cancelled(blob).await.ok_or_else(stopped)?;
+                blob.map_err(|error| import_error_of_store("the queued file cannot be read again", &error))?
+            }
+        };
         let input = Input {
             job: Some(job.id),
             file_name: job.file_name.clone(),

@@ -6,6 +6,9 @@ mod form;
 #[cfg(feature = "schema")]
 pub(crate) use form::Packed;
 
+/// Longest message-id, in octets: RFC 3977 section 3.6 has 250 with the angle brackets.
+const MAX_ID: usize = 248;
+
 /// A message-id without its angle brackets (RFC 3977 section 3.6: 1 to 250 octets, printable ASCII).
 ///
 /// It goes into NNTP commands as it is, so nothing that could end a command line can be in it.
@@ -27,17 +30,19 @@ impl MessageId {
         Self::bare(text).map(|text| Self(text.into()))
     }
 
-    /// The checked id inside of `text`, which may have its angle brackets.
-    fn bare(text: &str) -> Result<&str, MessageIdError> {
+    /// The checked id inside of `text`, which may have its angle brackets: [`Self::new`] without a copy.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn bare(text: &str) -> Result<&str, MessageIdError> {
+        // As nearly all come.
+        if is_bare(text) {
+            return Ok(text);
+        }
         let text = text.trim();
         let text = text.strip_prefix('<').unwrap_or(text);
         let text = text.strip_suffix('>').unwrap_or(text);
-        let valid = !text.is_empty()
-            && text.len() <= 248
-            && text
-                .bytes()
-                .all(|b| (0x21..=0x7e).contains(&b) && b != b'<' && b != b'>');
-        if valid {
+        if is_bare(text) {
             Ok(text)
         } else {
             Err(MessageIdError(
@@ -54,6 +59,17 @@ impl MessageId {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// Whether each octet may be in a message-id. Without a way out in the middle, so that many are looked at together.
+fn may_be_in_ids(bytes: &[u8]) -> bool {
+    bytes.iter().fold(true, |all, b| {
+        all & (0x21..=0x7e).contains(b) & (*b != b'<') & (*b != b'>')
+    })
+}
+
+fn is_bare(text: &str) -> bool {
+    (1..=MAX_ID).contains(&text.len()) && may_be_in_ids(text.as_bytes())
 }
 
 impl fmt::Display for MessageId {
@@ -78,8 +94,8 @@ impl From<MessageId> for String {
 /// The articles of one posted file in order, with their exact decoded lengths.
 ///
 /// Kept packed: the ids in one text, the lengths as runs (a normal post is one run and a last article). Its serde
-/// form is the one of the plugin protocol: `{"ids": ["a@b", ...], "sizes": [[716800, 99], [1234, 1]]}`, where each
-/// pair is (decoded bytes, how many articles). `"posted"` is there where it is known.
+/// form is the one of the plugin protocol: `{"ids": "a@b c@d ...", "sizes": [[716800, 99], [1234, 1]]}`, where each
+/// pair is (decoded bytes, how many articles). `"posted"` is there where it is known. An array of ids is taken as well.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct ArticleTable {
     ids: String,
@@ -124,14 +140,34 @@ impl ArticleTable {
         Self::default()
     }
 
+    /// The empty table, with room for so many articles, whose ids have so many bytes together.
+    pub fn with_capacity(articles: usize, id_bytes: usize) -> Self {
+        Self {
+            ids: String::with_capacity(id_bytes),
+            ends: Vec::with_capacity(articles),
+            ..Self::default()
+        }
+    }
+
     /// Adds an article behind the last, with its exact decoded length in bytes.
     ///
     /// # Errors
     /// [`ArticleTableError::Overflow`].
     pub fn push(&mut self, id: &MessageId, size: u64) -> Result<(), ArticleTableError> {
+        self.push_checked(id.as_str(), size)
+    }
+
+    /// As [`Self::push`], with an id that is not checked yet, and may have its angle brackets.
+    ///
+    /// # Errors
+    /// [`ArticleTableError::Id`], [`ArticleTableError::Overflow`].
+    pub fn push_id(&mut self, id: &str, size: u64) -> Result<(), ArticleTableError> {
+        self.push_checked(MessageId::bare(id)?, size)
+    }
+
+    fn push_checked(&mut self, id: &str, size: u64) -> Result<(), ArticleTableError> {
         let first = u32::try_from(self.ends.len()).map_err(|_| ArticleTableError::Overflow)?;
-        let end =
-            u32::try_from(self.ids.len() + id.as_str().len()).map_err(|_| ArticleTableError::Overflow)?;
+        let end = u32::try_from(self.ids.len() + id.len()).map_err(|_| ArticleTableError::Overflow)?;
         let len = self
             .len
             .checked_add(size)
@@ -144,7 +180,7 @@ impl ArticleTable {
                 size,
             });
         }
-        self.ids.push_str(id.as_str());
+        self.ids.push_str(id);
         self.ends.push(end);
         self.len = len;
         Ok(())
@@ -258,12 +294,14 @@ mod tests {
     fn survives_its_own_json_and_refuses_wrong_counts() {
         let t = table(&[10, 10, 3]);
         let json = serde_json::to_string(&t).expect("serialises");
-        assert_eq!(json, r#"{"ids":["0@x","1@x","2@x"],"sizes":[[10,2],[3,1]]}"#);
+        assert_eq!(json, r#"{"ids":"0@x 1@x 2@x","sizes":[[10,2],[3,1]]}"#);
+        assert_eq!(t.to_json(), json.as_bytes());
         assert_eq!(serde_json::from_str::<ArticleTable>(&json).expect("parses"), t);
         let mut dated = t;
         dated.set_posted(Some(1_700_000_000));
         let json = serde_json::to_string(&dated).expect("serialises");
         assert!(json.ends_with(r#","posted":1700000000}"#), "{json}");
+        assert_eq!(dated.to_json(), json.as_bytes());
         assert_eq!(
             serde_json::from_str::<ArticleTable>(&json).expect("parses"),
             dated
@@ -271,7 +309,19 @@ mod tests {
         assert!(
             serde_json::from_str::<ArticleTable>(r#"{"ids":["a@b"],"sizes":[[10,4000000000]]}"#).is_err()
         );
-        assert!(serde_json::from_str::<ArticleTable>(r#"{"ids":["a\r\nQUIT"],"sizes":[[1,1]]}"#).is_err());
+        for id in [
+            r#"["a\r\nQUIT"]"#,
+            r#"["a b"]"#,
+            r#""a\u0000b""#,
+            r#""<a@b>c""#,
+            r#""ä@b""#,
+            "7",
+        ] {
+            let json = format!(r#"{{"ids":{id},"sizes":[[1,1]]}}"#);
+            assert!(serde_json::from_str::<ArticleTable>(&json).is_err(), "{json}");
+        }
+        let long = format!(r#"{{"ids":"a@b {}","sizes":[[1,2]]}}"#, "x".repeat(249));
+        assert!(serde_json::from_str::<ArticleTable>(&long).is_err());
         let huge = format!(r#"{{"ids":["a@b","c@d"],"sizes":[[{},2]]}}"#, u64::MAX / 2);
         assert!(serde_json::from_str::<ArticleTable>(&huge).is_err());
     }
@@ -282,11 +332,30 @@ mod tests {
         for json in [
             r#"{"sizes":[[10,1],[10,1],[7,0],[3,1]],"ids":["<0@x>"," 1@x ","2@x"]}"#,
             r#"{"ids":["\u0030@x","1@x","2@x"],"more":[1],"sizes":[[10,2],[3,1]]}"#,
+            r#"{"ids":"0@x 1@x 2@x","sizes":[[10,2],[3,1]]}"#,
+            r#"{"ids":" <0@x>\n1@x\r\n\t2@x  ","sizes":[[10,2],[3,1]]}"#,
+            r#"{"sizes":[[10,2],[3,1]],"ids":"\u0030@x 1\u0040x 2@x"}"#,
         ] {
             assert_eq!(serde_json::from_str::<ArticleTable>(json).expect("parses"), t);
         }
-        let empty: ArticleTable = serde_json::from_str(r#"{"ids":[],"sizes":[]}"#).expect("parses");
-        assert_eq!(empty, ArticleTable::new());
+        for empty in [r#"{"ids":[],"sizes":[]}"#, r#"{"ids":" ","sizes":[]}"#] {
+            let empty: ArticleTable = serde_json::from_str(empty).expect("parses");
+            assert_eq!(empty, ArticleTable::new());
+        }
+    }
+
+    #[test]
+    fn ids_that_json_has_to_escape_cross_too() {
+        let mut table = ArticleTable::new();
+        for id in [r#"a"b@c"#, r"back\slash@x", "plain@x", "q$&/('{}~!@x"] {
+            table.push_id(id, 7).expect("fits");
+        }
+        let json = table.to_json();
+        assert_eq!(json, serde_json::to_vec(&table).expect("serialises"));
+        assert_eq!(
+            serde_json::from_slice::<ArticleTable>(&json).expect("parses"),
+            table
+        );
     }
 
     #[test]

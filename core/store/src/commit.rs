@@ -2,7 +2,7 @@
 
 use crate::{
     CommitOutcome, NewFile, NewRelease, Result, StoreError, StoreErrorKind, library,
-    pack::{self, PackedTable},
+    pack::{self, PackedTable, Packer},
     queue::{path_of_text, to_json},
     replace::Tree,
     to_i64,
@@ -34,7 +34,8 @@ pub(crate) struct PreparedFile {
 /// Checks and packs a release. Takes CPU time by its size, so it runs on a blocking thread.
 pub(crate) fn prepare(release: NewRelease) -> Result<Prepared> {
     check_paths(&release.files)?;
-    let tables = pack::tables(&release.tables)?;
+    let mut packer = Packer::new()?;
+    let tables = packer.tables(&release.tables)?;
     let digests: Vec<[u8; 32]> = tables.iter().map(|t| t.digest).collect();
     let mut files = Vec::with_capacity(release.files.len());
     for file in release.files {
@@ -43,7 +44,7 @@ pub(crate) fn prepare(release: NewRelease) -> Result<Prepared> {
             size: to_i64(file.size, "a file size")?,
             mtime_ms: file.mtime_ms,
             listed: file.listed,
-            content: pack::content(&file.content)?,
+            content: packer.content(&file.content)?,
             attributes: to_json(&file.attributes, "a file's attributes")?,
             etag: pack::etag(&file.content, &digests)?,
             path: file.path,

@@ -21,19 +21,109 @@ const MAX: usize = 256 << 20;
 /// The most articles of one posted file: over ten terabytes.
 const MAX_ARTICLES: usize = 1 << 24;
 
-fn compress(bytes: &[u8], what: &str) -> Result<Vec<u8>> {
-    if bytes.len() > MAX {
-        return Err(StoreError::invalid(format!(
-            "{what} takes {} bytes, {MAX} are allowed",
-            bytes.len()
-        )));
+/// Packs what a release has. One for all of it: the compressor's tables take longer to make than most of what it packs.
+pub(crate) struct Packer(zstd::bulk::Compressor<'static>);
+
+impl Packer {
+    pub(crate) fn new() -> Result<Self> {
+        let make = || -> io::Result<_> {
+            let mut compressor = zstd::bulk::Compressor::new(LEVEL)?;
+            compressor.include_checksum(true)?;
+            Ok(Self(compressor))
+        };
+        make().map_err(|e| StoreError::invalid("nothing can be packed").with_source(e))
     }
-    let pack = || -> io::Result<Vec<u8>> {
-        let mut compressor = zstd::bulk::Compressor::new(LEVEL)?;
-        compressor.include_checksum(true)?;
-        compressor.compress(bytes)
-    };
-    pack().map_err(|e| StoreError::invalid(format!("{what} cannot be packed")).with_source(e))
+
+    fn compress(&mut self, bytes: &[u8], what: &str) -> Result<Vec<u8>> {
+        if bytes.len() > MAX {
+            return Err(StoreError::invalid(format!(
+                "{what} takes {} bytes, {MAX} are allowed",
+                bytes.len()
+            )));
+        }
+        let packed = self.0.compress(bytes);
+        packed.map_err(|e| StoreError::invalid(format!("{what} cannot be packed")).with_source(e))
+    }
+
+    /// Packs a content graph.
+    pub(crate) fn content(&mut self, content: &Content) -> Result<Vec<u8>> {
+        let json = serde_json::to_vec(content)
+            .map_err(|e| StoreError::invalid("a content graph has no JSON form").with_source(e))?;
+        self.compress(&json, "a content graph")
+    }
+
+    /// Packs the tables of a release.
+    pub(crate) fn tables(&mut self, tables: &[Arc<ArticleTable>]) -> Result<Vec<PackedTable>> {
+        tables.iter().map(|t| self.table(t)).collect()
+    }
+
+    fn table(&mut self, table: &ArticleTable) -> Result<PackedTable> {
+        if table.count() > MAX_ARTICLES {
+            return Err(StoreError::invalid(format!(
+                "an article table has {} articles, {MAX_ARTICLES} are allowed",
+                table.count()
+            )));
+        }
+        let ids = || (0..table.count()).filter_map(|at| table.id(at).map(str::as_bytes));
+        let shared = |a: &mut dyn Iterator<Item = &u8>, b: &mut dyn Iterator<Item = &u8>| {
+            a.zip(b).take_while(|(x, y)| x == y).count()
+        };
+        let first = ids().next().unwrap_or_default();
+        let shortest = ids().map(<[u8]>::len).min().unwrap_or(0);
+        let prefix = ids()
+            .map(|id| shared(&mut id.iter(), &mut first.iter()))
+            .min()
+            .unwrap_or(0);
+        let suffix = ids()
+            .map(|id| shared(&mut id.iter().rev(), &mut first.iter().rev()))
+            .min()
+            .unwrap_or(0)
+            .min(shortest - prefix);
+
+        let mut out = Vec::new();
+        let posted = table.posted().and_then(|at| u64::try_from(at).ok());
+        if let Some(posted) = posted {
+            put(&mut out, FORMAT_DATED);
+            put(&mut out, posted);
+        } else {
+            put(&mut out, FORMAT);
+        }
+        let head = out.len();
+        put(&mut out, table.count() as u64);
+        put(&mut out, prefix as u64);
+        out.extend_from_slice(&first[..prefix]);
+        put(&mut out, suffix as u64);
+        out.extend_from_slice(&first[first.len() - suffix..]);
+        put(&mut out, table.sizes().count() as u64);
+        for (size, count) in table.sizes() {
+            put(&mut out, size);
+            put(&mut out, u64::from(count));
+        }
+        let mut runs: Vec<(usize, u64)> = Vec::new();
+        for len in ids().map(|id| id.len() - prefix - suffix) {
+            match runs.last_mut() {
+                Some((last, count)) if *last == len => *count += 1,
+                _ => runs.push((len, 1)),
+            }
+        }
+        put(&mut out, runs.len() as u64);
+        for (len, count) in runs {
+            put(&mut out, len as u64);
+            put(&mut out, count);
+        }
+        for id in ids() {
+            out.extend_from_slice(&id[prefix..id.len() - suffix]);
+        }
+        Ok(PackedTable {
+            bytes: self.compress(&out, "an article table")?,
+            // The bytes of a file are the same whenever it was posted, and so are those of a table of an older version.
+            digest: {
+                let mut hash = Sha256::new_with_prefix([FORMAT as u8]);
+                hash.update(&out[head..]);
+                hash.finalize().into()
+            },
+        })
+    }
 }
 
 fn decompress(packed: &[u8], what: &str) -> Result<Vec<u8>> {
@@ -49,13 +139,6 @@ fn damaged(what: &str) -> StoreError {
     StoreError::corrupt(format!(
         "{what} is damaged in the database; import its source file again"
     ))
-}
-
-/// Packs a content graph.
-pub(crate) fn content(content: &Content) -> Result<Vec<u8>> {
-    let json = serde_json::to_vec(content)
-        .map_err(|e| StoreError::invalid("a content graph has no JSON form").with_source(e))?;
-    compress(&json, "a content graph")
 }
 
 /// Unpacks a content graph.
@@ -94,11 +177,6 @@ pub(crate) struct PackedTable {
     pub(crate) digest: [u8; 32],
 }
 
-/// Packs the tables of a release.
-pub(crate) fn tables(tables: &[Arc<ArticleTable>]) -> Result<Vec<PackedTable>> {
-    tables.iter().map(|t| table(t)).collect()
-}
-
 fn put(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push(value as u8 | 0x80);
@@ -107,75 +185,7 @@ fn put(out: &mut Vec<u8>, mut value: u64) {
     out.push(value as u8);
 }
 
-fn table(table: &ArticleTable) -> Result<PackedTable> {
-    if table.count() > MAX_ARTICLES {
-        return Err(StoreError::invalid(format!(
-            "an article table has {} articles, {MAX_ARTICLES} are allowed",
-            table.count()
-        )));
-    }
-    let ids = || (0..table.count()).filter_map(|at| table.id(at).map(str::as_bytes));
-    let shared = |a: &mut dyn Iterator<Item = &u8>, b: &mut dyn Iterator<Item = &u8>| {
-        a.zip(b).take_while(|(x, y)| x == y).count()
-    };
-    let first = ids().next().unwrap_or_default();
-    let shortest = ids().map(<[u8]>::len).min().unwrap_or(0);
-    let prefix = ids()
-        .map(|id| shared(&mut id.iter(), &mut first.iter()))
-        .min()
-        .unwrap_or(0);
-    let suffix = ids()
-        .map(|id| shared(&mut id.iter().rev(), &mut first.iter().rev()))
-        .min()
-        .unwrap_or(0)
-        .min(shortest - prefix);
-
-    let mut out = Vec::new();
-    let posted = table.posted().and_then(|at| u64::try_from(at).ok());
-    if let Some(posted) = posted {
-        put(&mut out, FORMAT_DATED);
-        put(&mut out, posted);
-    } else {
-        put(&mut out, FORMAT);
-    }
-    let head = out.len();
-    put(&mut out, table.count() as u64);
-    put(&mut out, prefix as u64);
-    out.extend_from_slice(&first[..prefix]);
-    put(&mut out, suffix as u64);
-    out.extend_from_slice(&first[first.len() - suffix..]);
-    put(&mut out, table.sizes().count() as u64);
-    for (size, count) in table.sizes() {
-        put(&mut out, size);
-        put(&mut out, u64::from(count));
-    }
-    let mut runs: Vec<(usize, u64)> = Vec::new();
-    for len in ids().map(|id| id.len() - prefix - suffix) {
-        match runs.last_mut() {
-            Some((last, count)) if *last == len => *count += 1,
-            _ => runs.push((len, 1)),
-        }
-    }
-    put(&mut out, runs.len() as u64);
-    for (len, count) in runs {
-        put(&mut out, len as u64);
-        put(&mut out, count);
-    }
-    for id in ids() {
-        out.extend_from_slice(&id[prefix..id.len() - suffix]);
-    }
-    Ok(PackedTable {
-        bytes: compress(&out, "an article table")?,
-        // The bytes of a file are the same whenever it was posted, and so are those of a table of an older version.
-        digest: {
-            let mut hash = Sha256::new_with_prefix([FORMAT as u8]);
-            hash.update(&out[head..]);
-            hash.finalize().into()
-        },
-    })
-}
-
-/// Reads what [`table`] wrote; every length is checked against what is there.
+/// Reads what [`Packer`] wrote; every length is checked against what is there.
 struct Input<'a>(&'a [u8]);
 
 impl<'a> Input<'a> {
@@ -262,6 +272,10 @@ fn read_table(raw: &[u8]) -> Option<ArticleTable> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn table(table: &ArticleTable) -> Result<PackedTable> {
+        Packer::new()?.table(table)
+    }
     use proptest::prelude::*;
 
     fn of(articles: &[(String, u64)]) -> ArticleTable {

@@ -1,6 +1,6 @@
 //! Databases of older versions: whatever they hold is there after the upgrade, and works.
 
-use crate::{BlobId, JobFilter, JobState, Store, StoreErrorKind, open, pack, queue::to_json};
+use crate::{BlobId, JobFilter, JobState, Store, StoreErrorKind, open, pack::Packer, queue::to_json};
 use altmount_model::{ArticleTable, Content, FileId, JobId, MessageId, Node, ReleaseId, TableNo, VPath};
 use bytes::Bytes;
 use serde_json::json;
@@ -84,7 +84,9 @@ async fn fill(conn: &mut SqliteConnection, blob: &BlobId) {
         .execute(&mut *conn)
         .await
         .expect("the job's release");
-    let tables = pack::tables(&[Arc::new(table())]).expect("packs");
+    let tables = Packer::new()
+        .and_then(|mut p| p.tables(&[Arc::new(table())]))
+        .expect("packs");
     sqlx::query("INSERT INTO article_tables (release_id, no, packed) VALUES (1, 0, ?1)")
         .bind(&tables[0].bytes)
         .execute(&mut *conn)
@@ -105,7 +107,11 @@ async fn fill(conn: &mut SqliteConnection, blob: &BlobId) {
             "INSERT INTO contents (file_id, content, attributes) VALUES (?1, ?2, '{\"role\":\"video\"}')",
         )
         .bind(id)
-        .bind(pack::content(&content()).expect("packs"))
+        .bind(
+            Packer::new()
+                .and_then(|mut p| p.content(&content()))
+                .expect("packs"),
+        )
         .execute(&mut *conn)
         .await
         .expect("a content");

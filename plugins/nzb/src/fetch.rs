@@ -126,18 +126,20 @@ impl Source<'_> {
 
     /// The table of a file.
     pub(crate) fn table(&self, file: &NzbFile, laid: &Laid) -> Result<ArticleTable> {
-        let mut table = ArticleTable::new();
+        let candidates = self.nzb.candidates(file);
+        let id_bytes = candidates.iter().map(|s| self.nzb.id(s).len()).sum();
+        let mut table = ArticleTable::with_capacity(laid.articles.len(), id_bytes);
         table.set_posted(file.date);
         for (at, (candidate, len)) in laid.articles.iter().enumerate() {
-            let id = match *candidate {
+            let pushed = match *candidate {
                 // Keeps the place of what is not listed; nobody is ever asked for it.
-                UNLISTED => MessageId::new(&format!("part-{}.is-not-listed@altmount.invalid", at + 1))
-                    .map_err(|e| ImportError::new(ErrorKind::Internal, e.to_string()))?,
-                listed => self.id(file, listed)?,
+                UNLISTED => table.push_id(&format!("part-{}.is-not-listed@altmount.invalid", at + 1), *len),
+                listed => {
+                    let segment = candidates.get(listed as usize);
+                    table.push_id(segment.map(|s| self.nzb.id(s)).unwrap_or_default(), *len)
+                }
             };
-            table
-                .push(&id, *len)
-                .map_err(|e| ImportError::new(ErrorKind::Limit, e.to_string()))?;
+            pushed.map_err(|e| ImportError::new(ErrorKind::Limit, e.to_string()))?;
         }
         Ok(table)
     }

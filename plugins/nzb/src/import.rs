@@ -64,6 +64,7 @@ async fn import(source: Source<'_>, early: &Early<'_>, request: &ImportRequest) 
         if let Some(handle) = posted.handle {
             graph.opened(*node, handle);
         }
+        graph.keep_head(*node, posted.head.bytes.clone());
     }
     let names = named(source, request, &graph, &posted, &nodes).await?;
     for (posted, name) in posted.iter().zip(&names) {

@@ -28,6 +28,7 @@ mod listing;
 mod names;
 mod nzb;
 mod parse;
+mod plain;
 mod subject;
 
 pub use config::{Check, Config, DamagePolicy};

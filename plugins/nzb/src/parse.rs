@@ -6,6 +6,7 @@
 
 use crate::Config;
 use crate::nzb::{Nzb, NzbFile};
+use crate::plain;
 use altmount_sdk::{ErrorKind, ImportError, MessageId, Result};
 use quick_xml::Reader;
 use quick_xml::errors::Error as XmlError;
@@ -123,16 +124,13 @@ impl Parser {
     fn parse(&mut self, last: bool) -> Result<usize> {
         // The reader skips a byte order mark at its start and does not count it; it is skipped here, where it is counted.
         let text = self.pending.trim_start_matches('\u{feff}');
-        let skipped = self.pending.len() - text.len();
-        let mut reader = Reader::from_str(text);
-        let config = reader.config_mut();
-        config.check_end_names = false;
-        config.allow_unmatched_ends = true;
-        config.allow_dangling_amp = true;
-        let mut used = skipped;
+        let mut start = self.pending.len() - text.len();
+        start += self.scan.plain_segments(text)?;
+        let mut reader = reader_of(&self.pending[start..]);
+        let mut used = start;
         loop {
             let event = reader.read_event();
-            let at = usize::try_from(reader.buffer_position()).map_or(self.pending.len(), |at| skipped + at);
+            let at = usize::try_from(reader.buffer_position()).map_or(self.pending.len(), |at| start + at);
             let event = match event {
                 Ok(Event::Eof) => return Ok(used),
                 // Text that reaches the end may go on, and what follows an `&` may be a reference.
@@ -155,10 +153,34 @@ impl Parser {
                 }
                 Err(e) => return Err(invalid(format!("the NZB's XML is broken: {e}"))),
             };
+            let before_segments = match &event {
+                Event::Start(tag) => tag.name().as_ref() == "segments",
+                // One that began in an earlier piece, or is written in another way.
+                Event::End(tag) => tag.name().as_ref() == "segment",
+                _ => false,
+            };
             self.scan.event(event)?;
             used = at;
+            if before_segments {
+                let plain = self.scan.plain_segments(&self.pending[at..])?;
+                if plain > 0 {
+                    used += plain;
+                    start = used;
+                    reader = reader_of(&self.pending[start..]);
+                }
+            }
         }
     }
+}
+
+/// A reader that takes what real NZBs have.
+fn reader_of(text: &str) -> Reader<&[u8]> {
+    let mut reader = Reader::from_str(text);
+    let config = reader.config_mut();
+    config.check_end_names = false;
+    config.allow_unmatched_ends = true;
+    config.allow_dangling_amp = true;
+    reader
 }
 
 impl Scan {
@@ -203,6 +225,19 @@ impl Scan {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Takes the segments that `text` begins with and that need no parser; how many bytes they are.
+    fn plain_segments(&mut self, text: &str) -> Result<usize> {
+        let mut rest = text;
+        if self.root == Root::Open && matches!(self.inside, Inside::Nothing) {
+            while let Some((segment, behind)) = plain::segment(rest) {
+                let bytes = Some(segment.bytes).filter(|bytes| *bytes <= MAX_ARTICLE);
+                self.segment(segment.number, bytes.unwrap_or(0), segment.id)?;
+                rest = behind;
+            }
+        }
+        Ok(text.len() - rest.len())
     }
 
     fn add(&mut self, text: &str) {
@@ -262,7 +297,10 @@ impl Scan {
     fn end(&mut self, name: &str) -> Result<()> {
         if name.eq_ignore_ascii_case("segment") {
             if let Inside::Segment { number, bytes } = std::mem::take(&mut self.inside) {
-                return self.end_segment(number, bytes);
+                let text = std::mem::take(&mut self.text);
+                let ended = self.segment(number, bytes, &text);
+                self.text = text;
+                return ended;
             }
         } else if name.eq_ignore_ascii_case("file") {
             return self.end_file();
@@ -280,7 +318,8 @@ impl Scan {
         Ok(())
     }
 
-    fn end_segment(&mut self, number: u32, bytes: u32) -> Result<()> {
+    /// A whole segment, with the text of its element.
+    fn segment(&mut self, number: u32, bytes: u32, text: &str) -> Result<()> {
         let Some(open) = &mut self.file else {
             return Ok(());
         };
@@ -293,8 +332,8 @@ impl Scan {
             return Err(ImportError::new(ErrorKind::Limit, text));
         }
         // Double escaping (`&amp;lt;`) has been seen, angle brackets around the id too.
-        let text = unescaped(self.text.trim());
-        let taken = MessageId::new(&text).is_ok_and(|id| self.nzb.push_segment(id.as_str(), number, bytes));
+        let text = unescaped(text.trim());
+        let taken = MessageId::bare(&text).is_ok_and(|id| self.nzb.push_segment(id, number, bytes));
         if !taken {
             open.file.unusable += 1;
             if number != u32::MAX {

@@ -196,7 +196,8 @@ impl ImportContext for Host {
     }
 
     fn define_articles(&self, articles: ArticleTable) -> Result<TableNo> {
-        let json = write_json(&articles)?;
+        let json = articles.to_json();
+        drop(articles);
         let (mut number, mut error) = (0, ptr::null_mut());
         let answer = host_call!(
             self.table,

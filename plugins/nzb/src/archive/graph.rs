@@ -2,7 +2,7 @@
 //! part below one node.
 
 use altmount_sdk::model::NodeId;
-use altmount_sdk::{ByteRange, Content, Handle, Node, TableNo};
+use altmount_sdk::{ByteRange, Bytes, Content, Handle, Node, TableNo};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -15,6 +15,8 @@ pub(crate) struct Graph {
     ends: BTreeMap<TableNo, Vec<u64>>,
     /// What the host has opened already, by its node.
     handles: Mutex<BTreeMap<NodeId, Handle>>,
+    /// First bytes that are known.
+    heads: BTreeMap<NodeId, Bytes>,
 }
 
 impl Graph {
@@ -69,6 +71,20 @@ impl Graph {
         self.handles.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Keeps first bytes of a node that were read: the article that they are in may have left the host's cache when a parser asks.
+    pub(crate) fn keep_head(&mut self, node: NodeId, head: Bytes) {
+        self.heads.insert(node, head);
+    }
+
+    /// What is known of a node's bytes from `offset` on; empty where that is nothing.
+    pub(crate) fn known(&self, node: NodeId, offset: u64) -> Bytes {
+        let head = self.heads.get(&node);
+        let known = head.filter(|head| offset < head.len() as u64);
+        known
+            .map(|head| head.slice(offset as usize..))
+            .unwrap_or_default()
+    }
+
     /// A posted file has other articles of the same lengths now.
     pub(crate) fn replace(&mut self, old: TableNo, new: TableNo) {
         for node in &mut self.nodes {
@@ -80,6 +96,7 @@ impl Graph {
         }
         // What was opened reads the old ones.
         self.handles().clear();
+        self.heads.clear();
         if let Some(ends) = self.ends.remove(&old) {
             self.ends.insert(new, ends);
         }

@@ -34,6 +34,11 @@ impl<'a> Reader<'a> {
     }
 
     async fn some(&self, offset: u64, len: u64) -> Result<Bytes> {
+        let mut known = self.graph.known(self.node, offset);
+        if !known.is_empty() {
+            known.truncate(usize::try_from(len).unwrap_or(usize::MAX));
+            return Ok(known);
+        }
         let handle = match self.graph.handle(self.node) {
             Some(handle) => handle,
             None => {

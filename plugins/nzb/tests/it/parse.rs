@@ -309,6 +309,39 @@ proptest! {
         }
     }
 
+    /// Most segments need no XML parser, because of how they are written; what they say does not depend on it.
+    #[test]
+    fn how_a_segment_is_written_does_not_matter(
+        segments in prop::collection::vec(
+            (0u32..40, prop_oneof![0u32..900_000, Just(70 << 20)], "[ <>]{0,2}[a-z$&;]{0,6}@?[a-z]{0,3}[ >]{0,1}", 0u8..6),
+            0..40,
+        ),
+        cut in 1usize..200,
+    ) {
+        let document = |other: bool| {
+            let mut text = String::from("<?xml version=\"1.0\"?>\n<nzb>\n<file subject=\"&quot;a.mkv&quot;\">\n<segments>\n");
+            for (number, bytes, id, how) in &segments {
+                let id = id.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+                text += &match (other, how) {
+                    (true, 0) => format!("<segment number='{number}' bytes='{bytes}'>{id}</segment>"),
+                    (true, 1) => format!("<SEGMENT bytes=\"{bytes}\" number=\"{number}\">{id}</SEGMENT>\n"),
+                    (true, 2) => format!("<n:segment bytes=\" {bytes} \" number=\"{number}\" >{id}</n:segment>"),
+                    (true, 3) => format!("<!-- x --><segment bytes=\"{bytes}\" x=\"\" number=\"{number}\"><![CDATA[]]>{id}</segment>"),
+                    (_, 4) => format!(" <segment number=\"{number}\" bytes=\"{bytes}\">{id}</segment>\r\n"),
+                    _ => format!("<segment bytes=\"{bytes}\" number=\"{number}\">{id}</segment>\n"),
+                };
+            }
+            text + "</segments></file></nzb>"
+        };
+        let parsed = |text: &str| parse_nzb(text.as_bytes(), &Config::default()).expect("parses");
+        let plain = parsed(&document(false));
+        prop_assert_eq!(&plain, &parsed(&document(true)));
+        // Every border of pieces is somewhere, sooner or later.
+        let text = document(false);
+        let gap = "<!--".to_owned() + &"x".repeat((64 << 10) - cut) + "-->";
+        prop_assert_eq!(&plain, &parsed(&text.replace("<nzb>", &format!("<nzb>{gap}"))));
+    }
+
     #[test]
     fn the_order_of_an_nzb_does_not_matter(posts in arb_posts(), seed in any::<u64>()) {
         let cx = host(&posts);
