@@ -8,6 +8,8 @@
 
 mod breaker;
 mod connection;
+mod copies;
+mod demand;
 mod hedge;
 mod measure;
 mod memory;
@@ -28,13 +30,14 @@ use crate::{PoolError, PoolOptions, ProviderConfig, ProviderStatus};
 use altmount_model::MessageId;
 use altmount_vfs::{Arrival, Arrived, Article, ArticleSource, Class, FetchError, Stat};
 use async_trait::async_trait;
+use demand::Demand;
 use futures::StreamExt;
 use memory::Keeper;
 use misses::Misses;
 use provider::{Counts, Provider};
 use quota::Usage;
 use scheduler::{MAX_PROVIDERS, Scheduler};
-use search::{Demand, Search, Target};
+use search::{Search, Target};
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};

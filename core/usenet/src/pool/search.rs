@@ -9,120 +9,19 @@
 //! That a group says "no" to STAT is a hint. A verdict takes its "no" to BODY: some servers send what they deny to have.
 
 use super::Found;
-use super::hedge::Hold;
-use super::provider::count;
+use super::demand::Demand;
 use super::quota;
-use super::scheduler::{Scheduler, Want, owner, places};
+use super::scheduler::{Scheduler, Want, places};
 use super::verdict::{self, Asked, Said};
 use super::{Memories, now_ms};
 use crate::nntp::Kind;
-use crate::nntp::session::{self, Answer, Flight, Stage};
+use crate::nntp::session::{self, Answer, Flight};
 use altmount_vfs::{Arrival, Class};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
-use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until};
-
-/// Who has waited for his time waits on only while not so long passes without a byte.
-const PAUSE: Duration = Duration::from_secs(1);
-
-/// Requests for one article that are under way at the same time, at most.
-const MAX_COPIES: usize = 4;
-
-/// Somebody's wish for an article, which may become more urgent.
-#[derive(Debug)]
-pub(super) struct Demand {
-    class: watch::Sender<Class>,
-    /// Bytes of it that came on any connection.
-    progress: Arc<AtomicU64>,
-}
-
-impl Demand {
-    pub(super) fn new(class: Class) -> Arc<Self> {
-        Arc::new(Self {
-            class: watch::Sender::new(class),
-            progress: Arc::default(),
-        })
-    }
-
-    pub(super) fn class(&self) -> Class {
-        *self.class.borrow()
-    }
-
-    /// From now on for this class, if it is more urgent.
-    pub(super) fn raise(&self, class: Class) {
-        self.class
-            .send_if_modified(|now| std::mem::replace(now, class.min(*now)) > class);
-    }
-
-    /// Returns once a reader has waited for so long in vain: one time for all copies, providers and attempts together, from
-    /// when the reader began to wait for data, or was last given some.
-    ///
-    /// It is longer only for as long as bytes of the article keep coming. Those of a copy that turned out damaged are no
-    /// reason to wait on.
-    pub(super) async fn starved(&self, limit: Duration, arrival: Option<&Arc<Arrival>>) {
-        let began = match arrival {
-            Some(arrival) => arrival.demanded().await,
-            None => {
-                let mut class = self.class.subscribe();
-                // The sender lives as long as this.
-                let _ = class.wait_for(|class| *class == Class::Playback).await;
-                Instant::now()
-            }
-        };
-        let hungry_since = || {
-            arrival
-                .and_then(|arrival| arrival.hungry_since())
-                .unwrap_or(began)
-        };
-        let pause = PAUSE.min(limit / 4);
-        loop {
-            let since = hungry_since();
-            let end = since + limit;
-            let look = end - pause;
-            if Instant::now() < look {
-                sleep_until(look).await;
-                continue;
-            }
-            let before = self.progress.load(Ordering::Relaxed);
-            sleep_until(end.max(Instant::now() + pause)).await;
-            let nothing = self.progress.load(Ordering::Relaxed) == before;
-            if nothing && hungry_since() == since {
-                return;
-            }
-        }
-    }
-
-    /// Returns once it is for a reader.
-    async fn for_a_reader(&self) {
-        let mut class = self.class.subscribe();
-        let _ = class.wait_for(|class| *class <= Class::ReadAhead).await;
-    }
-}
-
-/// One of the requests for the same article that are under way at the same time.
-#[derive(Debug)]
-struct Attempt<'a> {
-    flight: Arc<Flight>,
-    /// The providers that it may be asked of.
-    providers: u64,
-    is_over: bool,
-    /// Its part of the budget of what may come twice.
-    _hold: Option<Hold<'a>>,
-}
-
-impl Attempt<'_> {
-    /// The connection that it is on.
-    fn connection(&self) -> Option<u64> {
-        match self.flight.stage() {
-            Stage::Waiting => None,
-            Stage::Behind(on) | Stage::Due(on, _) | Stage::Started(on) => Some(on),
-        }
-    }
-}
 
 /// What is searched, for whom.
 #[derive(Clone, Copy, Debug)]
@@ -162,9 +61,9 @@ enum Step {
 
 /// What one request brought.
 #[derive(Debug, Default)]
-struct Outcome {
-    found: Option<Found>,
-    said: Vec<(usize, Said)>,
+pub(super) struct Outcome {
+    pub(super) found: Option<Found>,
+    pub(super) said: Vec<(usize, Said)>,
 }
 
 impl<'a> Search<'a> {
@@ -497,7 +396,7 @@ fn outcome(said: session::Said) -> Outcome {
 }
 
 impl<'a> Target<'a> {
-    fn want(&self, kind: Kind, providers: u64) -> Want<'a> {
+    pub(super) fn want(&self, kind: Kind, providers: u64) -> Want<'a> {
         Want {
             id: self.id,
             kind,
@@ -524,117 +423,8 @@ impl<'a> Target<'a> {
         (at, has)
     }
 
-    /// Asks one of `providers`; where it is late, one of these or of `spare` on another connection as well, and where that is
-    /// late too, on a third.
-    async fn attempt(self, providers: u64, spare: u64, patient: bool) -> Outcome {
-        let (admitted, refused) = self.scheduler.admit(providers, patient);
-        if admitted == 0 || !refused.is_empty() {
-            // The others have their turn when it is known of these that they cannot be asked.
-            return Outcome {
-                found: None,
-                said: refused,
-            };
-        }
-        let want = self.want(self.kind, admitted);
-        let Some(flight) = want.flight.clone() else {
-            return self.settled(self.scheduler.ask(want).await, admitted);
-        };
-        let mut copies = vec![Attempt {
-            flight,
-            providers: admitted,
-            is_over: false,
-            _hold: None,
-        }];
-        let mut asking = FuturesUnordered::new();
-        let ask = |at: usize, want| async move { (at, self.scheduler.ask(want).await) };
-        asking.push(ask(0, want));
-        let mut outcome = Outcome::default();
-        let mut look = Instant::now();
-        loop {
-            let newest = copies.iter().rev().find(|copy| !copy.is_over);
-            let newest = newest.map(|copy| Arc::clone(&copy.flight));
-            let (may_ask, again) = (copies.len() < MAX_COPIES, copies.len() > 1);
-            let late = async {
-                sleep_until(look).await;
-                match newest {
-                    Some(flight) if may_ask => self.late(&flight, again).await,
-                    _ => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                biased;
-                answer = asking.next() => {
-                    let Some((at, said)) = answer else { return outcome };
-                    copies[at].is_over = true;
-                    let this = self.settled(said, copies[at].providers);
-                    outcome.said.extend(this.said);
-                    outcome.found = this.found;
-                    if outcome.found.is_some() {
-                        // Whichever is whole first is it; the others are given up by being dropped.
-                        drop(asking);
-                        self.gave_up(&copies);
-                        return outcome;
-                    }
-                }
-                connection = late => match self.again(providers | spare, &outcome.said, &copies, connection) {
-                    Some((want, copy)) => {
-                        asking.push(ask(copies.len(), want));
-                        copies.push(copy);
-                    }
-                    // There may be somebody to ask, or something left of the budget, a little later.
-                    None => look = Instant::now() + self.scheduler.late_after(owner(connection), false),
-                },
-            }
-        }
-    }
-
-    /// One more request for an article that is late on this connection, of those that have not said what they have to say; `None`
-    /// where nobody can be asked, or too much was asked for twice.
-    fn again(
-        &self,
-        providers: u64,
-        said: &[(usize, Said)],
-        copies: &[Attempt<'a>],
-        connection: u64,
-    ) -> Option<(Want<'a>, Attempt<'a>)> {
-        let over = said.iter().fold(0, |bits, (at, _)| bits | 1 << at);
-        let (others, _) = self.scheduler.admit(providers & !over, false);
-        let avoid: Vec<u64> = copies.iter().filter_map(|copy| copy.connection()).collect();
-        if !self.scheduler.has_another(others, &avoid) {
-            return None;
-        }
-        let hold = self
-            .scheduler
-            .hedges
-            .hold(self.scheduler.typical_article(others))?;
-        count(&self.scheduler.providers[owner(connection)].counts.hedged);
-        let want = Want {
-            avoid,
-            ..self.want(Kind::Body, others)
-        };
-        let copy = Attempt {
-            flight: Arc::clone(want.flight.as_ref()?),
-            providers: others,
-            is_over: false,
-            _hold: Some(hold),
-        };
-        Some((want, copy))
-    }
-
-    /// Counts what came of copies in vain.
-    fn gave_up(&self, copies: &[Attempt<'_>]) {
-        for copy in copies.iter().filter(|copy| !copy.is_over) {
-            let bytes = copy.flight.bytes();
-            self.scheduler.hedges.waste(bytes);
-            if let Some(connection) = copy.connection() {
-                let counts = &self.scheduler.providers[owner(connection)].counts;
-                counts.hedged_bytes.fetch_add(bytes, Ordering::Relaxed);
-            }
-        }
-    }
-
     /// What an answer means; where it is of no provider, that of all that were asked.
-    fn settled(&self, said: session::Said, providers: u64) -> Outcome {
+    pub(super) fn settled(&self, said: session::Said, providers: u64) -> Outcome {
         if said.by.is_some() {
             return outcome(said);
         }
@@ -647,132 +437,5 @@ impl<'a> Target<'a> {
             found: None,
             said: places(providers).map(|at| (at, said.clone())).collect(),
         }
-    }
-
-    /// Returns the connection on which an article for a reader is late, once it is: when for a while nothing came there, whether
-    /// it is the article's own turn or it waits behind another. `again` where it was late elsewhere before.
-    async fn late(&self, flight: &Flight, again: bool) -> u64 {
-        let mut stage = flight.watch();
-        loop {
-            let now = *stage.borrow_and_update();
-            // The sender lives as long as the flight, which is borrowed here.
-            let changed = stage.changed();
-            let (connection, patience) = match now {
-                Stage::Waiting => {
-                    let _ = changed.await;
-                    continue;
-                }
-                Stage::Due(connection, _) => (connection, 1),
-                // A pause within a body is more often the line's than the server's.
-                Stage::Behind(connection) | Stage::Started(connection) => (connection, 2),
-            };
-            tokio::select! {
-                _ = changed => {}
-                () = self.silent(connection, patience, again) => return connection,
-            }
-        }
-    }
-
-    /// Returns once nothing came on this connection for so many times what is late.
-    async fn silent(&self, connection: u64, patience: u32, again: bool) {
-        self.demand.for_a_reader().await;
-        while let Some(moved) = self.scheduler.moved(connection) {
-            let due = moved + patience * self.scheduler.late_after(owner(connection), again);
-            if due <= Instant::now() {
-                return;
-            }
-            sleep_until(due).await;
-        }
-        // It is gone, and what was on it is asked for elsewhere.
-        std::future::pending().await
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use bytes::Bytes;
-
-    const LIMIT: Duration = Duration::from_secs(8);
-
-    fn secs(seconds: f64) -> Duration {
-        Duration::from_secs_f64(seconds)
-    }
-
-    /// When a reader that waits from the start gives up, where bytes come at these times.
-    async fn ends(arrival: Option<&Arc<Arrival>>, came: &[f64]) -> f64 {
-        let start = Instant::now();
-        let demand = Demand::new(Class::Playback);
-        let progress = Arc::clone(&demand.progress);
-        let came = async {
-            for at in came {
-                sleep_until(start + secs(*at)).await;
-                progress.fetch_add(1000, Ordering::Relaxed);
-            }
-            std::future::pending().await
-        };
-        tokio::select! {
-            () = demand.starved(LIMIT, arrival) => start.elapsed().as_secs_f64().round_ties_even(),
-            () = came => unreachable!("it goes on for ever"),
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_damaged_copy_and_then_silence_have_one_deadline() {
-        for arrival in [None, Some(Arrival::new())] {
-            if let Some(arrival) = &arrival {
-                arrival.demand(Instant::now());
-            }
-            let arrival = arrival.as_ref();
-            assert_eq!(ends(arrival, &[]).await, 8.0);
-        }
-        // The whole of a damaged copy comes, and nothing after it.
-        assert_eq!(ends(None, &[3.0, 3.1, 3.2]).await, 8.0);
-        assert_eq!(ends(None, &[0.1, 6.9]).await, 8.0);
-        // Another damaged copy just before the end is worth a second at most.
-        assert_eq!(ends(None, &[3.0, 7.9]).await, 9.0);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_keeps_coming_is_waited_for() {
-        let slow: Vec<f64> = (1..60).map(|n| f64::from(n) * 0.5).collect();
-        let end = ends(None, &slow).await;
-        assert!((30.0..=31.0).contains(&end), "{end}");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_reader_that_was_given_bytes_begins_to_wait_again() {
-        let arrival = Arrival::new();
-        arrival.demand(Instant::now());
-        let start = Instant::now();
-        let fed = async {
-            sleep_until(start + secs(5.0)).await;
-            arrival.copy().push(Bytes::from_static(b"some"));
-            std::future::pending::<()>().await
-        };
-        tokio::select! {
-            end = ends(Some(&arrival), &[5.0]) => assert_eq!(end, 13.0),
-            () = fed => {}
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_article_that_is_needed_after_others_has_what_is_left_of_the_time() {
-        let arrival = Arrival::new();
-        let start = Instant::now();
-        tokio::time::sleep(secs(6.0)).await;
-        arrival.demand(start);
-        assert_eq!(ends(Some(&arrival), &[]).await, 2.0);
-        // What comes too late has a second, for what is there need not be asked for.
-        let arrival = Arrival::new();
-        arrival.demand(start);
-        assert_eq!(ends(Some(&arrival), &[]).await, 1.0);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_nobody_waits_for_has_all_the_time() {
-        let arrival = Arrival::new();
-        let ahead = ends(Some(&arrival), &[]);
-        assert!(tokio::time::timeout(secs(100.0), ahead).await.is_err());
     }
 }

@@ -60,8 +60,7 @@ async fn what_was_sent_is_read_to_its_end_and_the_next_answer_is_right() {
 
 #[tokio::test]
 async fn an_answer_that_is_long_and_of_no_use_is_not_waited_for() {
-    let big = FileSpec::new("big.bin", Body::seeded(1, 6_000_000)).article_size(3_000_000);
-    let release = Release::builder("big").with(big).build();
+    let release = in_articles(6_000_000, 3_000_000);
     let ids: Vec<_> = release.files()[0]
         .segments()
         .iter()

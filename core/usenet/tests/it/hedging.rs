@@ -93,8 +93,7 @@ async fn an_import_a_backup_and_a_lone_connection_are_not_asked_twice() {
 #[tokio::test]
 async fn what_only_waits_behind_another_body_is_not_late() {
     // Each takes 200 ms on the wire, far longer than an answer takes to begin.
-    let file = FileSpec::new("file.bin", Body::seeded(7, 2_000_000)).article_size(200_000);
-    let release = Release::builder("release").with(file).build();
+    let release = in_articles(2_000_000, 200_000);
     let server = Newsd::builder()
         .release(&release)
         .bandwidth(1_000_000)
@@ -188,8 +187,7 @@ async fn a_late_article_goes_before_what_is_read_ahead() {
 
 #[tokio::test]
 async fn a_body_that_stops_in_the_middle_comes_on_another_connection() {
-    let file = FileSpec::new("file.bin", Body::seeded(3, 500_000)).article_size(500_000);
-    let release = Release::builder("large").with(file).build();
+    let release = in_articles(500_000, 500_000);
     let id = &ids(&release)[0];
     let server = Newsd::builder().release(&release).start().await.unwrap();
     server.rule(Rule::new(Fault::Stall).requests(..=1));

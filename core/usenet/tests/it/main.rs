@@ -53,7 +53,12 @@ async fn play(pool: &Pool, id: &str) -> Result<Article, FetchError> {
 
 /// A release of one file in articles of 10,000 bytes.
 fn release(articles: u64) -> Release {
-    let file = FileSpec::new("file.bin", Body::seeded(7, articles * 10_000)).article_size(10_000);
+    in_articles(articles * 10_000, 10_000)
+}
+
+/// A release of one file of so many bytes, in articles of so many.
+fn in_articles(len: u64, article: u64) -> Release {
+    let file = FileSpec::new("file.bin", Body::seeded(7, len)).article_size(article);
     Release::builder("release").with(file).build()
 }
 

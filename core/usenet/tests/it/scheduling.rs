@@ -99,8 +99,7 @@ async fn a_flood_of_checks_fills_its_depth_on_every_connection_and_no_more() {
 
 #[tokio::test]
 async fn the_depth_follows_delay_and_bandwidth() {
-    let file = FileSpec::new("file.bin", Body::seeded(7, 6_000_000)).article_size(200_000);
-    let release = Release::builder("release").with(file).build();
+    let release = in_articles(6_000_000, 200_000);
     let server = Newsd::builder()
         .release(&release)
         .rtt(Duration::from_millis(60))
@@ -124,8 +123,7 @@ async fn the_depth_follows_delay_and_bandwidth() {
 
 #[tokio::test]
 async fn a_body_is_bound_to_a_connection_when_that_has_room_and_not_before() {
-    let file = FileSpec::new("file.bin", Body::seeded(7, 7_000_000)).article_size(1_000_000);
-    let release = Release::builder("release").with(file).build();
+    let release = in_articles(7_000_000, 1_000_000);
     let ids = ids(&release);
     // So slow that what a delay carries is far less than an article, on a busy machine too.
     let server = Newsd::builder()
@@ -175,8 +173,7 @@ async fn a_body_is_bound_to_a_connection_when_that_has_room_and_not_before() {
 #[tokio::test]
 async fn a_connection_does_not_stand_still_between_bodies() {
     // What is in flight of small articles is what a delay carries, and not one of them.
-    let file = FileSpec::new("file.bin", Body::seeded(7, 3_000_000)).article_size(20_000);
-    let release = Release::builder("release").with(file).build();
+    let release = in_articles(3_000_000, 20_000);
     let ids = ids(&release);
     let server = Newsd::builder().release(&release).start().await.unwrap();
     let mut config = provider("a", &server);
@@ -232,8 +229,7 @@ async fn connections_that_are_to_be_kept_are_kept() {
 
 #[tokio::test]
 async fn a_seek_leaves_what_is_long_and_reads_what_is_short() {
-    let big = FileSpec::new("big.bin", Body::seeded(1, 24_000_000)).article_size(3_000_000);
-    let release = Release::builder("big").with(big).build();
+    let release = in_articles(24_000_000, 3_000_000);
     let ids = ids(&release);
     let server = Newsd::builder()
         .release(&release)
@@ -257,8 +253,7 @@ async fn a_seek_leaves_what_is_long_and_reads_what_is_short() {
 
 #[tokio::test]
 async fn who_comes_back_after_leaving_much_behind_finds_connections() {
-    let big = FileSpec::new("big.bin", Body::seeded(1, 48_000_000)).article_size(3_000_000);
-    let release = Release::builder("big").with(big).build();
+    let release = in_articles(48_000_000, 3_000_000);
     let ids = ids(&release);
     let server = Newsd::builder()
         .release(&release)
