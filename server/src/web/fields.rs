@@ -36,6 +36,7 @@ pub(super) enum Kind {
 const MOST_ROWS: usize = 1000;
 
 /// One key in a form.
+#[derive(Clone)]
 pub(super) struct Item {
     /// The name of the form's field: the whole key.
     pub(super) key: String,
@@ -449,6 +450,12 @@ pub(super) fn changes(
     }
 }
 
+/// How many rows or items were sent of a map or a list, as far as they are taken.
+fn count(fields: &Fields, key: &str) -> usize {
+    let count: usize = fields.get(&format!("{key}.count")).parse().unwrap_or(0);
+    count.min(MOST_ROWS)
+}
+
 /// A list of sections as it was sent: the items of the file with what was changed in them, those that are new, and not those
 /// that were taken out.
 pub(super) fn list(
@@ -458,13 +465,12 @@ pub(super) fn list(
     fields: &Fields,
 ) -> Result<Vec<Value>, Vec<Fault>> {
     let mut read = Read::default();
-    let count: usize = fields.get(&format!("{key}.count")).parse().unwrap_or(0);
     let properties = schema["items"]["properties"]
         .as_object()
         .cloned()
         .unwrap_or_default();
     let mut items = Vec::new();
-    for at in 0..count.min(MOST_ROWS) {
+    for at in 0..count(fields, key) {
         let old = raw.get(at).and_then(Value::as_object);
         if !fields.get(&format!("{key}.{at}.remove")).is_empty() {
             continue;

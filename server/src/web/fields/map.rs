@@ -1,6 +1,6 @@
 //! Maps in forms: a row for each name, with a field of the value's own kind.
 
-use super::{Fault, Item, Kind, MOST_ROWS, Read, Sent, choices, is_secret, kind_of, read, shown};
+use super::{Fault, Item, Kind, Read, Sent, choices, count, is_secret, kind_of, read, shown};
 use crate::web::form::Fields;
 use serde_json::{Map, Value};
 
@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 const LONGEST: usize = 200;
 
 /// A name with its value.
+#[derive(Clone)]
 pub(in crate::web) struct Row {
     /// The name of the row's fields in the form; empty where the environment or a flag says what it is.
     pub(in crate::web) field: String,
@@ -117,8 +118,8 @@ pub(super) fn refill(item: &mut Item, sent: &Fields, faults: &[Fault]) {
         .into_iter()
         .partition(|row| !row.field.is_empty());
     item.rows = fixed;
-    let count: usize = sent.get(&format!("{key}.count")).parse().unwrap_or(0);
-    for at in 0..count.min(MOST_ROWS) {
+    let count = count(sent, &key);
+    for at in 0..count {
         let field = format!("{key}.{at}");
         let was = sent.get(&format!("{field}.was")).to_owned();
         let name = sent.get(&format!("{field}.name")).to_owned();
@@ -136,20 +137,15 @@ pub(super) fn refill(item: &mut Item, sent: &Fields, faults: &[Fault]) {
         item.rows.push(Row {
             value: Item {
                 key: value,
-                label: blank.value.label.clone(),
-                doc: String::new(),
                 kind,
                 value: match kind {
                     Kind::Secret | Kind::SecretLines => String::new(),
                     Kind::Flag => (!text.trim().is_empty()).to_string(),
                     _ => text,
                 },
-                options: blank.value.options.clone(),
                 is_set: old.is_some(),
-                overridden: false,
-                group: String::new(),
                 fault: if own.is_empty() { by_key } else { own },
-                rows: Vec::new(),
+                ..blank.value.clone()
             },
             fault: texts(&format!("{field}.name")),
             removed: !sent.get(&format!("{field}.remove")).is_empty(),
@@ -160,7 +156,7 @@ pub(super) fn refill(item: &mut Item, sent: &Fields, faults: &[Fault]) {
         });
     }
     if sent.get("more") == key || count == 0 {
-        let field = format!("{key}.{}", count.min(MOST_ROWS));
+        let field = format!("{key}.{count}");
         blank.value.key = format!("{field}.value");
         blank.field = field;
         blank.wanted = sent.get("more") == key;
@@ -185,8 +181,7 @@ pub(super) fn changes(
     let before = now.as_object().unwrap_or(&none);
     let mut names: Vec<String> = Vec::new();
     let (mut gone, mut new) = (Vec::new(), Vec::new());
-    let count: usize = fields.get(&format!("{key}.count")).parse().unwrap_or(0);
-    for at in 0..count.min(MOST_ROWS) {
+    for at in 0..count(fields, &key) {
         let field = format!("{key}.{at}");
         let was = fields.get(&format!("{field}.was"));
         let old = before.get(was).filter(|_| !was.is_empty());
