@@ -5,24 +5,15 @@
 set -uo pipefail
 (($# == 2)) || { sed -n '2,4p' "$0" >&2; exit 2; }
 altmount=$1 newsd=$2
-tmp=$(mktemp -d) failed=0 server= news=
-# shellcheck disable=SC2317 # called by the trap
-clean() {
-    [[ -z $server ]] || kill -9 "$server" 2>/dev/null
-    [[ -z $news ]] || kill "$news" 2>/dev/null
-    umount "$tmp/small" 2>/dev/null
-    rm -rf "$tmp"
-}
-trap clean EXIT
-cd "$tmp" || exit 1
-port=$((20000 + RANDOM % 10000))
-export ALTMOUNT_LISTEN=127.0.0.1:$((port + 1)) ALTMOUNT_DATA_DIR=$tmp/data ALTMOUNT_CONFIG=$tmp/config.yaml
-mkdir data small
+# shellcheck disable=SC2034 # for the scene
+places='small' tenths=200
+# shellcheck source=scene.sh
+. "$(dirname "${BASH_SOURCE[0]}")/scene.sh"
+mkdir small
 configure() { # FOLDER
     printf 'providers: [{host: 127.0.0.1, port: %s, tls: false, max_connections: 4}]\ncache: {memory_bytes: 0, disk_bytes: 1073741824, disk_folder: %s, disk_timeout_ms: 5000}\n' \
         "$port" "$1" >config.yaml
 }
-wait_for() { for ((i = 0; i < 200; i++)); do "$@" >/dev/null 2>&1 && return; sleep 0.1; done; return 1; }
 start() {
     "$altmount" serve >>server.log 2>&1 &
     server=$!
@@ -35,11 +26,6 @@ disk() { # FIELD
         python3 -c 'import json, sys; print(json.load(sys.stdin)["data"]["cache"]["disk"][sys.argv[1]])' "$1"
 }
 at_least() { (($(disk "$1") >= $2)); }
-try() { # NAME COMMAND...
-    local name=$1
-    shift
-    if "$@"; then echo "ok    $name"; else echo "FAIL  $name"; failed=1; fi
-}
 
 configure "$tmp/cache"
 "$newsd" --listen "127.0.0.1:$port" --release film:60M --nzb-dir "$tmp" >newsd.log 2>&1 &

@@ -5,32 +5,17 @@
 set -uo pipefail
 (($# == 2)) || { sed -n '2,4p' "$0" >&2; exit 2; }
 altmount=$1 newsd=$2
-tmp=$(mktemp -d) failed=0 server= news=
-# shellcheck disable=SC2317 # called by the trap
-clean() {
-    [[ -z $server ]] || kill -9 "$server" 2>/dev/null
-    [[ -z $news ]] || kill "$news" 2>/dev/null
-    umount -l "$tmp/one" "$tmp/two" "$tmp/watched" 2>/dev/null
-    rm -rf "$tmp"
-}
-trap clean EXIT
-cd "$tmp" || exit 1
-port=$((20000 + RANDOM % 10000))
-export ALTMOUNT_LISTEN=127.0.0.1:$((port + 1)) ALTMOUNT_DATA_DIR=$tmp/data ALTMOUNT_CONFIG=$tmp/config.yaml
-printf 'providers: [{host: 127.0.0.1, port: %s, tls: false, max_connections: 4}]\n' "$port" >config.yaml
-mkdir data one two full watched store
+# shellcheck disable=SC2034 # for the scene
+places='one two watched' tenths=100
+# shellcheck source=scene.sh
+. "$(dirname "${BASH_SOURCE[0]}")/scene.sh"
+mkdir one two full watched store
 touch full/somebodys
 
-wait_for() { for ((i = 0; i < 100; i++)); do "$@" >/dev/null 2>&1 && return; sleep 0.1; done; return 1; }
 api() { curl -s -H "X-Api-Key: $(<data/api.key)" -H 'Content-Type: application/json' "$@"; }
 url=http://$ALTMOUNT_LISTEN/api
 set_keys() { api -f -X PUT "$url/settings" -d "{\"set\": $1}" >answer; }
 says() { grep -q -- "$1" answer || { cat answer; return 1; }; }
-try() { # NAME COMMAND...
-    local name=$1
-    shift
-    if "$@"; then echo "ok    $name"; else echo "FAIL  $name"; failed=1; fi
-}
 
 "$newsd" --listen "127.0.0.1:$port" --release film:30M --release show:5M --release last:1M --nzb-dir "$tmp" >newsd.log 2>&1 &
 news=$!
