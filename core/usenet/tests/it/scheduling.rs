@@ -2,6 +2,7 @@
 
 use super::*;
 use altmount_newsd::{Command, Fault, Gate, Rule};
+use altmount_vfs::{Arrival, Ledger};
 
 #[tokio::test]
 async fn a_second_provider_of_the_same_rank_takes_what_the_first_cannot() {
@@ -68,6 +69,57 @@ async fn what_somebody_waits_for_goes_to_an_idle_connection_wherever_it_is() {
     assert_eq!(
         (a.counts().get(Command::Body), b.counts().get(Command::Body)),
         (1, 5)
+    );
+}
+
+#[tokio::test]
+async fn readers_take_turns_whatever_each_has_asked_for_and_what_one_waits_for_goes_first() {
+    let release = release(40);
+    let ids = ids(&release);
+    let gate = Gate::new();
+    let server = Newsd::builder().release(&release).start().await.unwrap();
+    server.rule(Rule::new(Fault::Hold(gate.clone())).ids([ids[0].clone()]));
+    let mut config = provider("a", &server);
+    (config.max_connections, config.pipeline_body) = (1, 1);
+    let options = PoolOptions {
+        hedge_percent: 0,
+        ..PoolOptions::default()
+    };
+    let pool = pool_with([config], options);
+    let first = spawn(&pool, &ids[0], Class::Playback);
+    until(&pool, |s| s.in_flight == 1).await;
+    // Three windows of different sizes, the largest first, all of which are full.
+    let (sent, mut came) = tokio::sync::mpsc::channel(40);
+    let mut rest = ids[1..].iter();
+    for (reader, articles) in [("a", 20), ("b", 10), ("c", 5)] {
+        let ledger = Arc::new(Ledger::new());
+        for id in rest.by_ref().take(articles) {
+            let (pool, id, sent) = (pool.clone(), id.clone(), sent.clone());
+            let arrival = Arrival::of(None, Some(10_000), Some(ledger.clone()));
+            tokio::spawn(async move {
+                pool.fetch_into(&id, Class::ReadAhead, &arrival).await.unwrap();
+                sent.send(reader).await.unwrap();
+            });
+        }
+    }
+    until(&pool, |s| s.queued == 35).await;
+    let wanted = (pool.clone(), rest.next().unwrap().clone());
+    let waits = sent.clone();
+    tokio::spawn(async move {
+        play(&wanted.0, &wanted.1).await.unwrap();
+        waits.send("!").await.unwrap();
+    });
+    until(&pool, |s| s.queued == 36).await;
+    drop(sent);
+    gate.open();
+    guard(first).await.unwrap().unwrap();
+    let mut order = String::new();
+    while let Some(reader) = guard(came.recv()).await {
+        order += reader;
+    }
+    assert_eq!(
+        order,
+        format!("!{}{}{}", "abc".repeat(5), "ab".repeat(5), "a".repeat(10))
     );
 }
 
