@@ -2,6 +2,7 @@
 
 use super::*;
 use altmount_newsd::{Command, Fault, Gate, Rule};
+use altmount_usenet::ProviderState;
 use altmount_vfs::{Arrival, Ledger};
 
 #[tokio::test]
@@ -263,6 +264,60 @@ async fn opening_a_file_makes_connections_at_once_and_once() {
         (4, 1)
     );
     assert_eq!(pool.width(), 16, "eight connections, two bodies on each");
+}
+
+#[tokio::test]
+async fn where_a_provider_works_again_connections_are_made_for_all_that_waits() {
+    let release = release(20);
+    let server = Newsd::builder()
+        .release(&release)
+        .max_connections(0)
+        .start()
+        .await
+        .unwrap();
+    let gate = Gate::new();
+    server.rule(Rule::new(Fault::Hold(gate.clone())));
+    let pool = pool([provider("a", &server)]);
+    let ids = ids(&release);
+    assert!(fetch(&pool, &ids[0]).await.is_err());
+    until(&pool, |s| s.state != ProviderState::Ready).await;
+    server.set_max_connections(8);
+    // What waits has been waiting before the first connection was there, and nothing comes after it.
+    let tasks: Vec<_> = ids.iter().map(|id| spawn(&pool, id, Class::Playback)).collect();
+    guard(server.wait_until(|c| c.open == 8)).await;
+    gate.open();
+    for (at, task) in tasks.into_iter().enumerate() {
+        assert_eq!(guard(task).await.unwrap().unwrap().data, bytes(&release, at));
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_still_counts_what_was_given_up_is_asked_again_and_not_taken_for_down() {
+    let release = in_articles(144_000_000, 3_000_000);
+    let server = Newsd::builder()
+        .release(&release)
+        .bandwidth(4_000_000)
+        .start()
+        .await
+        .unwrap();
+    let pool = pool([provider("a", &server)]);
+    let ids = ids(&release);
+    // Eight that are arriving, and many that wait.
+    let tasks: Vec<_> = ids.iter().map(|id| spawn(&pool, id, Class::ReadAhead)).collect();
+    until(&pool, |s| s.open == 8 && s.bytes > 800_000 && s.queued > 20).await;
+    server.set_max_connections(0);
+    tasks.iter().for_each(tokio::task::JoinHandle::abort);
+    until(&pool, |s| s.connections_abandoned == 8).await;
+    until(&pool, |s| s.errors >= 2).await;
+    let status = pool.status().remove(0);
+    assert_eq!(status.state, ProviderState::Ready, "{status:?}");
+    assert!(
+        status.connections_made <= 8 + 4 + 4,
+        "nobody waits for more: {status:?}"
+    );
+    server.set_max_connections(8);
+    until(&pool, |s| s.open >= 1).await;
+    assert_eq!(play(&pool, &ids[40]).await.unwrap().data.len(), 3_000_000);
 }
 
 #[tokio::test]
