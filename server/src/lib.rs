@@ -8,6 +8,7 @@
 
 pub mod access;
 pub mod advice;
+pub mod allocator;
 pub mod app;
 pub mod arr;
 pub mod backup;

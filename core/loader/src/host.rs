@@ -355,7 +355,12 @@ extern "C" fn define_articles(
             return status::CANCELLED;
         };
         let defined = cx.adding().and_then(|services| {
-            let table: ArticleTable = parse(table, "the table of articles")?;
+            let json = lent(table, MAX_JSON)?;
+            let table = match ArticleTable::from_json(json) {
+                Ok(table) => table,
+                // The error names the field.
+                Err(_) => parse(table, "the table of articles")?,
+            };
             write(number, u64::from(services.cx.define_articles(table)?.0))
         });
         cx.told(defined, error)

@@ -21,6 +21,13 @@ pub struct MessageId(Box<str>);
 #[error("'{0}' is not a message-id (1 to 248 printable ASCII characters without spaces and angle brackets)")]
 pub struct MessageIdError(String);
 
+impl MessageIdError {
+    fn of(text: &str) -> Self {
+        let start: String = text.chars().take(80).collect();
+        Self(start.escape_default().to_string())
+    }
+}
+
 impl MessageId {
     /// Checks and takes a message-id, with or without its angle brackets.
     ///
@@ -34,6 +41,7 @@ impl MessageId {
     ///
     /// # Errors
     /// As [`Self::new`].
+    #[inline]
     pub fn bare(text: &str) -> Result<&str, MessageIdError> {
         // As nearly all come.
         if is_bare(text) {
@@ -45,13 +53,7 @@ impl MessageId {
         if is_bare(text) {
             Ok(text)
         } else {
-            Err(MessageIdError(
-                text.chars()
-                    .take(80)
-                    .collect::<String>()
-                    .escape_default()
-                    .to_string(),
-            ))
+            Err(MessageIdError::of(text))
         }
     }
 
@@ -62,12 +64,14 @@ impl MessageId {
 }
 
 /// Whether each octet may be in a message-id. Without a way out in the middle, so that many are looked at together.
+#[inline]
 fn may_be_in_ids(bytes: &[u8]) -> bool {
     bytes.iter().fold(true, |all, b| {
         all & (0x21..=0x7e).contains(b) & (*b != b'<') & (*b != b'>')
     })
 }
 
+#[inline]
 fn is_bare(text: &str) -> bool {
     (1..=MAX_ID).contains(&text.len()) && may_be_in_ids(text.as_bytes())
 }
@@ -98,6 +102,7 @@ impl From<MessageId> for String {
 /// pair is (decoded bytes, how many articles). `"posted"` is there where it is known. An array of ids is taken as well.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct ArticleTable {
+    /// The ids with a space between two: as they are written.
     ids: String,
     /// End of each id in `ids`.
     ends: Vec<u32>,
@@ -143,7 +148,7 @@ impl ArticleTable {
     /// The empty table, with room for so many articles, whose ids have so many bytes together.
     pub fn with_capacity(articles: usize, id_bytes: usize) -> Self {
         Self {
-            ids: String::with_capacity(id_bytes),
+            ids: String::with_capacity(id_bytes + articles + form::AROUND_IDS),
             ends: Vec::with_capacity(articles),
             ..Self::default()
         }
@@ -161,17 +166,55 @@ impl ArticleTable {
     ///
     /// # Errors
     /// [`ArticleTableError::Id`], [`ArticleTableError::Overflow`].
+    #[inline]
     pub fn push_id(&mut self, id: &str, size: u64) -> Result<(), ArticleTableError> {
         self.push_checked(MessageId::bare(id)?, size)
     }
 
+    /// Adds the articles whose ids a text has, without angle brackets and with one space between two, each of the same decoded length in
+    /// bytes: as with [`Self::push_id`] for each, and much faster where they are many. Where one of them is none, nothing is added.
+    ///
+    /// # Errors
+    /// [`ArticleTableError::Id`], [`ArticleTableError::Overflow`].
+    pub fn push_ids(&mut self, text: &str, size: u64) -> Result<(), ArticleTableError> {
+        let (count, gap) = (self.ends.len(), usize::from(!self.ends.is_empty()));
+        let added = (|| {
+            let start = u32::try_from(self.ids.len() + gap).map_err(|_| ArticleTableError::Overflow)?;
+            form::ends_of(text, start, &mut self.ends)?;
+            let more = u32::try_from(self.ends.len() - count).map_err(|_| ArticleTableError::Overflow)?;
+            self.add(count, more, size)
+        })();
+        if added.is_err() {
+            self.ends.truncate(count);
+        } else if self.ends.len() > count {
+            self.ids.push_str(&" "[..gap]);
+            self.ids.push_str(text);
+        }
+        added
+    }
+
+    #[inline]
     fn push_checked(&mut self, id: &str, size: u64) -> Result<(), ArticleTableError> {
-        let first = u32::try_from(self.ends.len()).map_err(|_| ArticleTableError::Overflow)?;
-        let end = u32::try_from(self.ids.len() + id.len()).map_err(|_| ArticleTableError::Overflow)?;
-        let len = self
-            .len
-            .checked_add(size)
-            .filter(|l| *l <= i64::MAX as u64)
+        let gap = usize::from(!self.ends.is_empty());
+        let end = u32::try_from(self.ids.len() + gap + id.len()).map_err(|_| ArticleTableError::Overflow)?;
+        self.add(self.ends.len(), 1, size)?;
+        self.ids.push_str(&" "[..gap]);
+        self.ids.push_str(id);
+        self.ends.push(end);
+        Ok(())
+    }
+
+    /// Counts `count` articles of `size` bytes each behind the first ones; nothing is changed where they do not fit.
+    fn add(&mut self, first: usize, count: u32, size: u64) -> Result<(), ArticleTableError> {
+        let first = u32::try_from(first).map_err(|_| ArticleTableError::Overflow)?;
+        first.checked_add(count).ok_or(ArticleTableError::Overflow)?;
+        if count == 0 {
+            return Ok(());
+        }
+        let len = size
+            .checked_mul(u64::from(count))
+            .and_then(|bytes| self.len.checked_add(bytes))
+            .filter(|len| *len <= i64::MAX as u64)
             .ok_or(ArticleTableError::Overflow)?;
         if self.runs.last().is_none_or(|run| run.size != size) {
             self.runs.push(Run {
@@ -180,8 +223,6 @@ impl ArticleTable {
                 size,
             });
         }
-        self.ids.push_str(id);
-        self.ends.push(end);
         self.len = len;
         Ok(())
     }
@@ -213,12 +254,14 @@ impl ArticleTable {
     }
 
     /// The message-id of article `index`, as text without angle brackets.
+    #[inline]
     pub fn id(&self, index: usize) -> Option<&str> {
         let end = *self.ends.get(index)? as usize;
         let start = if index == 0 {
             0
         } else {
-            self.ends[index - 1] as usize
+            // Behind the space.
+            self.ends[index - 1] as usize + 1
         };
         Some(&self.ids[start..end])
     }
@@ -295,13 +338,13 @@ mod tests {
         let t = table(&[10, 10, 3]);
         let json = serde_json::to_string(&t).expect("serialises");
         assert_eq!(json, r#"{"ids":"0@x 1@x 2@x","sizes":[[10,2],[3,1]]}"#);
-        assert_eq!(t.to_json(), json.as_bytes());
+        assert_eq!(t.clone().into_json(), json.as_bytes());
         assert_eq!(serde_json::from_str::<ArticleTable>(&json).expect("parses"), t);
         let mut dated = t;
         dated.set_posted(Some(1_700_000_000));
         let json = serde_json::to_string(&dated).expect("serialises");
         assert!(json.ends_with(r#","posted":1700000000}"#), "{json}");
-        assert_eq!(dated.to_json(), json.as_bytes());
+        assert_eq!(dated.clone().into_json(), json.as_bytes());
         assert_eq!(
             serde_json::from_str::<ArticleTable>(&json).expect("parses"),
             dated
@@ -337,6 +380,18 @@ mod tests {
             r#"{"sizes":[[10,2],[3,1]],"ids":"\u0030@x 1\u0040x 2@x"}"#,
         ] {
             assert_eq!(serde_json::from_str::<ArticleTable>(json).expect("parses"), t);
+            assert_eq!(ArticleTable::from_json(json.as_bytes()).expect("parses"), t);
+        }
+        for wrong in [
+            r#"{"ids":"0@x 1@x 2@x","sizes":[[10,2]]}"#,
+            r#"{"ids":"0@x 1@x 2@x","sizes":[[10,2],[3,1]]"#,
+            r#"{"ids":"0@x 1@x 2@x","sizes":[[10,2],[3,1]],"ids":"0@x 1@x 2@x"}"#,
+            r#"{"ids":"0@x 1@x <2@x>x","sizes":[[10,2],[3,1]]}"#,
+            r#"{"ids":"0@x 1@x 2@x"}"#,
+            r#"{"ids":"0@x"#,
+        ] {
+            assert!(serde_json::from_str::<ArticleTable>(wrong).is_err(), "{wrong}");
+            assert!(ArticleTable::from_json(wrong.as_bytes()).is_err(), "{wrong}");
         }
         for empty in [r#"{"ids":[],"sizes":[]}"#, r#"{"ids":" ","sizes":[]}"#] {
             let empty: ArticleTable = serde_json::from_str(empty).expect("parses");
@@ -350,12 +405,45 @@ mod tests {
         for id in [r#"a"b@c"#, r"back\slash@x", "plain@x", "q$&/('{}~!@x"] {
             table.push_id(id, 7).expect("fits");
         }
-        let json = table.to_json();
+        let json = table.clone().into_json();
         assert_eq!(json, serde_json::to_vec(&table).expect("serialises"));
         assert_eq!(
             serde_json::from_slice::<ArticleTable>(&json).expect("parses"),
             table
         );
+    }
+
+    #[test]
+    fn many_ids_in_one_text_are_as_good_as_one_by_one() {
+        let mut single = table(&[10, 10, 3]);
+        let mut together = ArticleTable::new();
+        together.push_ids("0@x 1@x", 10).expect("fits");
+        together.push_ids("", 10).expect("nothing");
+        together.push_ids("2@x", 3).expect("fits");
+        assert_eq!(together, single);
+        for table in [&mut single, &mut together] {
+            table.push_ids("3@x 4@x", 3).expect("fits");
+            table.push_id("5@x", 7).expect("fits");
+        }
+        assert_eq!(together, single);
+        assert_eq!((together.id(2), together.id(4)), (Some("2@x"), Some("4@x")));
+        assert_eq!((together.find(22), together.find(23)), (Some(2), Some(3)));
+        let long = format!("6@x {}", "x".repeat(249));
+        for wrong in [
+            " 6@x",
+            "6@x ",
+            "6@x  7@x",
+            "<6@x>",
+            "6@x\t7@x",
+            "6@x \u{e9}",
+            " ",
+            &long,
+        ] {
+            assert!(together.push_ids(wrong, 1).is_err(), "{wrong}");
+            assert_eq!(together, single, "nothing of {wrong}");
+        }
+        assert!(together.push_ids("6@x 7@x", u64::MAX / 2).is_err());
+        assert_eq!(together, single);
     }
 
     #[test]

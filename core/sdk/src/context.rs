@@ -68,6 +68,22 @@ pub trait ImportContext: Send + Sync {
     /// `missing`, `corrupt`, `changed` or `io` as the source says.
     async fn read(&self, handle: Handle, offset: u64, len: u64) -> Result<Bytes>;
 
+    /// As [`Self::read`], for who only looks at the bytes: `take` is called once, with what was read where it lies. A loaded importer saves
+    /// the copy.
+    ///
+    /// # Errors
+    /// Those of [`Self::read`]; `take` is not called then.
+    async fn read_with(
+        &self,
+        handle: Handle,
+        offset: u64,
+        len: u64,
+        take: &mut (dyn for<'a> FnMut(&'a [u8]) + Send),
+    ) -> Result<()> {
+        take(&self.read(handle, offset, len).await?);
+        Ok(())
+    }
+
     /// The length of an open content in bytes.
     ///
     /// # Errors

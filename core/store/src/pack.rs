@@ -7,7 +7,7 @@
 //! zstd's entropy coder brings to about their entropy. Each frame has a checksum.
 
 use crate::{Result, StoreError};
-use altmount_model::{ArticleTable, Content, MessageId, Node, TableNo};
+use altmount_model::{ArticleTable, Content, Node, TableNo};
 use sha2::{Digest, Sha256};
 use std::{collections::HashMap, io, sync::Arc};
 
@@ -65,22 +65,22 @@ impl Packer {
             )));
         }
         let ids = || (0..table.count()).filter_map(|at| table.id(at).map(str::as_bytes));
-        let shared = |a: &mut dyn Iterator<Item = &u8>, b: &mut dyn Iterator<Item = &u8>| {
-            a.zip(b).take_while(|(x, y)| x == y).count()
-        };
         let first = ids().next().unwrap_or_default();
-        let shortest = ids().map(<[u8]>::len).min().unwrap_or(0);
-        let prefix = ids()
-            .map(|id| shared(&mut id.iter(), &mut first.iter()))
-            .min()
-            .unwrap_or(0);
-        let suffix = ids()
-            .map(|id| shared(&mut id.iter().rev(), &mut first.iter().rev()))
-            .min()
-            .unwrap_or(0)
-            .min(shortest - prefix);
+        let (mut prefix, mut suffix, mut shortest, mut all) = (first.len(), first.len(), first.len(), 0);
+        for id in ids() {
+            if !id.starts_with(&first[..prefix]) {
+                prefix = id.iter().zip(first).take_while(|(a, b)| a == b).count();
+            }
+            if !id.ends_with(&first[first.len() - suffix..]) {
+                let behind = id.iter().rev().zip(first.iter().rev());
+                suffix = behind.take_while(|(a, b)| a == b).count();
+            }
+            shortest = shortest.min(id.len());
+            all += id.len();
+        }
+        let suffix = suffix.min(shortest - prefix);
 
-        let mut out = Vec::new();
+        let mut out = Vec::with_capacity(all - (prefix + suffix) * table.count() + 1024);
         let posted = table.posted().and_then(|at| u64::try_from(at).ok());
         if let Some(posted) = posted {
             put(&mut out, FORMAT_DATED);
@@ -264,7 +264,7 @@ fn read_table(raw: &[u8]) -> Option<ArticleTable> {
         id.extend_from_slice(input.take(len)?);
         id.extend_from_slice(suffix);
         let text = std::str::from_utf8(&id).ok()?;
-        table.push(&MessageId::new(text).ok()?, size).ok()?;
+        table.push_id(text, size).ok()?;
     }
     input.0.is_empty().then_some(table)
 }
@@ -272,6 +272,7 @@ fn read_table(raw: &[u8]) -> Option<ArticleTable> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use altmount_model::MessageId;
 
     fn table(table: &ArticleTable) -> Result<PackedTable> {
         Packer::new()?.table(table)

@@ -1,6 +1,6 @@
 use crate::{
-    Article, ArticleInfo, ArticleSource, Class, Early, FetchError, HttpProbe, Misses, ReadError, Reader,
-    Stat, TableSource, VfsConfig,
+    Article, ArticleInfo, ArticleSource, Class, Early, FetchError, HttpProbe, Ledger, Misses, ReadError,
+    Reader, Stat, TableSource, VfsConfig,
     ahead::{Budget, Gauge, Habits},
     disk::{Disk, DiskStats},
     http::Http,
@@ -124,6 +124,7 @@ impl Vfs {
             roots: self.roots.clone(),
             budget: self.budget.clone(),
             class,
+            ledger: Arc::new(Ledger::new()),
             habits: self.habits,
             played: self.played.clone(),
             early: self.early,
@@ -169,6 +170,7 @@ impl Vfs {
         };
         let ask = Ask {
             class,
+            ledger: None,
             since: (class == Class::Playback).then(Instant::now),
             posted,
             len: None,

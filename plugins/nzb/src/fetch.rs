@@ -125,16 +125,22 @@ impl Source<'_> {
         let id_bytes = candidates.iter().map(|s| self.nzb.id(s).len()).sum();
         let mut table = ArticleTable::with_capacity(laid.articles.len(), id_bytes);
         table.set_posted(file.date);
-        for (at, (candidate, len)) in laid.articles.iter().enumerate() {
-            let pushed = match *candidate {
+        let mut rest = &laid.articles[..];
+        while let Some((candidate, len)) = rest.first().copied() {
+            let alike = rest.iter().take_while(|(_, other)| *other == len);
+            let listed = alike.map_while(|(candidate, _)| candidates.get(*candidate as usize));
+            let (count, ids) = self.nzb.ids_in_a_row(listed);
+            let pushed = if candidate == UNLISTED {
                 // Keeps the place of what is not listed; nobody is ever asked for it.
-                UNLISTED => table.push_id(&format!("part-{}.is-not-listed@altmount.invalid", at + 1), *len),
-                listed => {
-                    let segment = candidates.get(listed as usize);
-                    table.push_id(segment.map(|s| self.nzb.id(s)).unwrap_or_default(), *len)
-                }
+                let place = table.count() + 1;
+                table.push_id(&format!("part-{place}.is-not-listed@altmount.invalid"), len)
+            } else if count == 0 {
+                table.push_id("", len)
+            } else {
+                table.push_ids(ids, len)
             };
             pushed.map_err(|e| ImportError::new(ErrorKind::Limit, e.to_string()))?;
+            rest = rest.get(count.max(1)..).unwrap_or_default();
         }
         Ok(table)
     }

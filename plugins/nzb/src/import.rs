@@ -147,13 +147,15 @@ async fn read_nzb(config: &Config, cx: &dyn ImportContext) -> Result<Nzb> {
     let mut reader = NzbReader::new(Parser::new(config), config.max_xml_bytes);
     let mut at = 0;
     while at < len {
-        let piece = cx.read(Handle::UPLOAD, at, PIECE as u64).await?;
-        if piece.is_empty() {
+        let mut pushed = Ok(0);
+        let mut push = |piece: &[u8]| pushed = reader.push(piece).map(|()| piece.len() as u64);
+        cx.read_with(Handle::UPLOAD, at, PIECE as u64, &mut push).await?;
+        let pushed = pushed?;
+        if pushed == 0 {
             let text = format!("the queued file ended at {at} of {len} bytes");
             return Err(ImportError::new(ErrorKind::Io, text));
         }
-        reader.push(&piece)?;
-        at += piece.len() as u64;
+        at += pushed;
     }
     reader.finish()
 }

@@ -1,7 +1,8 @@
 //! What an NZB lists, kept compactly: the message-ids in one text, 16 bytes for each segment beside them.
 
-use std::cmp::Ordering;
+use std::collections::HashSet;
 use std::fmt;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::ops::Range;
 
 /// A parsed NZB. Files are in a canonical order (subject, then first message-id) and segments in that of their numbers, so
@@ -14,6 +15,7 @@ pub struct Nzb {
     pub files: Vec<NzbFile>,
     /// Subjects of files that list no usable segment, in canonical order.
     pub empty: Vec<String>,
+    /// The ids in the order of the document, with a space behind each.
     pub(crate) ids: String,
     pub(crate) segments: Vec<Segment>,
 }
@@ -65,6 +67,22 @@ impl Nzb {
             .unwrap_or_default()
     }
 
+    /// The ids of the first ones of `segments` that follow each other in the document, with a space between two; and how many they are.
+    pub(crate) fn ids_in_a_row<'a>(&self, segments: impl Iterator<Item = &'a Segment>) -> (usize, &str) {
+        let mut segments = segments.peekable();
+        let start = segments.peek().map_or(0, |first| first.start as usize);
+        let (mut count, mut end) = (0, start);
+        for segment in segments {
+            let at = segment.start as usize;
+            if count > 0 && at != end + 1 {
+                break;
+            }
+            count += 1;
+            end = at + usize::from(segment.len);
+        }
+        (count, self.ids.get(start..end).unwrap_or_default())
+    }
+
     /// The segments of a file, one for each number, in order.
     pub fn segments(&self, file: &NzbFile) -> &[Segment] {
         self.range(&file.primary)
@@ -99,6 +117,7 @@ impl Nzb {
             return false;
         };
         self.ids.push_str(id);
+        self.ids.push(' ');
         self.segments.push(Segment {
             start,
             len,
@@ -113,24 +132,38 @@ impl Nzb {
     /// `highest_unusable` is the highest number of a segment that was left out because its id is none; `u32::MAX` is the number
     /// of a segment that has none.
     pub(crate) fn push_file(&mut self, mut file: NzbFile, first: usize, highest_unusable: u32) {
-        let mut own = self.segments.split_off(first.min(self.segments.len()));
+        let own = self.segments.get(first..).unwrap_or_default();
         if own.is_empty() {
             self.empty.push(file.subject);
             return;
         }
-        if file.guessed {
+        // As nearly all are: one segment for each number, in their order.
+        let ordered = !file.guessed && own.is_sorted_by(|a, b| a.number < b.number);
+        let alternates = if ordered && all_differ(own.iter().map(|s| self.id(s))) {
+            0
+        } else {
+            self.put_in_order(first, file.guessed)
+        };
+        let (start, end) = (first as u32, self.segments.len() as u32);
+        file.primary = start..end - alternates as u32;
+        file.alternates = file.primary.end..end;
+        let own = self.segments(&file);
+        let lowest = own.first().map_or(0, |s| s.number);
+        let highest = own.last().map_or(0, |s| s.number).max(highest_unusable);
+        file.expected = u64::from(highest) + u64::from(lowest == 0);
+        self.files.push(file);
+    }
+
+    /// Puts the segments from index `first` on into order, one for each number and those that claim one again behind them; how many
+    /// these are.
+    fn put_in_order(&mut self, first: usize, guessed: bool) -> usize {
+        let mut own = self.segments.split_off(first.min(self.segments.len()));
+        if guessed {
             number_the_unnumbered(&mut own);
         }
-        let id = |s: &Segment| {
-            let start = s.start as usize;
-            self.ids
-                .get(start..start + usize::from(s.len))
-                .unwrap_or_default()
-        };
+        let id = |s: &Segment| self.id(s);
         let order = |a: &Segment, b: &Segment| a.number.cmp(&b.number).then_with(|| id(a).cmp(id(b)));
-        if !own.is_sorted_by(|a, b| order(a, b) != Ordering::Greater) {
-            own.sort_by(order);
-        }
+        own.sort_by(order);
         own.dedup_by(|later, earlier| later.number == earlier.number && id(later) == id(earlier));
         drop_repeated_ids(&mut own, |s| id(s));
         let mut alternates = Vec::new();
@@ -143,16 +176,9 @@ impl Nzb {
             }
             !again
         });
-        let lowest = own.first().map_or(0, |s| s.number);
-        let highest = own.last().map_or(0, |s| s.number).max(highest_unusable);
-        file.expected = u64::from(highest) + u64::from(lowest == 0);
-        let start = first as u32;
-        let middle = start + own.len() as u32;
-        file.primary = start..middle;
-        file.alternates = middle..middle + alternates.len() as u32;
         self.segments.append(&mut own);
-        self.segments.append(&mut alternates);
-        self.files.push(file);
+        self.segments.extend_from_slice(&alternates);
+        alternates.len()
     }
 
     /// Sorts the files and drops those that are listed twice.
@@ -193,12 +219,16 @@ fn number_the_unnumbered(own: &mut [Segment]) {
     }
 }
 
+/// Whether surely no id is there twice.
+fn all_differ<'a>(mut ids: impl ExactSizeIterator<Item = &'a str>) -> bool {
+    let mut hashes = HashSet::with_capacity_and_hasher(ids.len(), BuildHasherDefault::<Hashed>::default());
+    ids.all(|id| hashes.insert(hash(id)))
+}
+
 /// An article stands for one part of a file only: where an id has several numbers, its lowest one counts, and the others
 /// are gaps.
 fn drop_repeated_ids<'a>(own: &mut Vec<Segment>, id: impl Fn(&Segment) -> &'a str) {
-    let mut hashes: Vec<u64> = own.iter().map(|s| hash(id(s))).collect();
-    hashes.sort_unstable();
-    if hashes.windows(2).all(|pair| pair[0] != pair[1]) {
+    if all_differ(own.iter().map(&id)) {
         return;
     }
     let mut by_id: Vec<(&str, u32, usize)> = own
@@ -215,6 +245,26 @@ fn drop_repeated_ids<'a>(own: &mut Vec<Segment>, id: impl Fn(&Segment) -> &'a st
     }
     let mut keep = keep.into_iter();
     own.retain(|_| keep.next().unwrap_or(true));
+}
+
+/// For what is a hash already.
+#[derive(Default)]
+struct Hashed(u64);
+
+impl Hasher for Hashed {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
 }
 
 /// FNV-1a over 8 bytes at a time: good enough to see that no id is repeated, which is then checked exactly.

@@ -117,6 +117,7 @@ pub fn main() -> ExitCode {
 
 /// Runs the program with these arguments, the first of which is its own name.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    crate::allocator::settle();
     let Cli { global, command } = Cli::parse_from(arguments);
     let result = match command.unwrap_or(Command::Serve) {
         Command::Serve => serve::run(&global),

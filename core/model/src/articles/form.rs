@@ -3,7 +3,7 @@
 //! The ids are one text, with a space between two: no id can have one, and a table may have hundreds of thousands, which a loaded
 //! importer hands over as JSON. Who writes JSON by hand may give an array of ids.
 
-use super::{ArticleTable, ArticleTableError, MAX_ID, MessageId, Run, may_be_in_ids};
+use super::{ArticleTable, ArticleTableError, MAX_ID, MessageId, MessageIdError};
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
     de::{DeserializeSeed, Error as _, SeqAccess, Visitor},
@@ -35,7 +35,45 @@ enum Written {
     Each(Vec<MessageId>),
 }
 
-/// Checked message-ids, one behind the other in one text.
+/// What a table's JSON has before its ids, and room for what a table of some runs has behind them, in bytes.
+pub(super) const AROUND_IDS: usize = HEAD.len() + 120;
+const HEAD: &str = r#"{"ids":""#;
+
+/// How many bytes are looked at together.
+const PIECE: usize = 4096;
+
+/// Puts where each id of a text ends behind `ends`, counted from `start`; the ids have no angle brackets, and one space between two.
+///
+/// # Errors
+/// Where one of them is no message-id. What was put until then stays.
+pub(super) fn ends_of(text: &str, start: u32, ends: &mut Vec<u32>) -> Result<(), ArticleTableError> {
+    if text.is_empty() {
+        return Ok(());
+    }
+    let may_be = |bytes: &[u8]| {
+        bytes.iter().fold(true, |all, b| {
+            all & (0x20..=0x7e).contains(b) & (*b != b'<') & (*b != b'>')
+        })
+    };
+    let whole = text.as_bytes().chunks(PIECE).all(may_be);
+    let mut from = 0;
+    for end in memchr::memchr_iter(b' ', text.as_bytes()).chain([text.len()]) {
+        if !whole || !(1..=MAX_ID).contains(&(end - from)) {
+            let id = text.get(from..end).unwrap_or_default();
+            if !super::is_bare(id) {
+                return Err(MessageIdError::of(id).into());
+            }
+        }
+        let end_there = u32::try_from(end).ok().and_then(|end| start.checked_add(end));
+        ends.push(end_there.ok_or(ArticleTableError::Overflow)?);
+        from = end + 1;
+    }
+    // The number of an article is a `u32` as well.
+    u32::try_from(ends.len()).map_err(|_| ArticleTableError::Overflow)?;
+    Ok(())
+}
+
+/// Checked message-ids in one text, with a space between two.
 #[derive(Default)]
 struct Ids {
     text: String,
@@ -45,32 +83,28 @@ struct Ids {
 impl Ids {
     /// The ids of a text that has white space between them.
     fn of(text: &str) -> Result<Self, ArticleTableError> {
-        let mut ids = Self {
-            text: String::with_capacity(text.len()),
-            // An id of a real post has some 30 characters.
-            ends: Vec::with_capacity(text.len() / 32),
-        };
-        for id in text.split(' ') {
-            // Nearly all are as they should be.
-            if id.len() <= MAX_ID && may_be_in_ids(id.as_bytes()) {
-                if !id.is_empty() {
-                    ids.push(id)?;
-                }
-                continue;
-            }
-            for id in id.split_ascii_whitespace() {
-                ids.push(MessageId::bare(id)?)?;
-            }
+        // An id of a real post has some 30 characters.
+        let mut ends = Vec::with_capacity(text.len() / 32);
+        // As nearly all come.
+        if ends_of(text, 0, &mut ends).is_ok() {
+            let text = text.to_owned();
+            return Ok(Self { text, ends });
+        }
+        let mut ids = Self::default();
+        for id in text.split_ascii_whitespace() {
+            ids.push(MessageId::bare(id)?)?;
         }
         Ok(ids)
     }
 
     fn push(&mut self, id: &str) -> Result<(), ArticleTableError> {
-        let end = u32::try_from(self.text.len() + id.len()).map_err(|_| ArticleTableError::Overflow)?;
-        // The number of an article is a `u32` as well.
-        u32::try_from(self.ends.len()).map_err(|_| ArticleTableError::Overflow)?;
+        if !self.ends.is_empty() {
+            self.text.push(' ');
+        }
         self.text.push_str(id);
+        let end = u32::try_from(self.text.len()).map_err(|_| ArticleTableError::Overflow)?;
         self.ends.push(end);
+        u32::try_from(self.ends.len()).map_err(|_| ArticleTableError::Overflow)?;
         Ok(())
     }
 }
@@ -78,38 +112,7 @@ impl Ids {
 impl TryFrom<Packed> for ArticleTable {
     type Error = ArticleTableError;
     fn try_from(packed: Packed) -> Result<Self, ArticleTableError> {
-        let Ids { text, ends } = packed.ids;
-        let sizes: u64 = packed.sizes.iter().map(|(_, n)| u64::from(*n)).sum();
-        if sizes != ends.len() as u64 {
-            return Err(ArticleTableError::Count {
-                ids: ends.len(),
-                sizes,
-            });
-        }
-        let mut table = Self {
-            ids: text,
-            ends,
-            ..Self::default()
-        };
-        let mut first = 0_u32;
-        for (size, n) in packed.sizes.into_iter().filter(|(_, n)| *n > 0) {
-            if table.runs.last().is_none_or(|run| run.size != size) {
-                table.runs.push(Run {
-                    first,
-                    offset: table.len,
-                    size,
-                });
-            }
-            table.len = size
-                .checked_mul(u64::from(n))
-                .and_then(|bytes| table.len.checked_add(bytes))
-                .filter(|len| *len <= i64::MAX as u64)
-                .ok_or(ArticleTableError::Overflow)?;
-            // Their sum is the number of the ids, which are not more than a `u32` counts.
-            first = first.saturating_add(n);
-        }
-        table.set_posted(packed.posted);
-        Ok(table)
+        Self::of(packed.ids, packed.sizes, packed.posted)
     }
 }
 
@@ -122,62 +125,83 @@ impl<'de> Deserialize<'de> for ArticleTable {
 }
 
 impl ArticleTable {
-    /// Its JSON: the same as by a serialiser, without its look at each character of the ids.
-    pub fn to_json(&self) -> Vec<u8> {
-        let ids = self.ids.len() + self.count();
-        let mut json = Vec::with_capacity(ids + 64 + self.runs.len() * 24);
-        json.extend_from_slice(br#"{"ids":""#);
-        // Of all that is in ids, JSON has to escape these two.
-        let escaped = memchr::memchr2(b'"', b'\\', self.ids.as_bytes()).is_some();
-        for at in 0..self.count() {
-            if at > 0 {
-                json.push(b' ');
-            }
-            let id = self.id(at).unwrap_or_default();
-            if !escaped {
-                json.extend_from_slice(id.as_bytes());
-                continue;
-            }
-            for byte in id.bytes() {
-                if matches!(byte, b'"' | b'\\') {
-                    json.push(b'\\');
-                }
-                json.push(byte);
-            }
+    fn of(ids: Ids, runs: Vec<(u64, u32)>, posted: Option<i64>) -> Result<Self, ArticleTableError> {
+        let sizes: u64 = runs.iter().map(|(_, n)| u64::from(*n)).sum();
+        if sizes != ids.ends.len() as u64 {
+            return Err(ArticleTableError::Count {
+                ids: ids.ends.len(),
+                sizes,
+            });
         }
-        json.extend_from_slice(br#"","sizes":["#);
+        let mut table = Self {
+            ids: ids.text,
+            ends: ids.ends,
+            ..Self::default()
+        };
+        let mut first = 0;
+        for (size, n) in runs {
+            table.add(first, n, size)?;
+            first += n as usize;
+        }
+        table.set_posted(posted);
+        Ok(table)
+    }
+
+    /// Reads its JSON: the same as by a deserialiser, without its looks at each character of the ids.
+    ///
+    /// # Errors
+    /// As those of a deserialiser.
+    pub fn from_json(json: &[u8]) -> serde_json::Result<Self> {
+        match Self::from_usual_json(json) {
+            Some(table) => Ok(table),
+            None => serde_json::from_slice(json),
+        }
+    }
+
+    /// A table that is written as [`Self::into_json`] does; `None` where something is unusual, or wrong.
+    fn from_usual_json(json: &[u8]) -> Option<Self> {
+        /// What follows the ids, in an object of its own.
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Rest {
+            sizes: Vec<(u64, u32)>,
+            posted: Option<i64>,
+        }
+        let behind = json.strip_prefix(HEAD.as_bytes())?;
+        let (ids, rest) = behind.split_at_checked(memchr::memchr2(b'"', b'\\', behind)?)?;
+        let rest = rest.strip_prefix(br#"","#)?;
+        let rest: Rest = serde_json::from_slice(&[b"{", rest].concat()).ok()?;
+        let ids = Ids::of(std::str::from_utf8(ids).ok()?).ok()?;
+        Self::of(ids, rest.sizes, rest.posted).ok()
+    }
+
+    /// Its JSON: the same as by a serialiser, without its look at each character of the ids, and in the memory that the ids have.
+    pub fn into_json(self) -> Vec<u8> {
+        // Of all that is in ids, JSON has to escape these two.
+        if memchr::memchr2(b'"', b'\\', self.ids.as_bytes()).is_some() {
+            // A table has no value that serde_json does not write.
+            return serde_json::to_vec(&self).unwrap_or_default();
+        }
+        let mut behind = String::from(r#"","sizes":["#);
         for (at, (size, count)) in self.sizes().enumerate() {
             let comma = if at > 0 { "," } else { "" };
-            json.extend_from_slice(format!("{comma}[{size},{count}]").as_bytes());
+            behind.push_str(&format!("{comma}[{size},{count}]"));
         }
-        json.push(b']');
+        behind.push(']');
         if let Some(posted) = self.posted {
-            json.extend_from_slice(format!(r#","posted":{posted}"#).as_bytes());
+            behind.push_str(&format!(r#","posted":{posted}"#));
         }
-        json.push(b'}');
-        json
+        behind.push('}');
+        let mut json = self.ids;
+        json.reserve(HEAD.len() + behind.len());
+        json.insert_str(0, HEAD);
+        json.push_str(&behind);
+        json.into_bytes()
     }
 }
 
 impl Serialize for ArticleTable {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        struct Text<'a>(&'a ArticleTable);
-        impl fmt::Display for Text<'_> {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                for at in 0..self.0.count() {
-                    if at > 0 {
-                        f.write_str(" ")?;
-                    }
-                    f.write_str(self.0.id(at).unwrap_or_default())?;
-                }
-                Ok(())
-            }
-        }
-        impl Serialize for Text<'_> {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.collect_str(self)
-            }
-        }
         struct Sizes<'a>(&'a ArticleTable);
         impl Serialize for Sizes<'_> {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -186,7 +210,7 @@ impl Serialize for ArticleTable {
         }
         let fields = if self.posted.is_some() { 3 } else { 2 };
         let mut form = serializer.serialize_struct("ArticleTable", fields)?;
-        form.serialize_field("ids", &Text(self))?;
+        form.serialize_field("ids", &self.ids)?;
         form.serialize_field("sizes", &Sizes(self))?;
         if let Some(posted) = self.posted {
             form.serialize_field("posted", &posted)?;

@@ -9,8 +9,7 @@ use async_trait::async_trait;
 use serde::{Serialize, de::DeserializeOwned};
 use std::{
     ffi::c_void,
-    future::Future,
-    pin::Pin,
+    future::poll_fn,
     ptr,
     task::{Context, Poll},
 };
@@ -56,10 +55,18 @@ macro_rules! host_call {
     }};
 }
 
-impl Future for Op {
-    type Output = Result<Bytes>;
+impl Op {
+    /// Its bytes where they lie, once they are there: `take` is called with them.
+    async fn with<T>(mut self, mut take: impl FnMut(&[u8]) -> T) -> Result<T> {
+        poll_fn(|cx| self.poll(cx, &mut take)).await
+    }
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+    /// Its bytes as JSON.
+    async fn json<T: DeserializeOwned>(self, what: &str) -> Result<T> {
+        self.with(|bytes| read_json(bytes, what)).await?
+    }
+
+    fn poll<T>(&mut self, cx: &mut Context<'_>, take: &mut impl FnMut(&[u8]) -> T) -> Poll<Result<T>> {
         if self.op.is_null() {
             return Poll::Ready(Err(broken("an operation")));
         }
@@ -67,12 +74,12 @@ impl Future for Op {
         let answer = RawWaker::lend(cx.waker(), |waker| {
             host_call!(self.table, op_poll(self.op, waker, &raw mut out), status::FAILED)
         });
-        // SAFETY: the bytes live until `op_free`, and are copied here.
+        // SAFETY: the bytes live until `op_free`, and are not used past this call.
         #[expect(unsafe_code, reason = "bytes of the host")]
         let bytes = unsafe { out.bytes() };
         Poll::Ready(match answer {
             status::PENDING => return Poll::Pending,
-            status::OK => Ok(Bytes::copy_from_slice(bytes)),
+            status::OK => Ok(take(bytes)),
             other => Err(failure(other, bytes)),
         })
     }
@@ -149,6 +156,14 @@ impl Host {
         failure(answer, json)
     }
 
+    fn start_read(&self, handle: Handle, offset: u64, len: u64) -> Op {
+        self.op(host_call!(
+            self.table,
+            read(self.cx, handle.0, offset, len),
+            ptr::null_mut()
+        ))
+    }
+
     fn op(&self, op: *mut c_void) -> Op {
         Op {
             op,
@@ -196,8 +211,7 @@ impl ImportContext for Host {
     }
 
     fn define_articles(&self, articles: ArticleTable) -> Result<TableNo> {
-        let json = articles.to_json();
-        drop(articles);
+        let json = articles.into_json();
         let (mut number, mut error) = (0, ptr::null_mut());
         let answer = host_call!(
             self.table,
@@ -217,16 +231,23 @@ impl ImportContext for Host {
             open(self.cx, Slice::new(&json)),
             ptr::null_mut()
         ));
-        read_json(&op.await?, "open")
+        op.json("open").await
     }
 
     async fn read(&self, handle: Handle, offset: u64, len: u64) -> Result<Bytes> {
-        self.op(host_call!(
-            self.table,
-            read(self.cx, handle.0, offset, len),
-            ptr::null_mut()
-        ))
-        .await
+        self.start_read(handle, offset, len)
+            .with(Bytes::copy_from_slice)
+            .await
+    }
+
+    async fn read_with(
+        &self,
+        handle: Handle,
+        offset: u64,
+        len: u64,
+        take: &mut (dyn for<'a> FnMut(&'a [u8]) + Send),
+    ) -> Result<()> {
+        self.start_read(handle, offset, len).with(take).await
     }
 
     fn len(&self, handle: Handle) -> Result<u64> {
@@ -249,6 +270,6 @@ impl ImportContext for Host {
             call(self.cx, Slice::new(method.as_bytes()), Slice::new(&json)),
             ptr::null_mut()
         ));
-        read_json(&op.await?, method)
+        op.json(method).await
     }
 }
