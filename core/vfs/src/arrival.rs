@@ -6,7 +6,7 @@
 //! decides, and [`Arrival::settle`] compares what was published with it. A reader that was given other bytes than those
 //! has to fail, and does so before the last of its bytes is given out.
 
-use crate::{ArticleInfo, pieces};
+use crate::{ArticleInfo, Ledger, pieces};
 use bytes::Bytes;
 use std::{
     collections::BTreeMap,
@@ -85,6 +85,8 @@ pub struct Arrival {
     posted: Option<i64>,
     /// The decoded length that it is expected to have, where that is known.
     expected: Option<u64>,
+    /// Whose it is: that of the reader who wanted it first.
+    ledger: Option<Arc<Ledger>>,
 }
 
 #[derive(Debug, Default)]
@@ -104,11 +106,12 @@ struct State {
 impl Arrival {
     /// One of which nothing is there yet.
     pub fn new() -> Arc<Self> {
-        Self::of(None, None)
+        Self::of(None, None, None)
     }
 
-    /// The same of an article that was posted then, in seconds since 1970, and is expected to have so many decoded bytes.
-    pub fn of(posted: Option<i64>, expected: Option<u64>) -> Arc<Self> {
+    /// The same of an article that was posted then, in seconds since 1970, and is expected to have so many decoded bytes, for the
+    /// reader with this ledger.
+    pub fn of(posted: Option<i64>, expected: Option<u64>, ledger: Option<Arc<Ledger>>) -> Arc<Self> {
         Arc::new(Self {
             state: Mutex::default(),
             awaited: AtomicU64::new(NOBODY),
@@ -116,12 +119,18 @@ impl Arrival {
             demanded: watch::Sender::new(None),
             posted,
             expected,
+            ledger,
         })
     }
 
     /// The decoded length in bytes that it is expected to have, where that is known. A hint, for those who plan ahead.
     pub fn expected(&self) -> Option<u64> {
         self.expected
+    }
+
+    /// That of the reader who wanted the article first; `None` where it is for no reader.
+    pub fn ledger(&self) -> Option<&Arc<Ledger>> {
+        self.ledger.as_ref()
     }
 
     /// When the article was posted, in seconds since 1970, where that is known.

@@ -4,7 +4,7 @@
 //! its checksum came out right; a [`Taking`] knows of whom it has such bytes, and [`Core::prove`] waits for the verdicts.
 
 use crate::{
-    Class, Early, FetchError, Misses, ReadError, ReadErrorKind,
+    Class, Early, FetchError, Ledger, Misses, ReadError, ReadErrorKind,
     ahead::{Budget, Gauge, Habits},
     cipher::BLOCK,
     local::Roots,
@@ -50,6 +50,7 @@ pub(crate) struct Core {
     pub(crate) roots: Arc<Roots>,
     pub(crate) budget: Budget,
     pub(crate) class: Class,
+    pub(crate) ledger: Arc<Ledger>,
     pub(crate) habits: Habits,
     pub(crate) played: Arc<Played>,
     pub(crate) early: Early,
@@ -226,9 +227,10 @@ impl Core {
         }
     }
 
-    fn ask(&self, wanted: &UnitRef, taking: &Taking) -> Ask {
+    fn ask(&self, wanted: &UnitRef, taking: &Taking) -> Ask<'_> {
         Ask {
             class: self.class,
+            ledger: Some(&self.ledger),
             since: (self.class == Class::Playback).then_some(taking.since),
             posted: wanted.posted,
             len: Some(wanted.len),

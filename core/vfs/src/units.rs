@@ -9,7 +9,7 @@
 //! and right becomes a [`Unit`], and only units go into the memory cache and the one on disk.
 
 use crate::{
-    Arrival, ArticleInfo, ArticleSource, Class, FetchError, ReadError, disk::Disk, http::Http,
+    Arrival, ArticleInfo, ArticleSource, Class, FetchError, Ledger, ReadError, disk::Disk, http::Http,
     http::Resource, pieces::Pieces, read::MAX_HEADS,
 };
 use futures::{
@@ -62,8 +62,10 @@ impl From<UnitError> for ReadError {
 
 /// For whom a unit is wanted.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Ask {
+pub(crate) struct Ask<'a> {
     pub(crate) class: Class,
+    /// Of the reader that wants it, if one does.
+    pub(crate) ledger: Option<&'a Arc<Ledger>>,
     /// Since when a player's read waits for data; `None` where none waits.
     pub(crate) since: Option<Instant>,
     /// When the article was posted, in seconds since 1970, where that is known.
@@ -87,7 +89,7 @@ pub(crate) struct Flight {
 
 impl Flight {
     /// Somebody else wants it too.
-    fn join(&self, ask: Ask) {
+    fn join(&self, ask: Ask<'_>) {
         let Key::Article(id) = &self.key else { return };
         self.demand(ask.since);
         let class = ask.class;
@@ -197,7 +199,7 @@ impl Units {
     }
 
     /// The unit from memory, from a flight that is on its way, or fetched.
-    pub(crate) async fn get(self: &Arc<Self>, key: &Key, ask: Ask) -> Outcome {
+    pub(crate) async fn get(self: &Arc<Self>, key: &Key, ask: Ask<'_>) -> Outcome {
         if let Some(unit) = self.cached(key).await {
             return Ok(unit);
         }
@@ -222,7 +224,7 @@ impl Units {
     }
 
     /// Joins the flight of `key`, or makes one, which begins when it is first polled.
-    pub(crate) fn flight(self: &Arc<Self>, key: &Key, ask: Ask) -> Arc<Flight> {
+    pub(crate) fn flight(self: &Arc<Self>, key: &Key, ask: Ask<'_>) -> Arc<Flight> {
         // Kept until the lock is released: dropping a flight takes it too.
         let failed;
         {
@@ -238,7 +240,8 @@ impl Units {
                 other => failed = other,
             }
             let class = Arc::new(Mutex::new(ask.class));
-            let arrival = matches!(key, Key::Article(_)).then(|| Arrival::of(ask.posted, ask.len));
+            let arrival =
+                matches!(key, Key::Article(_)).then(|| Arrival::of(ask.posted, ask.len, ask.ledger.cloned()));
             let fetch = self.clone().fetch(key.clone(), class.clone(), arrival.clone());
             let flight = Arc::new(Flight {
                 key: key.clone(),

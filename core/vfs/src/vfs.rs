@@ -1,5 +1,5 @@
 use crate::{
-    Article, ArticleSource, Class, Early, FetchError, HttpProbe, Misses, ReadError, Reader, Stat,
+    Article, ArticleSource, Class, Early, FetchError, HttpProbe, Ledger, Misses, ReadError, Reader, Stat,
     TableSource, VfsConfig,
     ahead::{Budget, Gauge, Habits},
     disk::{Disk, DiskStats},
@@ -124,6 +124,7 @@ impl Vfs {
             roots: self.roots.clone(),
             budget: self.budget.clone(),
             class,
+            ledger: Arc::new(Ledger::new()),
             habits: self.habits,
             played: self.played.clone(),
             early: self.early,
@@ -143,6 +144,7 @@ impl Vfs {
         };
         let ask = Ask {
             class,
+            ledger: None,
             since: (class == Class::Playback).then(Instant::now),
             posted: None,
             len: None,

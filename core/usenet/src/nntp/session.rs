@@ -10,7 +10,7 @@ use super::reply::Reply;
 use super::wire::{Turn, Wire};
 use crate::ProviderConfig;
 use crate::yenc::{Buffers, DecodeError, Decoder, Kernel};
-use altmount_vfs::{Arrival, ArrivingCopy, Article, Class};
+use altmount_vfs::{Arrival, ArrivingCopy, Article, Class, Ledger};
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::pin::pin;
@@ -73,6 +73,11 @@ impl Request {
         self.arrival.as_ref()?.expected()
     }
 
+    /// That of the reader whom it is for, where it is for one.
+    pub(crate) fn ledger(&self) -> Option<&Arc<Ledger>> {
+        self.arrival.as_ref()?.ledger()
+    }
+
     /// Whether nobody waits for the answer any more.
     pub(crate) fn is_abandoned(&self) -> bool {
         self.kind != Kind::Date && self.reply.is_closed()
@@ -93,7 +98,7 @@ pub(crate) enum Stage {
     Waiting,
     /// On this connection, behind others.
     Behind(u64),
-    /// Next in line on this connection since then, and nothing of the answer came.
+    /// Next in line on this connection, sent on it at this time, and nothing of the answer came.
     Due(u64, Instant),
     /// Its answer has begun, on this connection.
     Started(u64),
@@ -225,6 +230,7 @@ pub(crate) enum Ended {
 #[derive(Debug)]
 struct Sent {
     request: Request,
+    at: Instant,
     /// Whether nothing else was in flight.
     alone: bool,
     /// Bytes that its body is expected to have.
@@ -426,8 +432,9 @@ impl<'a> Session<'a> {
 
     fn send(&mut self, request: Request) {
         let alone = self.in_flight.is_empty();
+        let now = Instant::now();
         if alone {
-            self.front_since = Instant::now();
+            self.front_since = now;
         }
         let typical = self.depth.lead.map_or(0, |lead| lead.article);
         let bytes = match request.kind {
@@ -439,13 +446,14 @@ impl<'a> Session<'a> {
         command::request(self.wire.output(), request.kind, &request.id);
         if let Some(flight) = &request.flight {
             flight.enter(if alone {
-                Stage::Due(self.id, self.front_since)
+                Stage::Due(self.id, now)
             } else {
                 Stage::Behind(self.id)
             });
         }
         self.in_flight.push_back(Sent {
             request,
+            at: now,
             alone,
             bytes,
         });
@@ -465,9 +473,10 @@ impl<'a> Session<'a> {
         self.expected -= bytes;
         self.is_stale = true;
         self.front_since = Instant::now();
-        let next = self.in_flight.front().and_then(|s| s.request.flight.as_ref());
-        if let Some(flight) = next {
-            flight.enter(Stage::Due(self.id, self.front_since));
+        if let Some(next) = self.in_flight.front()
+            && let Some(flight) = &next.request.flight
+        {
+            flight.enter(Stage::Due(self.id, next.at));
         }
         Some(request)
     }

@@ -7,6 +7,7 @@ use super::search::{Outcome, Target};
 use super::verdict::Said;
 use crate::nntp::Kind;
 use crate::nntp::session::{Flight, Stage};
+use altmount_vfs::Class;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use std::sync::Arc;
@@ -15,6 +16,8 @@ use tokio::time::{Instant, sleep_until};
 
 /// Requests for one article that are under way at the same time, at most.
 const MAX_COPIES: usize = 4;
+/// So many of them were late where there is one more.
+const LATE_TWICE: usize = 2;
 
 /// One of the requests for the same article that are under way at the same time.
 #[derive(Debug)]
@@ -67,11 +70,11 @@ impl<'a> Target<'a> {
         loop {
             let newest = copies.iter().rev().find(|copy| !copy.is_over);
             let newest = newest.map(|copy| Arc::clone(&copy.flight));
-            let (may_ask, again) = (copies.len() < MAX_COPIES, copies.len() > 1);
+            let asked = copies.len();
             let late = async {
                 sleep_until(look).await;
                 match newest {
-                    Some(flight) if may_ask => self.late(&flight, again).await,
+                    Some(flight) if asked < MAX_COPIES => self.late(&flight, asked).await,
                     _ => std::future::pending().await,
                 }
             };
@@ -148,34 +151,46 @@ impl<'a> Target<'a> {
     }
 
     /// Returns the connection on which an article for a reader is late, once it is: when for a while nothing came there, whether
-    /// it is the article's own turn or it waits behind another. `again` where it was late elsewhere before.
-    async fn late(&self, flight: &Flight, again: bool) -> u64 {
+    /// it is the article's own turn or it waits behind another. Of one that was asked for while another was arriving, the time
+    /// counts from when it was asked for, but for a little that counts from its turn.
+    ///
+    /// `asked` is how often it is asked for already. Who waits and was let down twice has waited for as long as he may: the third
+    /// time it is not waited for that it is late once more.
+    async fn late(&self, flight: &Flight, asked: usize) -> u64 {
         let mut stage = flight.watch();
         loop {
             let now = *stage.borrow_and_update();
             // The sender lives as long as the flight, which is borrowed here.
             let changed = stage.changed();
-            let (connection, patience) = match now {
+            let at_once = asked > LATE_TWICE && self.demand.class() == Class::Playback;
+            let (connection, patience, sent) = match now {
+                Stage::Behind(connection) | Stage::Due(connection, _) if at_once => return connection,
                 Stage::Waiting => {
                     let _ = changed.await;
                     continue;
                 }
-                Stage::Due(connection, _) => (connection, 1),
+                Stage::Due(connection, sent) => (connection, 1, Some(sent)),
                 // A pause within a body is more often the line's than the server's.
-                Stage::Behind(connection) | Stage::Started(connection) => (connection, 2),
+                Stage::Behind(connection) | Stage::Started(connection) => (connection, 2, None),
             };
             tokio::select! {
                 _ = changed => {}
-                () = self.silent(connection, patience, again) => return connection,
+                () = self.silent(connection, patience, sent, asked > 1) => return connection,
             }
         }
     }
 
-    /// Returns once nothing came on this connection for so many times what is late.
-    async fn silent(&self, connection: u64, patience: u32, again: bool) {
+    /// Returns once nothing came on this connection for so many times what is late, since the article was `sent` where its turn
+    /// has come.
+    async fn silent(&self, connection: u64, patience: u32, sent: Option<Instant>, again: bool) {
         self.demand.for_a_reader().await;
         while let Some(moved) = self.scheduler.moved(connection) {
-            let due = moved + patience * self.scheduler.late_after(owner(connection), again);
+            let at = owner(connection);
+            let late = patience * self.scheduler.late_after(at, again);
+            let due = match sent {
+                Some(sent) => (sent + late).max(moved + late.min(self.scheduler.late_when_due(at))),
+                None => moved + late,
+            };
             if due <= Instant::now() {
                 return;
             }

@@ -209,7 +209,7 @@ impl Measure {
         self.article.map(|bytes| bytes as u64)
     }
 
-    /// When a body that was asked for is late, where `configured` is the least.
+    /// When a body that was asked for is late, where `configured` is the least: so long after it was sent.
     pub(super) fn late_after(&self, configured: Duration) -> Duration {
         // Before anything is known the first article's way through a cold server is not taken for the usual one.
         let Some(usual) = self.usual_first_byte() else {
@@ -221,6 +221,16 @@ impl Measure {
         let delay = self.delay().unwrap_or(usual);
         let least = (2 * usual).max(2 * delay).max(configured);
         least.max(slow.min(2 * configured))
+    }
+
+    /// Since when it is next in line a body is late that was asked for long enough before: what its answer takes to begin has passed
+    /// already.
+    pub(super) fn late_when_due(&self, configured: Duration) -> Duration {
+        let Some(usual) = self.usual_first_byte() else {
+            return configured;
+        };
+        let slow = self.slow.map_or(usual, Duration::from_secs_f32);
+        (configured / 4).max(2 * usual).max(slow.min(configured))
     }
 
     /// The same of an article that was late already somewhere else: whoever waits for it has waited.
@@ -301,6 +311,22 @@ mod tests {
             let late = measure.late_after(configured);
             let later = measure.late_again_after(configured);
             assert_eq!((late.as_millis(), later.as_millis()), (first, again), "{delay}");
+        }
+    }
+
+    #[test]
+    fn what_was_asked_for_in_time_is_late_soon_after_its_turn() {
+        let configured = Duration::from_millis(100);
+        let mut measure = Measure::default();
+        assert_eq!(measure.late_when_due(configured), configured);
+        // A quarter of what is configured, twice the usual, and what one of twenty takes, but for one that is late itself.
+        for (usual, slow, late) in [(1, 2, 25u16), (30, 35, 60), (5, 40, 40), (5, 3000, 100)] {
+            for at in 0..RECENT {
+                let took = if at % 10 == 0 { slow } else { usual };
+                measure.began(true, Duration::from_millis(took), false);
+            }
+            let found = measure.late_when_due(configured).as_secs_f32() * 1000.0;
+            assert_eq!(found.round(), f32::from(late), "{usual} {slow}");
         }
     }
 

@@ -3,17 +3,28 @@
 //! A request says which providers may be asked, and a connection takes what its provider may be asked. Playback goes
 //! first, and before all read-ahead, always; then read-ahead, imports, health checks, repairs. The last three have a
 //! share: after having been passed over so many times, one of theirs goes first, so that none starves.
+//!
+//! In read-ahead, readers take turns: the next article is of the one who was given least, in bytes (start-time fair queueing).
+//! First come, first served would give the line to whoever has the largest window, and who has just opened a film, or jumped, would
+//! wait behind all that the others want later. Who was not given his part, because he had nothing to ask for at the time, may
+//! make up for some of it; who comes new begins where the others are.
 
 use crate::PoolOptions;
 use crate::nntp::Kind;
 use crate::nntp::session::Request;
-use altmount_vfs::Class;
+use altmount_vfs::{Class, Ledger};
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 /// Number of classes.
 pub(super) const CLASSES: usize = 5;
 
-/// Requests by class; first come first served within a class.
+/// Bytes that a reader may make up for.
+const CATCH_UP: u64 = 32 << 20;
+/// Bytes of an article where that is not known.
+const TYPICAL: u64 = super::measure::TYPICAL;
+
+/// Requests by class; within a class first come first served, but in turns of the readers in read-ahead.
 #[derive(Debug)]
 pub(super) struct Queue {
     lanes: [Lane; CLASSES],
@@ -22,6 +33,10 @@ pub(super) struct Queue {
     /// Sequence numbers given at the back count up, those at the front down.
     back: i64,
     front: i64,
+    /// What a reader was given whose turn it is in read-ahead, in bytes.
+    clock: u64,
+    /// For what is of no reader, and where no turns are taken.
+    nobody: Arc<Ledger>,
 }
 
 #[derive(Debug, Default)]
@@ -35,7 +50,69 @@ struct Lane {
 struct Heap {
     kind: Kind,
     providers: u64,
+    lines: Vec<Line>,
+}
+
+/// Of these, those that are served in the order of their numbers: one reader's, or everybody's. Never empty.
+#[derive(Debug)]
+struct Line {
+    ledger: Arc<Ledger>,
     requests: VecDeque<(i64, Request)>,
+}
+
+/// What decides between two lines, the smaller first: what is late or was sent before, then what their readers were given, then
+/// the number.
+type Rank = (bool, u64, i64);
+
+/// Where a request is in a lane: its heap and its line.
+type Spot = (usize, usize);
+
+/// What counts as given to a reader: he makes up for so much at most, and nothing from before he came.
+fn given(ledger: &Ledger, clock: u64) -> u64 {
+    match ledger.given() {
+        0 => clock,
+        given => given.max(clock.saturating_sub(CATCH_UP)),
+    }
+}
+
+impl Heap {
+    fn len(&self) -> usize {
+        self.lines.iter().map(|line| line.requests.len()).sum()
+    }
+
+    fn line(&mut self, ledger: &Arc<Ledger>) -> &mut VecDeque<(i64, Request)> {
+        let found = self.lines.iter().position(|l| Arc::ptr_eq(&l.ledger, ledger));
+        let at = found.unwrap_or_else(|| {
+            self.lines.push(Line {
+                ledger: Arc::clone(ledger),
+                requests: VecDeque::new(),
+            });
+            self.lines.len() - 1
+        });
+        &mut self.lines[at].requests
+    }
+
+    /// Drops what nobody waits for.
+    fn purge(&mut self) {
+        for line in &mut self.lines {
+            line.requests.retain(|(_, request)| !request.is_abandoned());
+        }
+        self.lines.retain(|line| !line.requests.is_empty());
+    }
+
+    /// The line whose turn it is among those whose first request this connection may take.
+    fn first(&self, connection: u64, clock: u64) -> Option<(Rank, usize)> {
+        let lines = self.lines.iter().enumerate();
+        let ranked = lines.filter_map(|(at, line)| {
+            let (no, request) = line.requests.front()?;
+            let rank = match *no {
+                no if no < 0 => (false, 0, no),
+                no => (true, given(&line.ledger, clock), no),
+            };
+            (!request.avoid.contains(&connection)).then_some((rank, at))
+        });
+        ranked.min()
+    }
 }
 
 /// What a connection takes.
@@ -51,11 +128,14 @@ pub(super) struct Taker {
     pub(super) stat: bool,
 }
 
+/// The lane in which readers take turns.
+const READ_AHEAD: usize = 1;
+
 /// The lane of a class; 0 is the most urgent.
 pub(super) fn lane(class: Class) -> usize {
     match class {
         Class::Playback => 0,
-        Class::ReadAhead => 1,
+        Class::ReadAhead => READ_AHEAD,
         Class::Import => 2,
         Class::Health => 3,
         Class::Repair => 4,
@@ -63,7 +143,7 @@ pub(super) fn lane(class: Class) -> usize {
 }
 
 impl Lane {
-    fn heap(&mut self, kind: Kind, providers: u64) -> &mut VecDeque<(i64, Request)> {
+    fn heap(&mut self, kind: Kind, providers: u64) -> &mut Heap {
         let found = self
             .heaps
             .iter()
@@ -72,50 +152,51 @@ impl Lane {
             self.heaps.push(Heap {
                 kind,
                 providers,
-                requests: VecDeque::new(),
+                lines: Vec::new(),
             });
             self.heaps.len() - 1
         });
-        &mut self.heaps[at].requests
+        &mut self.heaps[at]
     }
 
     /// Drops what nobody waits for where it would be next.
     fn trim(&mut self) {
         for heap in &mut self.heaps {
-            while heap.requests.front().is_some_and(|(_, r)| r.is_abandoned()) {
-                heap.requests.pop_front();
+            for line in &mut heap.lines {
+                while line.requests.front().is_some_and(|(_, r)| r.is_abandoned()) {
+                    line.requests.pop_front();
+                }
             }
+            heap.lines.retain(|line| !line.requests.is_empty());
         }
-        self.heaps.retain(|h| !h.requests.is_empty());
+        self.heaps.retain(|heap| !heap.lines.is_empty());
     }
 
-    /// The heap with the oldest request that may be taken.
-    fn oldest(&self, taker: &Taker, may: &impl Fn(&Waiting) -> bool, class: usize) -> Option<usize> {
-        let mut best: Option<(i64, usize)> = None;
+    /// The line whose first request is next of those that may be taken.
+    fn next(&self, taker: &Taker, may: &impl Fn(&Waiting) -> bool, class: usize, clock: u64) -> Option<Spot> {
+        let mut best: Option<(Rank, Spot)> = None;
         for (at, heap) in self.heaps.iter().enumerate() {
             let room = match heap.kind {
                 Kind::Body => taker.body,
                 Kind::Stat | Kind::Date => taker.stat,
             };
-            let Some((no, first)) = heap.requests.front() else {
+            if !room || heap.providers & taker.provider == 0 {
+                continue;
+            }
+            let Some((rank, line)) = heap.first(taker.connection, clock) else {
                 continue;
             };
             let waiting = Waiting {
                 class,
                 kind: heap.kind,
                 providers: heap.providers,
-                requests: heap.requests.len(),
+                requests: heap.len(),
             };
-            if room
-                && heap.providers & taker.provider != 0
-                && !first.avoid.contains(&taker.connection)
-                && best.is_none_or(|(oldest, _)| *no < oldest)
-                && may(&waiting)
-            {
-                best = Some((*no, at));
+            if best.is_none_or(|(first, _)| rank < first) && may(&waiting) {
+                best = Some((rank, (at, line)));
             }
         }
-        best.map(|(_, at)| at)
+        best.map(|(_, spot)| spot)
     }
 }
 
@@ -144,6 +225,8 @@ impl Queue {
             ],
             back: 0,
             front: 0,
+            clock: 0,
+            nobody: Arc::default(),
         }
     }
 
@@ -151,8 +234,15 @@ impl Queue {
     pub(super) fn len(&self, kind: Kind, providers: u64) -> usize {
         self.heaps()
             .filter(|h| h.kind == kind && h.providers & providers != 0)
-            .map(|h| h.requests.len())
+            .map(Heap::len)
             .sum()
+    }
+
+    /// The line in which a request waits in this lane.
+    fn line(&mut self, at: usize, request: &Request) -> &mut VecDeque<(i64, Request)> {
+        let own = request.ledger().filter(|_| at == READ_AHEAD);
+        let ledger = own.unwrap_or(&self.nobody);
+        self.lanes[at].heap(request.kind, request.providers).line(ledger)
     }
 
     fn heaps(&self) -> impl Iterator<Item = &Heap> {
@@ -168,7 +258,7 @@ impl Queue {
                     class,
                     kind: h.kind,
                     providers: h.providers,
-                    requests: h.requests.len(),
+                    requests: h.len(),
                 })
             })
             .collect()
@@ -178,19 +268,19 @@ impl Queue {
     pub(super) fn push(&mut self, request: Request, limit: usize) {
         self.back += 1;
         let no = self.back;
-        let heap = self.lanes[lane(request.class)].heap(request.kind, request.providers);
+        let at = lane(request.class);
+        let heap = self.lanes[at].heap(request.kind, request.providers);
         if heap.len() >= limit {
-            heap.retain(|(_, r)| !r.is_abandoned());
+            heap.purge();
         }
-        heap.push_back((no, request));
+        self.line(at, &request).push_back((no, request));
     }
 
     /// Puts a request before all others of its class: one that was sent before, or that is late.
     pub(super) fn put_back(&mut self, request: Request) {
         self.front -= 1;
         let no = self.front;
-        let heap = self.lanes[lane(request.class)].heap(request.kind, request.providers);
-        heap.push_front((no, request));
+        self.line(lane(request.class), &request).push_front((no, request));
     }
 
     /// Moves the requests for an article's body that wait in a less urgent class to the end of this one.
@@ -198,20 +288,19 @@ impl Queue {
         let to = lane(class);
         for at in to + 1..CLASSES {
             let mut raised = Vec::new();
-            for heap in self.lanes[at].heaps.iter_mut().filter(|h| h.kind == Kind::Body) {
-                let place = heap
-                    .requests
-                    .iter()
-                    .position(|(_, r)| *r.id == *id && !r.is_abandoned());
-                raised.extend(place.and_then(|place| heap.requests.remove(place)));
+            let bodies = self.lanes[at].heaps.iter_mut().filter(|h| h.kind == Kind::Body);
+            for line in bodies.flat_map(|heap| &mut heap.lines) {
+                let requests = &mut line.requests;
+                let is_it = |(_, r): &(i64, Request)| *r.id == *id && !r.is_abandoned();
+                let place = requests.iter().position(is_it);
+                raised.extend(place.and_then(|place| requests.remove(place)));
             }
             self.lanes[at].trim();
             for (_, mut request) in raised {
                 request.class = class;
                 self.back += 1;
                 let no = self.back;
-                let heap = self.lanes[to].heap(Kind::Body, request.providers);
-                heap.push_back((no, request));
+                self.line(to, &request).push_back((no, request));
             }
         }
     }
@@ -219,18 +308,23 @@ impl Queue {
     /// Takes the next request of those that `may` be taken. What nobody waits for is dropped on the way.
     pub(super) fn pop(&mut self, taker: &Taker, may: impl Fn(&Waiting) -> bool) -> Option<Request> {
         self.lanes.iter_mut().for_each(Lane::trim);
-        let found: [Option<usize>; CLASSES] =
-            std::array::from_fn(|class| self.lanes[class].oldest(taker, &may, class));
+        let found: [Option<Spot>; CLASSES] =
+            std::array::from_fn(|class| self.lanes[class].next(taker, &may, class, self.clock));
         let first = found.iter().position(Option::is_some)?;
         let late = (first + 1..CLASSES).find(|class| {
             let patience = self.patience[*class];
             found[*class].is_some() && patience.is_some_and(|p| self.lanes[*class].passed >= p)
         });
         let chosen = late.unwrap_or(first);
-        let heap = &mut self.lanes[chosen].heaps[found[chosen]?];
-        let (_, request) = heap.requests.pop_front()?;
-        if heap.requests.is_empty() {
+        let (heap, line) = found[chosen]?;
+        let line = &mut self.lanes[chosen].heaps[heap].lines[line];
+        let (no, request) = line.requests.pop_front()?;
+        if line.requests.is_empty() {
             self.lanes[chosen].trim();
+        }
+        // What was sent before was written down then.
+        if chosen <= READ_AHEAD && request.kind == Kind::Body && no >= 0 {
+            self.give(&request, chosen == READ_AHEAD);
         }
         self.lanes[chosen].passed = 0;
         for (class, lane) in self.lanes.iter_mut().enumerate().skip(chosen + 1) {
@@ -239,6 +333,16 @@ impl Queue {
             }
         }
         Some(request)
+    }
+
+    /// Writes an article down in its reader's ledger; whose `turn` it was has the clock.
+    fn give(&mut self, request: &Request, turn: bool) {
+        let ledger = request.ledger().unwrap_or(&self.nobody);
+        let given = given(ledger, self.clock);
+        ledger.set(given + request.expected().unwrap_or(TYPICAL).max(1));
+        if turn {
+            self.clock = self.clock.max(given);
+        }
     }
 
     /// Takes these providers out of all that waits, and returns the requests for which none is left.
@@ -250,15 +354,18 @@ impl Queue {
             for heap in moved {
                 let rest = heap.providers & !providers;
                 if rest == 0 {
-                    left.extend(heap.requests.into_iter().map(|(_, r)| r));
+                    let requests = heap.lines.into_iter().flat_map(|line| line.requests);
+                    left.extend(requests.map(|(_, request)| request));
                     continue;
                 }
-                let to = lane.heap(heap.kind, rest);
-                to.extend(heap.requests.into_iter().map(|(no, mut request)| {
-                    request.providers = rest;
-                    (no, request)
-                }));
-                to.make_contiguous().sort_by_key(|(no, _)| *no);
+                for line in heap.lines {
+                    let to = lane.heap(heap.kind, rest).line(&line.ledger);
+                    to.extend(line.requests.into_iter().map(|(no, mut request)| {
+                        request.providers = rest;
+                        (no, request)
+                    }));
+                    to.make_contiguous().sort_by_key(|(no, _)| *no);
+                }
             }
         }
         left
@@ -267,10 +374,8 @@ impl Queue {
     /// Drops what nobody waits for.
     pub(super) fn purge(&mut self) {
         for lane in &mut self.lanes {
-            for heap in &mut lane.heaps {
-                heap.requests.retain(|(_, r)| !r.is_abandoned());
-            }
-            lane.trim();
+            lane.heaps.iter_mut().for_each(Heap::purge);
+            lane.heaps.retain(|heap| !heap.lines.is_empty());
         }
     }
 }
@@ -279,6 +384,7 @@ impl Queue {
 mod tests {
     use super::*;
     use crate::nntp::session::Said;
+    use altmount_vfs::Arrival;
     use tokio::sync::oneshot::{self, Receiver};
 
     fn request(id: &str, class: Class, kind: Kind) -> (Request, Receiver<Said>) {
@@ -297,6 +403,22 @@ mod tests {
             },
             answer,
         )
+    }
+
+    /// Puts so many articles of 1 MiB for this reader into the queue, with its name as their id.
+    fn read_ahead(
+        queue: &mut Queue,
+        name: &str,
+        reader: &Arc<Ledger>,
+        articles: usize,
+    ) -> Vec<Receiver<Said>> {
+        let push = |_| {
+            let (mut request, answer) = request(name, Class::ReadAhead, Kind::Body);
+            request.arrival = Some(Arrival::of(None, Some(1 << 20), Some(Arc::clone(reader))));
+            queue.push(request, 1000);
+            answer
+        };
+        (0..articles).map(push).collect()
     }
 
     fn empty() -> Queue {
@@ -382,6 +504,64 @@ mod tests {
         let (mut queue, _answers) = fill(&requests);
         let order = order(&mut queue);
         assert!(order[..200].iter().all(|id| id == "play"));
+    }
+
+    #[test]
+    fn readers_take_turns_in_read_ahead_however_much_each_asks_for() {
+        let [a, b, c] = [(); 3].map(|()| Arc::new(Ledger::new()));
+        let mut queue = empty();
+        let _a = read_ahead(&mut queue, "a", &a, 20);
+        let _b = read_ahead(&mut queue, "b", &b, 4);
+        let _c = read_ahead(&mut queue, "c", &c, 2);
+        assert_eq!(
+            order(&mut queue).join(""),
+            format!("abcabcabab{}", "a".repeat(16))
+        );
+    }
+
+    #[test]
+    fn who_comes_begins_where_the_others_are_and_who_had_nothing_to_ask_for_makes_up_for_a_part() {
+        let [a, b, c] = [(); 3].map(|()| Arc::new(Ledger::new()));
+        let mut queue = empty();
+        let _a = read_ahead(&mut queue, "a", &a, 100);
+        let _b = read_ahead(&mut queue, "b", &b, 1);
+        let taken = |queue: &mut Queue, articles: usize| -> String {
+            (0..articles)
+                .map(|_| take(queue, true, true).unwrap().id.to_string())
+                .collect()
+        };
+        assert_eq!(taken(&mut queue, 60), format!("ab{}", "a".repeat(58)));
+        let _b = read_ahead(&mut queue, "b", &b, 50);
+        let _c = read_ahead(&mut queue, "c", &c, 4);
+        // So much before the others, and then its turn among them.
+        let part = (CATCH_UP >> 20) as usize;
+        assert_eq!(taken(&mut queue, part), "b".repeat(part));
+        let next = taken(&mut queue, 12);
+        let count = |name| next.matches(name).count();
+        assert_eq!((count("a"), count("b"), count("c")), (4, 4, 4), "{next}");
+    }
+
+    #[test]
+    fn what_a_reader_waited_for_is_a_turn_of_it_and_what_is_put_back_goes_first() {
+        let [a, b] = [(); 2].map(|()| Arc::new(Ledger::new()));
+        let mut queue = empty();
+        let _a = read_ahead(&mut queue, "a", &a, 3);
+        let mut answers = read_ahead(&mut queue, "a", &a, 2);
+        queue.lanes[READ_AHEAD].heaps[0].lines[0]
+            .requests
+            .iter_mut()
+            .skip(3)
+            .for_each(|(_, request)| request.id = "wanted".into());
+        queue.raise("wanted", Class::Playback);
+        queue.raise("wanted", Class::Playback);
+        answers.extend(read_ahead(&mut queue, "b", &b, 4));
+        let mut taken = || take(&mut queue, true, true).unwrap().id.to_string();
+        let first = [(); 4].map(|()| taken());
+        assert_eq!(first, ["wanted", "wanted", "b", "b"], "two each");
+        let (mut late, _late) = request("late", Class::ReadAhead, Kind::Body);
+        late.arrival = Some(Arrival::of(None, Some(1 << 20), Some(a)));
+        queue.put_back(late);
+        assert_eq!(order(&mut queue), ["late", "a", "b", "a", "b", "a"]);
     }
 
     #[test]

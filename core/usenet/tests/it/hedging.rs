@@ -156,6 +156,26 @@ async fn an_article_that_is_late_again_is_asked_for_again() {
 }
 
 #[tokio::test]
+async fn who_waits_and_was_let_down_twice_has_the_third_and_the_fourth_at_once() {
+    let release = release(1);
+    let id = &ids(&release)[0];
+    let server = Newsd::builder().release(&release).start().await.unwrap();
+    let never = Fault::SlowFirstByte(Duration::from_secs(3600));
+    server.rule(Rule::new(never).id(id).requests(..=2));
+    // The third is slow, but far from late.
+    let slow = Fault::SlowFirstByte(Duration::from_millis(300));
+    server.rule(Rule::new(slow).id(id).requests(3..=3));
+    let options = PoolOptions {
+        hedge_after: Duration::from_millis(200),
+        ..PoolOptions::default()
+    };
+    let pool = pool_with([provider("a", &server)], options);
+    assert_eq!(play(&pool, id).await.unwrap().data, bytes(&release, 0));
+    assert_eq!(server.requests(id, Command::Body), 4);
+    assert_eq!(pool.status()[0].hedged, 3, "{:?}", pool.status());
+}
+
+#[tokio::test]
 async fn a_late_article_goes_before_what_is_read_ahead() {
     let release = release(8);
     let ids = ids(&release);

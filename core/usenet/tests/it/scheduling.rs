@@ -2,6 +2,8 @@
 
 use super::*;
 use altmount_newsd::{Command, Fault, Gate, Rule};
+use altmount_usenet::ProviderState;
+use altmount_vfs::{Arrival, Ledger};
 
 #[tokio::test]
 async fn a_second_provider_of_the_same_rank_takes_what_the_first_cannot() {
@@ -68,6 +70,57 @@ async fn what_somebody_waits_for_goes_to_an_idle_connection_wherever_it_is() {
     assert_eq!(
         (a.counts().get(Command::Body), b.counts().get(Command::Body)),
         (1, 5)
+    );
+}
+
+#[tokio::test]
+async fn readers_take_turns_whatever_each_has_asked_for_and_what_one_waits_for_goes_first() {
+    let release = release(40);
+    let ids = ids(&release);
+    let gate = Gate::new();
+    let server = Newsd::builder().release(&release).start().await.unwrap();
+    server.rule(Rule::new(Fault::Hold(gate.clone())).ids([ids[0].clone()]));
+    let mut config = provider("a", &server);
+    (config.max_connections, config.pipeline_body) = (1, 1);
+    let options = PoolOptions {
+        hedge_percent: 0,
+        ..PoolOptions::default()
+    };
+    let pool = pool_with([config], options);
+    let first = spawn(&pool, &ids[0], Class::Playback);
+    until(&pool, |s| s.in_flight == 1).await;
+    // Three windows of different sizes, the largest first, all of which are full.
+    let (sent, mut came) = tokio::sync::mpsc::channel(40);
+    let mut rest = ids[1..].iter();
+    for (reader, articles) in [("a", 20), ("b", 10), ("c", 5)] {
+        let ledger = Arc::new(Ledger::new());
+        for id in rest.by_ref().take(articles) {
+            let (pool, id, sent) = (pool.clone(), id.clone(), sent.clone());
+            let arrival = Arrival::of(None, Some(10_000), Some(ledger.clone()));
+            tokio::spawn(async move {
+                pool.fetch_into(&id, Class::ReadAhead, &arrival).await.unwrap();
+                sent.send(reader).await.unwrap();
+            });
+        }
+    }
+    until(&pool, |s| s.queued == 35).await;
+    let wanted = (pool.clone(), rest.next().unwrap().clone());
+    let waits = sent.clone();
+    tokio::spawn(async move {
+        play(&wanted.0, &wanted.1).await.unwrap();
+        waits.send("!").await.unwrap();
+    });
+    until(&pool, |s| s.queued == 36).await;
+    drop(sent);
+    gate.open();
+    guard(first).await.unwrap().unwrap();
+    let mut order = String::new();
+    while let Some(reader) = guard(came.recv()).await {
+        order += reader;
+    }
+    assert_eq!(
+        order,
+        format!("!{}{}{}", "abc".repeat(5), "ab".repeat(5), "a".repeat(10))
     );
 }
 
@@ -211,6 +264,60 @@ async fn opening_a_file_makes_connections_at_once_and_once() {
         (4, 1)
     );
     assert_eq!(pool.width(), 16, "eight connections, two bodies on each");
+}
+
+#[tokio::test]
+async fn where_a_provider_works_again_connections_are_made_for_all_that_waits() {
+    let release = release(20);
+    let server = Newsd::builder()
+        .release(&release)
+        .max_connections(0)
+        .start()
+        .await
+        .unwrap();
+    let gate = Gate::new();
+    server.rule(Rule::new(Fault::Hold(gate.clone())));
+    let pool = pool([provider("a", &server)]);
+    let ids = ids(&release);
+    assert!(fetch(&pool, &ids[0]).await.is_err());
+    until(&pool, |s| s.state != ProviderState::Ready).await;
+    server.set_max_connections(8);
+    // What waits has been waiting before the first connection was there, and nothing comes after it.
+    let tasks: Vec<_> = ids.iter().map(|id| spawn(&pool, id, Class::Playback)).collect();
+    guard(server.wait_until(|c| c.open == 8)).await;
+    gate.open();
+    for (at, task) in tasks.into_iter().enumerate() {
+        assert_eq!(guard(task).await.unwrap().unwrap().data, bytes(&release, at));
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_still_counts_what_was_given_up_is_asked_again_and_not_taken_for_down() {
+    let release = in_articles(144_000_000, 3_000_000);
+    let server = Newsd::builder()
+        .release(&release)
+        .bandwidth(4_000_000)
+        .start()
+        .await
+        .unwrap();
+    let pool = pool([provider("a", &server)]);
+    let ids = ids(&release);
+    // Eight that are arriving, and many that wait.
+    let tasks: Vec<_> = ids.iter().map(|id| spawn(&pool, id, Class::ReadAhead)).collect();
+    until(&pool, |s| s.open == 8 && s.bytes > 800_000 && s.queued > 20).await;
+    server.set_max_connections(0);
+    tasks.iter().for_each(tokio::task::JoinHandle::abort);
+    until(&pool, |s| s.connections_abandoned == 8).await;
+    until(&pool, |s| s.errors >= 2).await;
+    let status = pool.status().remove(0);
+    assert_eq!(status.state, ProviderState::Ready, "{status:?}");
+    assert!(
+        status.connections_made <= 8 + 4 + 4,
+        "nobody waits for more: {status:?}"
+    );
+    server.set_max_connections(8);
+    until(&pool, |s| s.open >= 1).await;
+    assert_eq!(play(&pool, &ids[40]).await.unwrap().data.len(), 3_000_000);
 }
 
 #[tokio::test]

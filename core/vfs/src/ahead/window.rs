@@ -6,7 +6,7 @@ use super::{
     rate::Rate,
 };
 use crate::{
-    Class,
+    Class, Ledger,
     plan::{Leaf, Plan, Walk},
     played::Played,
     read::Core,
@@ -86,6 +86,7 @@ pub(super) struct Window {
     plan: Arc<Plan>,
     units: Arc<Units>,
     budget: Budget,
+    ledger: Arc<Ledger>,
     /// Class of the unit at the position, and of those behind it.
     classes: (Class, Class),
     habits: Habits,
@@ -126,6 +127,7 @@ impl Window {
             plan: core.plan.clone(),
             units: core.units.clone(),
             budget: core.budget.clone(),
+            ledger: core.ledger.clone(),
             classes: (class, behind),
             habits: core.habits,
             start,
@@ -361,6 +363,7 @@ impl Window {
         };
         let ask = Ask {
             class,
+            ledger: Some(&self.ledger),
             since: None,
             posted: waiting.posted,
             len: Some(waiting.len),

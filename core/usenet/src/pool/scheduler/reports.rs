@@ -24,17 +24,22 @@ const CAP_PAUSE: Duration = Duration::from_secs(30);
 
 impl Scheduler {
     /// A connection is logged in.
-    pub(in crate::pool) fn ready(&self, at: usize, id: u64) {
+    pub(in crate::pool) fn ready(self: &Arc<Self>, at: usize, id: u64) {
         let mut state = self.state();
         self.changed();
         state.all_down = false;
         let peer = &mut state.peers[at];
+        let is_first = peer.ready() == 0;
         peer.breaker.connected();
         let now = Instant::now();
         if let Some(slot) = peer.slot(id) {
             slot.ready = true;
             let took = now - slot.since;
             peer.measure.dialed(took);
+        }
+        if is_first {
+            // While nobody knew whether one can be made, no others were for what waits.
+            self.redispatch(&mut state);
         }
     }
 
@@ -190,15 +195,21 @@ impl Scheduler {
         Self::error(peer, provider, why);
         let ready = peer.ready();
         let others = peer.slots.len().saturating_sub(1);
+        let closing = peer.closed.is_some_and(|t| now - t < CLOSING);
         if ready > 0 || (too_many && others > 0) {
             // The account works: the server wants no more than there are, or has not seen yet that some are gone.
-            let closing = peer.closed.is_some_and(|t| now - t < CLOSING);
             peer.no_dial_before = Some(now + jitter(if closing { DIAL_AGAIN } else { DIAL_PAUSE }));
             if ready > 0 && !closing && (too_many || trouble == Trouble::Login) {
                 peer.learn_cap(provider, named_limit(why).map_or(ready, |n| n.min(ready)), now);
                 peer.no_dial_before = Some(now + jitter(CAP_PAUSE));
             }
             return self.leave(&mut state, at, id);
+        }
+        if too_many && closing && !self.stop.is_cancelled() {
+            // It works, and will have seen soon that the others are gone. This one is made then, for whoever comes back.
+            state.queue.purge();
+            self.redispatch(&mut state);
+            return Next::DialAfter(jitter(DIAL_AGAIN));
         }
         if peer.breaker.trouble(trouble, now) {
             self.left_alone(&mut state, at, why);
@@ -311,6 +322,8 @@ impl Scheduler {
     fn leave(self: &Arc<Self>, state: &mut State, at: usize, id: u64) -> Next {
         state.peers[at].slots.retain(|s| s.id != id);
         self.changed();
+        // Who leaves leaves much at once, for which no connection is to be made.
+        state.queue.purge();
         self.redispatch(state);
         Next::Leave
     }

@@ -16,7 +16,7 @@ impl Scheduler {
         Some(slot.pulse.last())
     }
 
-    /// When an article that was sent on a connection of this provider is late; `again` where it was late on another one before.
+    /// How long after it was sent on a connection of this provider an article is late; `again` where it was late on another one before.
     pub(in crate::pool) fn late_after(&self, at: usize, again: bool) -> Duration {
         let state = self.state();
         let measure = &state.peers[at].measure;
@@ -25,6 +25,12 @@ impl Scheduler {
         } else {
             measure.late_after(self.options.hedge_after)
         }
+    }
+
+    /// Since when it is next in line on a connection of this provider an article is late that was sent long enough before.
+    pub(in crate::pool) fn late_when_due(&self, at: usize) -> Duration {
+        let state = self.state();
+        state.peers[at].measure.late_when_due(self.options.hedge_after)
     }
 
     /// Bytes that an article of these providers has.
