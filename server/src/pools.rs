@@ -137,4 +137,9 @@ impl ArticleSource for Pools {
         let span = trace_span!(target: "altmount::trace", "stat", class = ?class, articles = ids.len());
         self.now().stat(ids, class).instrument(span).await
     }
+
+    async fn stat_posted(&self, articles: &[(&str, Option<i64>)], class: Class) -> Vec<Stat> {
+        let span = trace_span!(target: "altmount::trace", "stat", class = ?class, articles = articles.len());
+        self.now().stat_posted(articles, class).instrument(span).await
+    }
 }

@@ -164,6 +164,10 @@ impl ArticleSource for Throttled {
     async fn stat(&self, ids: &[&str], class: Class) -> Vec<Stat> {
         self.inner.stat(ids, class).await
     }
+
+    async fn stat_posted(&self, articles: &[(&str, Option<i64>)], class: Class) -> Vec<Stat> {
+        self.inner.stat_posted(articles, class).await
+    }
 }
 
 #[cfg(test)]

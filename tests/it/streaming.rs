@@ -303,10 +303,19 @@ async fn the_import_of_many_volumes_fetches_an_article_of_each() {
         release = release.file(format!("film.part{:03}.rar", number + 1), Content::bytes(volume));
     }
     let before = bodies(&server.newsd.counts());
-    server.import(&server.post(&release.build())).await;
+    let release = release.build();
+    let segments: u64 = release
+        .files()
+        .iter()
+        .map(|file| file.segments().len() as u64)
+        .sum();
+    server.import(&server.post(&release)).await;
     let fetched = settled(&server.newsd).await - before;
-    // The ends of the film are read once it is mapped: a few articles of the first volume and of the last ones.
-    assert!(fetched <= count + 8, "{fetched} articles for {count} volumes");
+    // 64 KiB at each end of the film are read back: the second article of the first volume, and the three behind the first of the last
+    // one. What is read again was asked for last, and so is still there.
+    assert_eq!(fetched, count + 4);
+    let stats = server.newsd.counts().get(Command::Stat);
+    assert_eq!(stats, segments - count, "each of the others is asked for once");
 }
 
 /// A file of 60 MB, as it is, or stored in volumes of RAR, encrypted where there is a password. Articles of [`USUAL`].
@@ -381,10 +390,24 @@ async fn what_is_older_than_a_provider_keeps_is_never_asked_of_it() {
         let release = Release::builder(name).with(file).build();
         server.newsd.add(&release);
         all.add(&release);
+        let before = (server.newsd.counts(), all.counts());
         let nzb = String::from_utf8(release.nzb()).expect("UTF-8");
         assert!(nzb.contains("date=\"1767225600\""));
         let nzb = nzb.replace("date=\"1767225600\"", &format!("date=\"{date}\""));
         server.import(&server.write(&format!("{name}.nzb"), nzb)).await;
+        let during = |now: Counts, before: &Counts| {
+            let stats = now.get(Command::Stat) - before.get(Command::Stat);
+            (bodies(&now) - bodies(before), stats)
+        };
+        let first = during(server.newsd.counts(), &before.0);
+        let second = during(all.counts(), &before.1);
+        let (asked, not) = if from_first {
+            (first, second)
+        } else {
+            (second, first)
+        };
+        assert!(asked.0 >= 2 && asked.1 == ARTICLES - 1, "{name}: {asked:?}");
+        assert_eq!(not, (0, 0), "{name}: nothing of the import either");
         let (first, second) = (bodies(&server.newsd.counts()), bodies(&all.counts()));
         let uri = format!(
             "/api/stream/{}",
@@ -402,4 +425,25 @@ async fn what_is_older_than_a_provider_keeps_is_never_asked_of_it() {
         };
         assert!(asked > ARTICLES - 10 && not == 0, "{name}: {first} and {second}");
     }
+}
+
+#[tokio::test]
+async fn what_no_provider_keeps_any_more_is_not_called_missing() {
+    let server = Server::with(|config| {
+        config.providers[0].retention_days = Some(5_000);
+        config.import.max_attempts = 1;
+    })
+    .await;
+    let file = FileSpec::new("film.mkv", Content::stamped(7, LEN, ARTICLE as usize)).article_size(ARTICLE);
+    let release = Release::builder("old").with(file).build();
+    server.newsd.add(&release);
+    let nzb = String::from_utf8(release.nzb()).expect("UTF-8");
+    let nzb = nzb.replace("date=\"1767225600\"", "date=\"1000000000\"");
+    let path = server.write("old.nzb", nzb);
+    let job = server.wait(server.submit(&path).await).await;
+    let failure = job.failure.expect("nobody can be asked");
+    assert_eq!(failure.kind, "io", "{}", failure.message);
+    assert!(failure.message.contains("retention_days"), "{}", failure.message);
+    let counts = server.newsd.counts();
+    assert_eq!((bodies(&counts), counts.get(Command::Stat)), (0, 0));
 }

@@ -112,7 +112,7 @@ impl Default for ImportLimits {
             max_bytes_read: 16 << 30,
             max_read: 16 << 20,
             max_open: 65_536,
-            max_in_flight: 64,
+            max_in_flight: 96,
             max_ids_per_call: 1 << 20,
             wall_time: Duration::from_secs(3600),
         }

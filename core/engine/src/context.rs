@@ -13,7 +13,7 @@ use altmount_model::{ArticleTable, Content, JobId, MessageId, TableNo};
 use altmount_sdk::{
     ErrorKind, Handle, ImportContext, ImportError, Json, LogLevel, Result, VirtualFile,
     http::HttpHead,
-    usenet::{ArticleAnswer, ArticleInfo, Presence},
+    usenet::{ArticleAnswer, ArticleInfo, IdsRequest, Presence},
 };
 use altmount_store::Store;
 use altmount_vfs::{Class, FetchError, Reader, TableSource, Vfs};
@@ -34,6 +34,9 @@ const STAT_CHUNK: usize = 1000;
 const STAT_CHUNKS_AT_ONCE: usize = 16;
 /// Longest line of an importer in the log, in bytes.
 const LOG_LINE: usize = 4096;
+
+/// An article, and when it was posted, in seconds since 1970, where that is known.
+type Dated = (MessageId, Option<i64>);
 
 /// The services that one import has, and what it has used of them.
 pub(crate) struct JobContext {
@@ -175,48 +178,49 @@ impl JobContext {
         opened.await.map_err(|error| import_error_of_read(&error))
     }
 
-    async fn articles(&self, ids: Vec<MessageId>) -> Result<Vec<ArticleAnswer>> {
+    async fn articles(&self, articles: Vec<Dated>) -> Result<Vec<ArticleAnswer>> {
         let _doing = self.progress.doing(Stage::Reading);
-        let one = async |id: MessageId| -> Result<ArticleAnswer> {
+        let one = async |(id, posted): Dated| -> Result<ArticleAnswer> {
             let permit = self.permit().await?;
-            let fetched = self.vfs.article(id.as_str(), Class::Import).await;
+            let fetched = self.vfs.article_head(id.as_str(), Class::Import, posted).await;
             drop(permit);
             self.progress.count(ArticleCounts {
                 read: 1,
                 ..ArticleCounts::default()
             });
             Ok(match fetched {
-                Ok(article) => {
-                    self.charge(article.data.len() as u64)?;
+                Ok((info, len)) => {
+                    self.charge(len)?;
                     ArticleAnswer::Ok(ArticleInfo {
-                        name: article.info.name.map(text_of_name),
-                        file_size: article.info.file_size,
-                        part: article.info.part,
-                        total: article.info.total,
-                        offset: article.info.offset,
-                        len: article.data.len() as u64,
+                        name: info.name.map(text_of_name),
+                        file_size: info.file_size,
+                        part: info.part,
+                        total: info.total,
+                        offset: info.offset,
+                        len,
                     })
                 }
                 Err(error) => ArticleAnswer::Err(import_error_of_fetch(&error)),
             })
         };
-        stream::iter(ids)
+        stream::iter(articles)
             .map(one)
             .buffered(self.limits.max_in_flight.max(1))
             .try_collect()
             .await
     }
 
-    async fn stat(&self, ids: Vec<MessageId>) -> Result<Vec<Presence>> {
-        if ids.is_empty() {
+    async fn stat(&self, articles: Vec<Dated>) -> Result<Vec<Presence>> {
+        if articles.is_empty() {
             return Ok(Vec::new());
         }
         let _doing = self.progress.doing(Stage::Checking);
-        let chunks: Vec<Vec<MessageId>> = ids.chunks(STAT_CHUNK).map(<[_]>::to_vec).collect();
-        let one = async |chunk: Vec<MessageId>| -> Result<Vec<Presence>> {
+        let chunks: Vec<Vec<Dated>> = articles.chunks(STAT_CHUNK).map(<[_]>::to_vec).collect();
+        let one = async |chunk: Vec<Dated>| -> Result<Vec<Presence>> {
             let _permit = self.permit().await?;
-            let asked: Vec<&str> = chunk.iter().map(MessageId::as_str).collect();
-            let answers = self.vfs.stat(&asked, Class::Import).await;
+            let asked: Vec<(&str, Option<i64>)> =
+                chunk.iter().map(|(id, posted)| (id.as_str(), *posted)).collect();
+            let answers = self.vfs.stat_posted(&asked, Class::Import).await;
             if answers.len() != asked.len() {
                 return Err(ImportError::new(
                     ErrorKind::Internal,
@@ -256,23 +260,19 @@ impl JobContext {
         })
     }
 
-    fn ids(&self, method: &str, params: Json) -> Result<Vec<MessageId>> {
-        #[derive(serde::Deserialize)]
-        struct Params {
-            ids: Vec<MessageId>,
-        }
-        let Params { ids } = parse(method, params)?;
-        if ids.len() > self.limits.max_ids_per_call {
+    fn dated(&self, method: &str, params: Json) -> Result<Vec<Dated>> {
+        let request: IdsRequest = parse(method, params)?;
+        if request.ids.len() > self.limits.max_ids_per_call {
             return Err(ImportError::new(
                 ErrorKind::Limit,
                 format!(
                     "{method} is asked for {} articles at once, at most {} are answered",
-                    ids.len(),
+                    request.ids.len(),
                     self.limits.max_ids_per_call
                 ),
             ));
         }
-        Ok(ids)
+        request.into_articles()
     }
 }
 
@@ -393,11 +393,11 @@ impl ImportContext for JobContext {
         match method {
             "usenet.articles" => {
                 permit(&self.importer, "open:usenet")?;
-                json_of(method, &self.articles(self.ids(method, params)?).await?)
+                json_of(method, &self.articles(self.dated(method, params)?).await?)
             }
             "usenet.stat" => {
                 permit(&self.importer, "open:usenet")?;
-                json_of(method, &self.stat(self.ids(method, params)?).await?)
+                json_of(method, &self.stat(self.dated(method, params)?).await?)
             }
             "http.head" => {
                 #[derive(serde::Deserialize)]

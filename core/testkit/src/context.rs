@@ -3,10 +3,10 @@ use altmount_sdk::archive::{ArchiveMap, MapRequest};
 use altmount_sdk::http::HttpHead;
 use altmount_sdk::library::{ExistsAnswer, ExistsRequest};
 use altmount_sdk::par2::{Described, Names, NamesRequest};
-use altmount_sdk::usenet::{ArticleAnswer, ArticleInfo, Presence};
+use altmount_sdk::usenet::{ArticleAnswer, ArticleInfo, IdsRequest, Presence};
 use altmount_sdk::{
     ArticleTable, Bytes, Content, ErrorKind, Handle, ImportContext, ImportError, Json, LogLevel, Manifest,
-    Node, Result, TableNo, VPath, VirtualFile,
+    MessageId, Node, Result, TableNo, VPath, VirtualFile,
 };
 use async_trait::async_trait;
 use md5::{Digest, Md5};
@@ -47,6 +47,8 @@ pub struct Recorded {
     pub fetched: BTreeMap<String, u32>,
     /// The ids whose existence was asked for, in order.
     pub stated: Vec<String>,
+    /// When the articles of those calls, and of `usenet.articles`, were said to be posted, in seconds since 1970, where they were.
+    pub posted: BTreeMap<String, i64>,
     /// The methods of `call`, in order.
     pub calls: Vec<String>,
     /// The files that were handed back to the host, in order.
@@ -420,8 +422,15 @@ impl ImportContext for MockContext {
     async fn call(&self, method: &str, params: Json) -> Result<Json> {
         self.state().recorded.calls.push(method.to_owned());
         let ids = || -> Result<Vec<String>> {
-            serde_json::from_value(params["ids"].clone())
-                .map_err(|e| invalid(format!("{method} needs 'ids': {e}")))
+            let request: IdsRequest = parse(method, params.clone())?;
+            let articles = request.into_articles()?.into_iter();
+            let mut state = self.state();
+            let id = |(id, posted): (MessageId, Option<i64>)| {
+                let id = String::from(id.as_str());
+                state.recorded.posted.extend(posted.map(|at| (id.clone(), at)));
+                id
+            };
+            Ok(articles.map(id).collect())
         };
         let internal = |e: serde_json::Error| ImportError::new(ErrorKind::Internal, e.to_string());
         match method {

@@ -129,3 +129,29 @@ fn unknown_services_are_unsupported_and_json_is_checked() {
     let error = block_on(cx.call("usenet.stat", json!({"ids": 7}))).expect_err("no ids");
     assert_eq!(error.kind, ErrorKind::Invalid);
 }
+
+#[test]
+fn dates_go_with_their_ids_and_are_no_more_than_those() {
+    let cx = MockContext::new("");
+    let dates = [None, Some(7), Some(7), None, Some(-1), Some(8), None];
+    let articles = ["a@x", "b@x", "c@x", "d@x", "e@x", "f@x", "g@x"]
+        .map(id)
+        .into_iter()
+        .zip(dates);
+    let request = usenet::IdsRequest::from_iter(articles);
+    assert_eq!(
+        request.posted,
+        [(None, 1), (Some(7), 2), (None, 1), (Some(-1), 1), (Some(8), 1)],
+        "runs, and nothing behind the last date"
+    );
+    block_on(usenet::stat(&cx, request)).expect("answers");
+    block_on(usenet::stat(&cx, &[id("h@x")])).expect("answers without a date");
+    let posted = cx.recorded().posted;
+    let said: Vec<(&str, i64)> = posted.iter().map(|(id, at)| (id.as_str(), *at)).collect();
+    assert_eq!(said, [("b@x", 7), ("c@x", 7), ("f@x", 8)]);
+    for posted in [json!([[7, 2]]), json!([[7, u32::MAX]]), json!([7])] {
+        let params = json!({"ids": ["a@x"], "posted": posted});
+        let error = block_on(cx.call("usenet.articles", params)).expect_err("more dates than ids");
+        assert_eq!(error.kind, ErrorKind::Invalid);
+    }
+}

@@ -238,11 +238,14 @@ fn what_the_types_write_is_as_the_schemas_say() {
 }
 
 fn sources(checks: &mut Checks) {
-    let ids = IdsRequest {
-        ids: vec![MessageId::new("<a@b>").expect("an id")],
-    };
-    checks.fits("usenet.articles.request", &ids);
-    checks.fits("usenet.stat.request", &ids);
+    let id = || MessageId::new("<a@b>").expect("an id");
+    let bare = IdsRequest::from(&[id()]);
+    let dated = [Some(1_700_000_000), Some(1_700_000_000), None, Some(1), None];
+    let dated = IdsRequest::from_iter(dated.map(|posted| (id(), posted)));
+    for ids in [bare, dated] {
+        checks.fits("usenet.articles.request", &ids);
+        checks.fits("usenet.stat.request", &ids);
+    }
     let info = ArticleInfo {
         name: None,
         file_size: Some(1),

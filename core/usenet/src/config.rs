@@ -46,8 +46,8 @@ pub struct ProviderConfig {
     pub min_connections: u16,
     /// Bytes that may be received in each period; the provider is not asked beyond.
     pub quota: Option<Quota>,
-    /// Articles that were posted longer ago are not asked of it; `None` asks for all. It needs the article's date, see
-    /// [`crate::Pool::fetch_posted`].
+    /// Articles that were posted longer ago are not asked of it; `None` asks for all. It needs the article's date, which
+    /// [`altmount_vfs::Arrival`] and [`altmount_vfs::ArticleSource::stat_posted`] carry.
     pub retention_days: Option<u32>,
     /// For each of: name look-up and TCP, the TLS handshake, the greeting, the login.
     pub connect_timeout: Duration,

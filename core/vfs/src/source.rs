@@ -114,6 +114,15 @@ pub trait ArticleSource: Send + Sync + 'static {
     /// Whether each of the articles exists, in the order of `ids`: `Ok(false)` only where every provider group said
     /// so. Never fails with [`FetchError::Missing`].
     async fn stat(&self, ids: &[&str], class: Class) -> Vec<Stat>;
+
+    /// The same of articles of which it may be known when they were posted, in seconds since 1970: a provider that keeps nothing so
+    /// old is not asked, and nothing is concluded from that.
+    ///
+    /// By itself it makes nothing of the dates.
+    async fn stat_posted(&self, articles: &[(&str, Option<i64>)], class: Class) -> Vec<Stat> {
+        let ids: Vec<&str> = articles.iter().map(|(id, _)| *id).collect();
+        self.stat(&ids, class).await
+    }
 }
 
 /// Who is told of the articles that a reader needed and that are missing.

@@ -1,6 +1,6 @@
 use crate::{
-    Article, ArticleSource, Class, Early, FetchError, HttpProbe, Ledger, Misses, ReadError, Reader, Stat,
-    TableSource, VfsConfig,
+    Article, ArticleInfo, ArticleSource, Class, Early, FetchError, HttpProbe, Ledger, Misses, ReadError,
+    Reader, Stat, TableSource, VfsConfig,
     ahead::{Budget, Gauge, Habits},
     disk::{Disk, DiskStats},
     http::Http,
@@ -8,7 +8,7 @@ use crate::{
     plan::Plan,
     played::Played,
     read::Core,
-    units::{Ask, Key, UnitError, Units},
+    units::{Ask, Key, Unit, UnitError, Units},
 };
 use altmount_model::Content;
 use std::{
@@ -138,6 +138,32 @@ impl Vfs {
     /// # Errors
     /// Those of the source.
     pub async fn article(&self, id: &str, class: Class) -> Result<Article, FetchError> {
+        let (info, unit) = self.article_unit(id, class, None).await?;
+        let data = unit.data.whole();
+        Ok(Article { info, data })
+    }
+
+    /// The same for who does not need its bytes now: it is in the cache then. Says what its headers say, and how many bytes it has.
+    /// `posted` is when it was posted, in seconds since 1970, where that is known.
+    ///
+    /// # Errors
+    /// Those of the source.
+    pub async fn article_head(
+        &self,
+        id: &str,
+        class: Class,
+        posted: Option<i64>,
+    ) -> Result<(ArticleInfo, u64), FetchError> {
+        let (info, unit) = self.article_unit(id, class, posted).await?;
+        Ok((info, unit.data.len()))
+    }
+
+    async fn article_unit(
+        &self,
+        id: &str,
+        class: Class,
+        posted: Option<i64>,
+    ) -> Result<(ArticleInfo, Arc<Unit>), FetchError> {
         let failed = |reason: &str| FetchError::Unknown {
             id: id.to_owned(),
             reason: reason.to_owned(),
@@ -146,17 +172,14 @@ impl Vfs {
             class,
             ledger: None,
             since: (class == Class::Playback).then(Instant::now),
-            posted: None,
+            posted,
             len: None,
         };
         match self.units.get(&Key::Article(id.into()), ask).await {
-            Ok(unit) => Ok(Article {
-                info: unit
-                    .info
-                    .clone()
-                    .ok_or_else(|| failed("the cache has something else under its id"))?,
-                data: unit.data.whole(),
-            }),
+            Ok(unit) => match unit.info.clone() {
+                Some(info) => Ok((info, unit)),
+                None => Err(failed("the cache has something else under its id")),
+            },
             Err(UnitError::Fetch(e)) => Err(e),
             Err(UnitError::Read(e)) => Err(failed(&e.message)),
         }
@@ -165,6 +188,11 @@ impl Vfs {
     /// Whether each of the articles exists, in the order of `ids`.
     pub async fn stat(&self, ids: &[&str], class: Class) -> Vec<Stat> {
         self.units.source().stat(ids, class).await
+    }
+
+    /// The same of articles of which it may be known when they were posted, in seconds since 1970.
+    pub async fn stat_posted(&self, articles: &[(&str, Option<i64>)], class: Class) -> Vec<Stat> {
+        self.units.source().stat_posted(articles, class).await
     }
 
     /// Whether an article can be had now: asked anew of the news servers, past every cache, by a request for its bytes. A

@@ -1,25 +1,30 @@
 //! Whether the articles of the listed files exist: some of them, or all.
 
 use crate::early::Early;
-use crate::fetch::{Laid, STAT_BATCH, Source, UNLISTED};
+use crate::fetch::{Laid, Source, UNLISTED};
 use crate::nzb::NzbFile;
-use crate::{Check, Config, DamagePolicy};
+use crate::{Check, Config};
 use altmount_sdk::usenet::{self, Presence};
-use altmount_sdk::{MessageId, Result};
+use altmount_sdk::{MessageId, Result, TableNo};
+use futures::stream::{FuturesOrdered, StreamExt};
 
 /// Releases of up to this many articles are checked whole.
 pub(crate) const SMALL: usize = 500;
 /// How many articles of a larger file are asked for, beside its last one.
 const SPREAD: usize = 32;
 
-/// Where so many articles of a file are missing and the policy takes none, the verdict is there: the others are not asked for.
-const ENOUGH: usize = 1000;
+/// Where so many articles of a file are missing, the others need not be counted.
+pub(crate) const ENOUGH: usize = 1000;
 /// How many are asked for between two looks at that.
 const LOOK_AFTER: usize = 4096;
+/// How many times so many are under way while nothing is missing: what each waits for at its end weighs little then. As soon as
+/// something is, the end may be near, and they go one after the other.
+const AT_ONCE: usize = 8;
 
 /// One listed file.
 pub(crate) struct Listed<'a> {
     pub(crate) file: &'a NzbFile,
+    pub(crate) table: TableNo,
     pub(crate) laid: &'a mut Laid,
 }
 
@@ -30,83 +35,116 @@ pub(crate) struct Asked {
     pub(crate) missing: Vec<usize>,
     /// Of how many nothing is known: no provider answered.
     pub(crate) unknown: usize,
+    /// How many were not asked for, because the verdict was there.
+    pub(crate) unasked: usize,
 }
 
-/// Asks for the articles of the files and says what is missing of each. Missing articles that have an alternate
-/// are replaced in the file's `laid`. `progress` is told how many of how many articles were asked for.
+/// Says of the files, and of what was heard of each so far, whether the release fails whatever else is heard.
+pub(crate) type Settled<'a> = &'a (dyn Fn(&[Listed<'_>], &[Asked]) -> bool + Sync);
+
+/// Asks for the articles of the files and says what is missing of each, up to where the verdict is `settled`. Missing articles that
+/// have an alternate are replaced in the file's `laid`. `progress` is told how many of how many articles were asked for.
 pub(crate) async fn check(
     source: Source<'_>,
     early: &Early<'_>,
     files: &mut [Listed<'_>],
+    settled: Settled<'_>,
     progress: &(dyn Fn(usize, usize) + Sync),
 ) -> Result<Vec<Asked>> {
     let total: usize = files.iter().map(|f| f.laid.articles.len()).sum();
     let whole = source.config.check == Check::Full || total <= SMALL;
-    let mut asked: Vec<(usize, usize)> = Vec::new();
+    let mut places: Vec<Place> = Vec::new();
     if source.config.check != Check::None {
         for (no, listed) in files.iter().enumerate() {
-            let picked = picked(source.config, total, listed.laid.articles.len());
-            asked.extend(picked.filter(|at| listed.laid.asks_for(*at)).map(|at| (no, at)));
+            let picked = picked(source.config, total, listed.laid.articles.len()).into_iter();
+            places.extend(picked.filter(|at| listed.laid.asks_for(*at)).map(|at| (no, at)));
         }
     }
-    let mut absent: Vec<Vec<usize>> = files.iter().map(|f| f.laid.unlisted()).collect();
-    let mut unknown = vec![0usize; files.len()];
-    let mut done = 0;
-    let known = early.known().await;
-    for batch in asked.chunks(STAT_BATCH) {
-        let mut ids = Vec::with_capacity(batch.len());
-        for (no, at) in batch {
-            let listed = &files[*no];
-            ids.push(source.id(listed.file, listed.laid.articles[*at].0)?);
+    let unheard = |listed: &Listed<'_>| Asked {
+        missing: listed.laid.unlisted(),
+        ..Asked::default()
+    };
+    let mut heard: Vec<Asked> = files.iter().map(unheard).collect();
+    let mut is_settled = ask(source, early, files, &places, &mut heard, settled, progress).await?;
+    if !whole && !is_settled {
+        // What the sample met is counted.
+        let rest = (0..files.len()).filter(|no| !heard[*no].missing.is_empty());
+        let rest: Vec<Place> = rest
+            .flat_map(|no| (0..files[no].laid.articles.len()).map(move |at| (no, at)))
+            .filter(|(no, at)| files[*no].laid.asks_for(*at) && places.binary_search(&(*no, *at)).is_err())
+            .collect();
+        is_settled = ask(source, early, files, &rest, &mut heard, settled, &|_, _| {}).await?;
+    }
+    for (listed, heard) in files.iter_mut().zip(&mut heard) {
+        heard.missing.sort_unstable();
+        if !is_settled {
+            heard.missing = replaced(source, listed, std::mem::take(&mut heard.missing)).await?;
         }
-        // What nobody knew early is asked for once more.
-        let heard = |id: &MessageId| known.get(id).copied().filter(|p| *p != Presence::Unknown);
-        let open: Vec<MessageId> = ids.iter().filter(|id| heard(id).is_none()).cloned().collect();
-        let mut answers = usenet::stat(source.cx, &open).await?.into_iter();
-        for ((no, at), id) in batch.iter().zip(&ids) {
-            match heard(id).or_else(|| answers.next()).unwrap_or(Presence::Unknown) {
+    }
+    Ok(heard)
+}
+
+/// An article by its file and its place there.
+type Place = (usize, usize);
+
+/// Asks for these articles, and returns whether the verdict is settled.
+async fn ask(
+    source: Source<'_>,
+    early: &Early<'_>,
+    files: &[Listed<'_>],
+    places: &[Place],
+    heard: &mut [Asked],
+    settled: Settled<'_>,
+    progress: &(dyn Fn(usize, usize) + Sync),
+) -> Result<bool> {
+    let mut batches = places.chunks(LOOK_AFTER);
+    let mut under_way = FuturesOrdered::new();
+    let (mut done, mut at_once) = (0, AT_ONCE);
+    loop {
+        while under_way.len() < at_once
+            && let Some(batch) = batches.next()
+        {
+            let dated = batch.iter().map(|(no, at)| {
+                let listed = &files[*no];
+                source.dated(listed.file, listed.laid.articles[*at].0)
+            });
+            let dated = dated.collect::<Result<Vec<(MessageId, Option<i64>)>>>()?;
+            under_way.push_back(async move { (batch, early.presence(dated).await) });
+        }
+        let Some((batch, answers)) = under_way.next().await else {
+            return Ok(false);
+        };
+        for ((no, at), presence) in batch.iter().zip(answers?) {
+            match presence {
                 Presence::Present => {}
-                Presence::Missing => absent[*no].push(*at),
-                Presence::Unknown => unknown[*no] += 1,
+                Presence::Missing => {
+                    heard[*no].missing.push(*at);
+                    at_once = 1;
+                }
+                Presence::Unknown => heard[*no].unknown += 1,
             }
         }
         done += batch.len();
-        progress(done, asked.len());
-    }
-    let mut all = Vec::with_capacity(files.len());
-    for (no, listed) in files.iter_mut().enumerate() {
-        let mut missing = std::mem::take(&mut absent[no]);
-        if !missing.is_empty() && !whole {
-            let asked_before = asked
-                .iter()
-                .filter(|(n, _)| *n == no)
-                .map(|(_, at)| *at)
-                .collect::<Vec<_>>();
-            let (more, more_unknown) = rest(source, listed, &asked_before).await?;
-            missing.extend(more);
-            unknown[no] += more_unknown;
+        progress(done, places.len());
+        if settled(files, heard) {
+            places[done..].iter().for_each(|(no, _)| heard[*no].unasked += 1);
+            return Ok(true);
         }
-        all.push(Asked {
-            missing: replaced(source, listed, missing).await?,
-            unknown: unknown[no],
-        });
     }
-    Ok(all)
 }
 
 /// Which articles are asked for of a file that has `count`, where the files have `total` together.
-pub(crate) fn picked(config: &Config, total: usize, count: usize) -> impl Iterator<Item = usize> + use<> {
+pub(crate) fn picked(config: &Config, total: usize, count: usize) -> Vec<usize> {
     let whole = config.check == Check::Full || total <= SMALL;
-    let picked = if whole {
+    if whole {
         (0..count).collect()
     } else {
         sample(count)
-    };
-    picked.into_iter()
+    }
 }
 
 /// The last article and up to [`SPREAD`] between.
-fn sample(count: usize) -> Vec<usize> {
+pub(crate) fn sample(count: usize) -> Vec<usize> {
     let Some(last) = count.checked_sub(1) else {
         return Vec::new();
     };
@@ -118,40 +156,8 @@ fn sample(count: usize) -> Vec<usize> {
     picked
 }
 
-/// The articles of a file that were not asked for yet: which are missing, and of how many nothing is known. Ends where enough
-/// is known.
-async fn rest(source: Source<'_>, listed: &Listed<'_>, asked: &[usize]) -> Result<(Vec<usize>, usize)> {
-    let left: Vec<usize> = (0..listed.laid.articles.len())
-        .filter(|at| listed.laid.asks_for(*at) && asked.binary_search(at).is_err())
-        .collect();
-    let candidates: Vec<u32> = left.iter().map(|at| listed.laid.articles[*at].0).collect();
-    let (mut absent, mut unknown, mut done) = (Vec::new(), 0, 0);
-    for batch in candidates.chunks(LOOK_AFTER) {
-        let answers = source.presence(listed.file, batch).await?;
-        for (at, presence) in left[done..].iter().zip(&answers) {
-            match presence {
-                Presence::Present => {}
-                Presence::Missing => absent.push(*at),
-                Presence::Unknown => unknown += 1,
-            }
-        }
-        done += batch.len();
-        if source.config.damage == DamagePolicy::Strict && absent.len() >= ENOUGH {
-            // Nothing is known of the others.
-            unknown += left.len() - done;
-            break;
-        }
-    }
-    Ok((absent, unknown))
-}
-
-/// Puts alternates in the place of missing articles and returns those that have none.
-async fn replaced(
-    source: Source<'_>,
-    listed: &mut Listed<'_>,
-    mut missing: Vec<usize>,
-) -> Result<Vec<usize>> {
-    missing.sort_unstable();
+/// Puts alternates in the place of missing articles, which are sorted, and returns those that have none.
+async fn replaced(source: Source<'_>, listed: &mut Listed<'_>, missing: Vec<usize>) -> Result<Vec<usize>> {
     if source.nzb.alternates(listed.file).is_empty() {
         return Ok(missing);
     }

@@ -1,8 +1,9 @@
 //! What is missing of a release, and what follows from it.
 
 use crate::archive::{Graph, joined};
-use crate::check::Asked;
-use crate::fetch::{Damage, Source};
+use crate::check::{Asked, ENOUGH, Listed};
+use crate::early::Early;
+use crate::fetch::{Damage, Laid, Source};
 use crate::heads::{Posted, Unlaid};
 use crate::listing::Leaf;
 use crate::{DamagePolicy, names, some_of};
@@ -18,6 +19,7 @@ const RANGES: usize = 8;
 /// counted file.
 pub(crate) async fn unlaid(
     source: Source<'_>,
+    early: &Early<'_>,
     release: &str,
     damaged: Vec<Unlaid<'_>>,
 ) -> Result<ImportError> {
@@ -27,7 +29,7 @@ pub(crate) async fn unlaid(
     for (no, damaged) in damaged.into_iter().enumerate() {
         let name = names::choose(None, None, &damaged.file.subject, release, None).text;
         let damage = if no < COUNTED {
-            source.count(damaged.file, damaged.damage).await?
+            source.count(early, damaged.file, damaged.damage).await?
         } else {
             damaged.damage
         };
@@ -85,6 +87,45 @@ struct Holed {
     missing: usize,
     of: usize,
     unknown: usize,
+    unasked: usize,
+}
+
+/// Whether the release fails whatever else is heard of its articles: so many are missing that they need not be counted, and by those
+/// alone the damage policy does not take it.
+pub(crate) fn is_settled(
+    source: Source<'_>,
+    graph: &Graph,
+    leaves: &[Leaf],
+    files: &[Listed<'_>],
+    heard: &[Asked],
+) -> bool {
+    // For what has an alternate that may stand in.
+    let lost = files
+        .iter()
+        .zip(heard)
+        .filter(|(listed, heard)| !heard.missing.is_empty() && source.nzb.alternates(listed.file).is_empty());
+    if !lost.clone().any(|(_, heard)| heard.missing.len() >= ENOUGH) {
+        return false;
+    }
+    let holes: BTreeMap<TableNo, Vec<ByteRange>> = lost
+        .map(|(listed, heard)| (listed.table, ranges(listed.laid, &heard.missing)))
+        .collect();
+    let mut listed = leaves.iter().filter(|leaf| leaf.role == Role::Main);
+    listed.any(|leaf| {
+        let holes = graph.holes(leaf.stream.node, &holes);
+        match source.config.damage {
+            DamagePolicy::Strict => !holes.is_empty(),
+            DamagePolicy::Tolerant => too_much(source, &holes, leaf).is_some(),
+        }
+    })
+}
+
+/// How many bytes of a file are lost, where that is more than the tolerant policy takes.
+fn too_much(source: Source<'_>, holes: &[ByteRange], leaf: &Leaf) -> Option<u64> {
+    let lost: u64 = holes.iter().map(ByteRange::len).sum();
+    let permille =
+        u128::from(lost) * 1000 > u128::from(leaf.stream.len) * u128::from(source.config.max_hole_permille);
+    (lost > source.config.max_hole_bytes || permille).then_some(lost)
 }
 
 /// Judges the release by what was asked for: `asked[i]` is what is known of `posted[which[i]]`. Returns the holes of each listed
@@ -104,7 +145,7 @@ pub(crate) fn judge(
         let posted = &posted[*i];
         known.insert(posted.table, (asked, posted.laid.articles.len()));
         if !asked.missing.is_empty() {
-            holes.insert(posted.table, ranges(posted, &asked.missing));
+            holes.insert(posted.table, ranges(&posted.laid, &asked.missing));
         }
     }
     if known
@@ -119,11 +160,12 @@ pub(crate) fn judge(
         let content = graph.content(file.stream.node);
         let tables: std::collections::BTreeSet<TableNo> = Graph::tables(&content).collect();
         let of_it = tables.iter().filter_map(|table| known.get(table));
-        let (mut missing, mut of, mut unknown) = (0, 0, 0);
+        let (mut missing, mut of, mut unknown, mut unasked) = (0, 0, 0, 0);
         for (asked, count) in of_it {
             missing += asked.missing.len();
             of += count;
             unknown += asked.unknown;
+            unasked += asked.unasked;
         }
         if !found.is_empty() || unknown > 0 {
             damaged.push(Holed {
@@ -132,6 +174,7 @@ pub(crate) fn judge(
                 missing,
                 of,
                 unknown,
+                unasked,
             });
         }
     }
@@ -155,11 +198,7 @@ pub(crate) fn judge(
         return Err(holed(leaves, &damaged, None));
     }
     for file in &damaged {
-        let lost: u64 = file.holes.iter().map(ByteRange::len).sum();
-        let len = leaves[file.leaf].stream.len;
-        let permille =
-            u128::from(lost) * 1000 > u128::from(len) * u128::from(source.config.max_hole_permille);
-        if lost > source.config.max_hole_bytes || permille {
+        if let Some(lost) = too_much(source, &file.holes, &leaves[file.leaf]) {
             return Err(holed(leaves, &damaged, Some(lost)));
         }
     }
@@ -171,7 +210,11 @@ fn holed(leaves: &[Leaf], damaged: &[Holed], over: Option<u64>) -> ImportError {
     let first = &damaged[0];
     let name = leaves[first.leaf].stream.name();
     let verb = if first.missing == 1 { "is" } else { "are" };
-    let about = if first.unknown > 0 { "at least " } else { "" };
+    let about = if first.unknown + first.unasked > 0 {
+        "at least "
+    } else {
+        ""
+    };
     let texts: Vec<String> = first.holes.iter().take(RANGES).map(text).collect();
     let ranges = some_of(texts.iter().map(String::as_str), first.holes.len());
     let limit = match over {
@@ -202,10 +245,9 @@ fn text(range: &ByteRange) -> String {
 }
 
 /// Where articles of a posted file lie in it.
-fn ranges(posted: &Posted<'_>, articles: &[usize]) -> Vec<ByteRange> {
+fn ranges(laid: &Laid, articles: &[usize]) -> Vec<ByteRange> {
     let mut offset = 0;
-    let ends: Vec<u64> = posted
-        .laid
+    let ends: Vec<u64> = laid
         .articles
         .iter()
         .map(|(_, len)| {

@@ -1,102 +1,128 @@
-//! What is asked for of a large release in the end anyway is asked for at the start, beside the first articles: it is ready after two
-//! round trips less. (A small one is asked for as a whole, which takes its time anyway.)
+//! What is asked for in the end anyway is asked for at the start, beside the first articles: it is ready after two round trips
+//! less.
 //!
 //! Nothing is concluded here. Who needs an answer and does not find it asks for itself, and what was fetched is in the host's cache.
 
-use crate::check::{SMALL, picked};
+use crate::check::{picked, sample};
 use crate::fetch::Source;
-use crate::nzb::NzbFile;
-use crate::{Check, listing, names, subject};
-use altmount_sdk::MessageId;
-use altmount_sdk::usenet::{self, Presence};
+use crate::nzb::{NzbFile, Segment};
+use crate::sets::{self, Likely};
+use crate::{Check, listing};
+use altmount_sdk::usenet::{self, IdsRequest, Presence};
+use altmount_sdk::{MessageId, Result};
+use futures::channel::oneshot;
 use futures::future::{BoxFuture, FutureExt, Shared};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// Articles that are asked for early: those of a season in plain files.
+/// Articles that are asked for early: those of a season in plain files, or of a hundred volumes.
 const MOST: usize = 4096;
-/// Releases of more files than this are sets of volumes, or nothing that anybody waits for.
-const FILES: usize = 64;
+/// Last articles that are brought early.
+const ENDS: usize = 64;
 
 /// What is known of articles before it is asked for.
 #[derive(Clone)]
-pub(crate) struct Early<'a>(Shared<BoxFuture<'a, Arc<HashMap<MessageId, Presence>>>>);
+pub(crate) struct Early<'a> {
+    source: Source<'a>,
+    heard: Shared<BoxFuture<'a, Arc<HashMap<MessageId, Presence>>>>,
+}
 
 impl<'a> Early<'a> {
     /// Asks when it is polled, for as many as a check will ask for.
-    pub(crate) fn new(source: Source<'a>) -> Self {
+    pub(crate) fn new(source: Source<'a>, files: &'a [Likely<'a>]) -> Self {
         let asked = async move {
-            let ids = sampled(source);
+            let request = IdsRequest::from_iter(sampled(source, files));
+            let ids = request.ids.clone();
             // Where it fails, those who need an answer ask once more and hear why.
-            let answers = usenet::stat(source.cx, &ids).await.unwrap_or_default();
+            let answers = usenet::stat(source.cx, request).await.unwrap_or_default();
             Arc::new(ids.into_iter().zip(answers).collect())
         };
-        Self(asked.boxed().shared())
+        Self {
+            source,
+            heard: asked.boxed().shared(),
+        }
     }
 
     /// What was heard.
     pub(crate) async fn known(&self) -> Arc<HashMap<MessageId, Presence>> {
-        self.0.clone().await
+        self.heard.clone().await
     }
-}
 
-fn name(file: &NzbFile) -> String {
-    subject::name(&file.subject)
-        .map(|(name, _)| name)
-        .unwrap_or_default()
+    /// Whether articles exist, each with when it was posted: as was heard, and what nobody knew early is asked for once more.
+    pub(crate) async fn presence(&self, articles: Vec<(MessageId, Option<i64>)>) -> Result<Vec<Presence>> {
+        let known = self.known().await;
+        let heard = |id: &MessageId| known.get(id).copied().filter(|p| *p != Presence::Unknown);
+        let early: Vec<Option<Presence>> = articles.iter().map(|(id, _)| heard(id)).collect();
+        let open = articles
+            .into_iter()
+            .zip(&early)
+            .filter(|(_, early)| early.is_none());
+        let open: IdsRequest = open.map(|(article, _)| article).collect();
+        let mut asked = usenet::stat(self.source.cx, open).await?.into_iter();
+        let answer = |early: Option<Presence>| early.or_else(|| asked.next()).unwrap_or(Presence::Unknown);
+        Ok(early.into_iter().map(answer).collect())
+    }
 }
 
 /// Files that are likely to be shown, or to have in them what is.
-fn main_files<'a>(source: Source<'a>) -> impl Iterator<Item = &'a NzbFile> {
-    let files = &source.nzb.files;
-    let worth_it = files.len() <= FILES && source.nzb.segment_count() > SMALL;
+fn main_files<'a, 'b>(source: Source<'_>, files: &'b [Likely<'a>]) -> Vec<&'b Likely<'a>> {
+    let unwanted = listing::unwanted(source.config);
     files
         .iter()
-        .filter(move |file| worth_it && !file.guessed && !listing::is_unwanted(source.config, &name(file)))
+        .filter(|likely| !likely.file.guessed && !unwanted(&likely.name))
+        .collect()
 }
 
-fn sampled(source: Source<'_>) -> Vec<MessageId> {
+fn sampled(source: Source<'_>, files: &[Likely<'_>]) -> Vec<(MessageId, Option<i64>)> {
     if source.config.check == Check::None {
         return Vec::new();
     }
-    let files: Vec<&NzbFile> = main_files(source).collect();
-    let counts = files.iter().map(|file| source.nzb.segments(file).len());
-    let total = counts.sum();
+    let files = main_files(source, files);
+    let count = |likely: &Likely<'_>| source.nzb.segments(likely.file).len();
+    let total: usize = files.iter().map(|likely| count(likely)).sum();
     let mut ids = Vec::new();
-    for file in files {
+    for likely in files {
+        // Of what is too much to ask for early, some of each file says most.
+        let picked = match total > MOST {
+            true => sample(count(likely)),
+            false => picked(source.config, total, count(likely)),
+        };
         // The first one is read.
-        for at in picked(source.config, total, source.nzb.segments(file).len()).filter(|at| *at > 0) {
+        let looks_even = looks_even(source.nzb.segments(likely.file));
+        for at in picked.into_iter().filter(|at| *at > 0 && looks_even) {
             if ids.len() == MOST {
                 return ids;
             }
-            ids.extend(source.id(file, at as u32));
+            ids.extend(source.dated(likely.file, at as u32));
         }
     }
     ids
 }
 
-/// Has the last articles of files that will be shown brought into the host's cache: whether they can be read is looked at before
-/// the import is done.
-pub(crate) async fn bring_ends(source: Source<'_>) {
-    let bytes = |file: &NzbFile| -> u64 {
-        let segments = source.nzb.segments(file).iter();
-        segments.map(|segment| u64::from(segment.bytes)).sum()
-    };
-    let files: Vec<&NzbFile> = main_files(source).collect();
-    // Of what has no name, or one that says nothing, more than one are parts of an archive.
-    let shown = |file: &NzbFile| {
-        let extension = names::extension(&name(file)).unwrap_or_default();
-        listing::is_video_extension(&extension) || source.nzb.files.len() == 1
-    };
-    let largest = files.iter().map(|file| bytes(file)).max().unwrap_or(0);
-    let last = |file: &&NzbFile| {
+/// Whether all parts but the last are of about one size; of others all are read, and whoever reads need not ask.
+fn looks_even(segments: &[Segment]) -> bool {
+    let sizes = || segments.iter().rev().skip(1).map(|segment| segment.bytes);
+    let (least, most) = (sizes().min().unwrap_or(0), sizes().max().unwrap_or(0));
+    u64::from(least) * 10 >= u64::from(most) * 9
+}
+
+/// Has the last articles of what will be shown brought into the host's cache, once the first ones of all files are `asked` for:
+/// whether they can be read is looked at before the import is done.
+pub(crate) async fn bring_ends(source: Source<'_>, files: &[Likely<'_>], asked: oneshot::Receiver<()>) {
+    if asked.await.is_err() {
+        return;
+    }
+    let files = main_files(source, files);
+    let last = |file: &NzbFile| {
         let count = source.nzb.segments(file).len();
-        let wanted = count > 1 && bytes(file) >= largest / 4 && shown(file);
-        wanted.then(|| source.id(file, count as u32 - 1).ok()).flatten()
+        (count > 1)
+            .then(|| source.dated(file, count as u32 - 1).ok())
+            .flatten()
     };
-    let ids: Vec<MessageId> = files.iter().filter_map(last).collect();
+    let ends = sets::ends(&files, source.nzb.files.len() == 1, ENDS);
+    let request: IdsRequest = ends.into_iter().filter_map(last).collect();
     // Its reader hears why one cannot be had.
-    let _ = usenet::articles(source.cx, &ids).await;
+    let _ = usenet::articles(source.cx, request).await;
 }
 
 /// Drives `beside` for as long as `main` takes.

@@ -1,15 +1,14 @@
 //! What has to be asked of the host to learn how a file's articles lie.
 
+use crate::early::Early;
 use crate::layout::{self, Broken, Gap, Listed, Step};
 use crate::nzb::{Nzb, NzbFile};
 use crate::{Config, DamagePolicy, subject};
-use altmount_sdk::usenet::{self, ArticleAnswer, ArticleInfo, Presence};
+use altmount_sdk::usenet::{self, ArticleAnswer, ArticleInfo, IdsRequest, Presence};
 use altmount_sdk::{ArticleTable, ErrorKind, ImportContext, ImportError, MessageId, Result};
 
 /// How many articles are read in one call where all of a file are.
 const READ_BATCH: usize = 256;
-/// How many articles are asked for in one call: so many that what each call waits for at its end weighs little.
-pub(crate) const STAT_BATCH: usize = 32_768;
 
 /// Stands for the candidate of an article that the file has and the NZB does not list.
 pub(crate) const UNLISTED: u32 = u32::MAX;
@@ -107,21 +106,17 @@ impl Listing {
     }
 }
 
-/// The first article of each file, in one call.
-pub(crate) async fn firsts(source: Source<'_>, files: &[NzbFile]) -> Result<Vec<ArticleAnswer>> {
-    let mut ids = Vec::with_capacity(files.len());
-    for file in files {
-        ids.push(source.id(file, 0)?);
-    }
-    usenet::articles(source.cx, &ids).await
-}
-
 impl Source<'_> {
     /// The message-id of a candidate of a file.
     pub(crate) fn id(&self, file: &NzbFile, candidate: u32) -> Result<MessageId> {
         let segment = self.nzb.candidates(file).get(candidate as usize);
         let id = segment.map(|s| self.nzb.id(s)).unwrap_or_default();
         MessageId::new(id).map_err(|e| ImportError::new(ErrorKind::Internal, e.to_string()))
+    }
+
+    /// The same, with when it was posted.
+    pub(crate) fn dated(&self, file: &NzbFile, candidate: u32) -> Result<(MessageId, Option<i64>)> {
+        Ok((self.id(file, candidate)?, file.date))
     }
 
     /// The table of a file.
@@ -150,27 +145,18 @@ impl Source<'_> {
         Ok(table)
     }
 
+    /// Reads the first article of a file.
+    pub(crate) async fn first(&self, file: &NzbFile) -> Result<ArticleAnswer> {
+        let answer = self.read(file, &[0]).await?.pop();
+        answer.ok_or_else(|| ImportError::new(ErrorKind::Internal, "no answer"))
+    }
+
     async fn read(&self, file: &NzbFile, candidates: &[u32]) -> Result<Vec<ArticleAnswer>> {
         let mut answers = Vec::with_capacity(candidates.len());
         for batch in candidates.chunks(READ_BATCH) {
-            let mut ids = Vec::with_capacity(batch.len());
-            for candidate in batch {
-                ids.push(self.id(file, *candidate)?);
-            }
-            answers.extend(usenet::articles(self.cx, &ids).await?);
-        }
-        Ok(answers)
-    }
-
-    /// Whether articles exist.
-    pub(crate) async fn presence(&self, file: &NzbFile, candidates: &[u32]) -> Result<Vec<Presence>> {
-        let mut answers = Vec::with_capacity(candidates.len());
-        for batch in candidates.chunks(STAT_BATCH) {
-            let mut ids = Vec::with_capacity(batch.len());
-            for candidate in batch {
-                ids.push(self.id(file, *candidate)?);
-            }
-            answers.extend(usenet::stat(self.cx, &ids).await?);
+            let batch = batch.iter().map(|candidate| self.dated(file, *candidate));
+            let request = batch.collect::<Result<IdsRequest>>()?;
+            answers.extend(usenet::articles(self.cx, request).await?);
         }
         Ok(answers)
     }
@@ -368,12 +354,13 @@ impl Source<'_> {
     }
 
     /// Counts what is missing of a damaged file.
-    pub(crate) async fn count(&self, file: &NzbFile, damage: Damage) -> Result<Damage> {
+    pub(crate) async fn count(&self, early: &Early<'_>, file: &NzbFile, damage: Damage) -> Result<Damage> {
         let Damage::Uncounted { unlisted, of } = damage else {
             return Ok(damage);
         };
-        let all: Vec<u32> = (0..self.nzb.segments(file).len() as u32).collect();
-        let answers = self.presence(file, &all).await?;
+        let all = 0..self.nzb.segments(file).len() as u32;
+        let all = all.map(|candidate| self.dated(file, candidate));
+        let answers = early.presence(all.collect::<Result<_>>()?).await?;
         let absent = answers.iter().filter(|p| **p == Presence::Missing).count() as u64;
         let unknown = answers.contains(&Presence::Unknown);
         // A read that found an article missing counts, whatever STAT says.

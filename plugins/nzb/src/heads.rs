@@ -1,17 +1,19 @@
 //! The posted files of a release: how each lies, and what its first bytes say.
 
 use crate::archive::KEPT_HEAD;
-use crate::fetch::{self, Damage, Laid, Source};
-use crate::nzb::{Nzb, NzbFile};
+use crate::fetch::{Damage, Laid, Source};
+use crate::nzb::NzbFile;
+use crate::sets::{self, Likely};
 use crate::{content, parse};
 use altmount_archive::sniff::{self, Kind};
-use altmount_sdk::usenet::ArticleAnswer;
 use altmount_sdk::{Bytes, Content, Handle, LogLevel, Node, Result, TableNo};
-use futures::future::{join_all, try_join_all};
+use futures::channel::oneshot;
+use futures::future::{self, Either};
+use futures::stream::{FuturesOrdered, FuturesUnordered, StreamExt};
 
-/// How many files are worked on at once: their first articles are asked for in one call, and are still in the host's
-/// cache when their heads are looked at.
-const BATCH: usize = 64;
+/// How many files are worked on at once: enough for the connections of a large provider, and no more than that the first articles of
+/// all of them are still in the host's cache when the slowest is there and their heads are looked at in order.
+const AT_ONCE: usize = 64;
 /// How many first bytes PAR2 knows a file by.
 const HASHED: u64 = 16 << 10;
 
@@ -44,86 +46,95 @@ pub(crate) struct Unlaid<'a> {
     pub(crate) damage: Damage,
 }
 
-/// Reads the first articles of all files, lays the files out and looks at their heads. `progress` is told how many files are done.
+/// Reads the first articles of all files, lays the files out and looks at their heads. `asked` is told once all articles are asked
+/// for, `progress` how many files are done.
 pub(crate) async fn read<'a>(
     source: Source<'a>,
-    nzb: &'a Nzb,
+    files: &'a [Likely<'a>],
+    asked: oneshot::Sender<()>,
     progress: &(dyn Fn(usize) + Sync),
 ) -> Result<(Vec<Posted<'a>>, Vec<Unlaid<'a>>)> {
     let (mut posted, mut unlaid) = (Vec::new(), Vec::new());
-    let mut batches = nzb.files.chunks(BATCH);
-    let mut batch = batches.next();
-    let mut answers = match batch {
-        Some(files) => fetch::firsts(source, files).await?,
-        None => Vec::new(),
-    };
-    while let Some(files) = batch {
-        let next = batches.next();
-        // The next files' first articles arrive while these files are worked on.
-        let ahead = async {
-            match next {
-                Some(files) => fetch::firsts(source, files).await,
-                None => Ok(Vec::new()),
-            }
+    let mut asked = Some(asked);
+    let mut left = sets::order(files).into_iter();
+    let (mut laid, mut heads) = (FuturesOrdered::new(), FuturesUnordered::new());
+    loop {
+        while laid.len() + heads.len() < AT_ONCE
+            && let Some(at) = left.next()
+        {
+            let asked = asked.take_if(|_| left.len() == 0);
+            laid.push_back(lay_out(source, at, files[at].file, asked));
+        }
+        // Heads first: what they are read from must not be pushed out of the host's cache by what arrives.
+        let next = match (heads.is_empty(), laid.is_empty()) {
+            (true, true) => break,
+            (true, false) => Either::Right(laid.next().await),
+            (false, _) => match future::select(heads.next(), laid.next()).await {
+                Either::Left((head, _)) => Either::Left(head),
+                Either::Right((Some(laid), _)) => Either::Right(Some(laid)),
+                Either::Right((None, head)) => Either::Left(head.await),
+            },
         };
-        let work = take_in(
-            source,
-            files,
-            std::mem::take(&mut answers),
-            &mut posted,
-            &mut unlaid,
-        );
-        let (worked, following) = futures::join!(work, ahead);
-        worked?;
-        answers = following?;
-        batch = next;
+        match next {
+            Either::Left(file) => posted.extend(file),
+            // Tables are numbered in the order in which they are asked for, whatever arrived first.
+            Either::Right(Some(laid)) => match laid? {
+                (at, file, Ok(laid)) => {
+                    let table = source.table(file, &laid)?;
+                    let size = table.len();
+                    let table = source.cx.define_articles(table)?;
+                    heads.push(look_into(source, at, file, laid, table, size));
+                }
+                (at, file, Err(damage)) => unlaid.push((at, Unlaid { file, damage })),
+            },
+            Either::Right(None) => {}
+        }
         progress(posted.len() + unlaid.len());
     }
-    Ok((posted, unlaid))
+    // Nobody after this has to know in which order they were asked for, and arrived.
+    posted.sort_by_key(|(at, _)| *at);
+    unlaid.sort_by_key(|(at, _)| *at);
+    let posted = posted.into_iter().map(|(_, posted)| posted).collect();
+    Ok((posted, unlaid.into_iter().map(|(_, unlaid)| unlaid).collect()))
 }
 
-/// Lays out, defines and looks into the files of one batch.
-async fn take_in<'a>(
-    source: Source<'a>,
-    files: &'a [NzbFile],
-    firsts: Vec<ArticleAnswer>,
-    posted: &mut Vec<Posted<'a>>,
-    unlaid: &mut Vec<Unlaid<'a>>,
-) -> Result<()> {
-    let laid = files
-        .iter()
-        .zip(firsts)
-        .map(|(file, first)| source.lay_out(file, first));
-    let laid = try_join_all(laid).await?;
+type LaidOut<'a> = (usize, &'a NzbFile, std::result::Result<Laid, Damage>);
 
-    // Tables are numbered in the order of the files, whatever arrived first.
-    let mut defined = Vec::new();
-    for (file, outcome) in files.iter().zip(laid) {
-        match outcome {
-            Ok(laid) => {
-                let table = source.table(file, &laid)?;
-                let size = table.len();
-                let table = source.cx.define_articles(table)?;
-                defined.push((file, laid, table, size));
-            }
-            Err(damage) => unlaid.push(Unlaid { file, damage }),
-        }
+/// Reads the first article of a file and lays the file out. `asked` is told as soon as the article is asked for.
+async fn lay_out<'a>(
+    source: Source<'a>,
+    at: usize,
+    file: &'a NzbFile,
+    asked: Option<oneshot::Sender<()>>,
+) -> Result<LaidOut<'a>> {
+    let first = source.first(file);
+    if let Some(asked) = asked {
+        // Who is told looks when this was polled. One that has gone wanted nothing of it.
+        let _ = asked.send(());
     }
-    let heads = defined
-        .iter()
-        .map(|(file, laid, table, size)| read_head(source, file, laid, *table, *size));
-    let heads = join_all(heads).await;
-    for ((file, laid, table, size), (head, handle)) in defined.into_iter().zip(heads) {
-        posted.push(Posted {
-            file,
-            laid,
-            table,
-            size,
-            head,
-            handle,
-        });
-    }
-    Ok(())
+    let laid = source.lay_out(file, first.await?).await?;
+    Ok((at, file, laid))
+}
+
+/// Reads the head of a file.
+async fn look_into<'a>(
+    source: Source<'a>,
+    at: usize,
+    file: &'a NzbFile,
+    laid: Laid,
+    table: TableNo,
+    size: u64,
+) -> (usize, Posted<'a>) {
+    let (head, handle) = read_head(source, file, &laid, table, size).await;
+    let posted = Posted {
+        file,
+        laid,
+        table,
+        size,
+        head,
+        handle,
+    };
+    (at, posted)
 }
 
 /// What the first bytes say of a file. They come from its first article, which the host has just read; a head that cannot be read

@@ -2,7 +2,7 @@
 //! listed, check that it is there, emit it.
 
 use crate::archive::{self, Graph, Stream};
-use crate::check::{self, Listed};
+use crate::check::{self, Asked, Listed};
 use crate::decode::NzbReader;
 use crate::early::{self, Early};
 use crate::fetch::Source;
@@ -11,6 +11,7 @@ use crate::listing::{self, Leaf};
 use crate::names::{self, Name};
 use crate::nzb::Nzb;
 use crate::parse::{PIECE, Parser};
+use crate::sets::{self, Likely};
 use crate::{Config, damage, described};
 use altmount_archive::Passwords;
 use altmount_sdk::model::NodeId;
@@ -18,6 +19,7 @@ use altmount_sdk::{
     Attributes, ByteRange, Content, ErrorKind, Handle, ImportContext, ImportError, ImportRequest, Node,
     Result, Role, Summary, VPath, VirtualFile,
 };
+use futures::channel::oneshot;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How many names an error or a note lists.
@@ -37,14 +39,22 @@ pub(crate) async fn run(config: &Config, request: &ImportRequest, cx: &dyn Impor
         nzb: &nzb,
         config,
     };
-    let early = Early::new(source);
+    let files = sets::likely(&nzb);
+    let early = Early::new(source, &files);
+    let (asked, told) = oneshot::channel();
     let beside = async {
-        futures::join!(early.known(), early::bring_ends(source));
+        futures::join!(early.known(), early::bring_ends(source, &files, told));
     };
-    early::while_running(import(source, &early, request), beside).await
+    early::while_running(import(source, &files, &early, asked, request), beside).await
 }
 
-async fn import(source: Source<'_>, early: &Early<'_>, request: &ImportRequest) -> Result<Summary> {
+async fn import(
+    source: Source<'_>,
+    files: &[Likely<'_>],
+    early: &Early<'_>,
+    asked: oneshot::Sender<()>,
+    request: &ImportRequest,
+) -> Result<Summary> {
     let Source { cx, nzb, config } = source;
     let mut notes = Vec::new();
     note_empty(nzb, &mut notes);
@@ -52,8 +62,8 @@ async fn import(source: Source<'_>, early: &Early<'_>, request: &ImportRequest) 
     // Half of the way is reading heads, the other half asking whether all is there.
     let steps = 2 * nzb.files.len() as u64;
     let progress = |done: usize| cx.progress((done as u64).min(steps / 2), steps);
-    let (mut posted, unlaid) = heads::read(source, nzb, &progress).await?;
-    damaged(source, request, unlaid, &mut notes).await?;
+    let (mut posted, unlaid) = heads::read(source, files, asked, &progress).await?;
+    damaged(source, early, request, unlaid, &mut notes).await?;
 
     let mut graph = Graph::default();
     let nodes: Vec<NodeId> = posted
@@ -171,14 +181,16 @@ fn note_replaced(name: &str, replaced: u32, notes: &mut Vec<String>) {
 /// A damaged file that would not be listed anyway is left out with a note, any other one fails the release.
 async fn damaged(
     source: Source<'_>,
+    early: &Early<'_>,
     request: &ImportRequest,
     unlaid: Vec<Unlaid<'_>>,
     notes: &mut Vec<String>,
 ) -> Result<()> {
     let mut wanted = Vec::new();
+    let unwanted = listing::unwanted(source.config);
     for file in unlaid {
         let name = names::choose(None, None, &file.file.subject, &request.release_name, None).text;
-        if listing::is_unwanted(source.config, &name) {
+        if unwanted(&name) {
             notes.push(format!("'{name}' is left out: {}", file.damage.reason()));
         } else {
             wanted.push(file);
@@ -187,7 +199,7 @@ async fn damaged(
     if wanted.is_empty() {
         return Ok(());
     }
-    Err(damage::unlaid(source, &request.release_name, wanted).await?)
+    Err(damage::unlaid(source, early, &request.release_name, wanted).await?)
 }
 
 /// The name of each posted file.
@@ -272,6 +284,7 @@ async fn check_presence(
             which.push(i);
             files.push(Listed {
                 file: posted.file,
+                table: posted.table,
                 laid: &mut posted.laid,
             });
         }
@@ -281,7 +294,9 @@ async fn check_presence(
         let part = (steps / 2) * done as u64 / of.max(1) as u64;
         source.cx.progress(steps / 2 + part, steps);
     };
-    let asked = check::check(source, early, &mut files, &progress).await?;
+    let settled =
+        |files: &[Listed<'_>], heard: &[Asked]| damage::is_settled(source, graph, leaves, files, heard);
+    let asked = check::check(source, early, &mut files, &settled, &progress).await?;
     drop(files);
     for (i, before) in which.iter().zip(before) {
         let posted = &mut posted[*i];

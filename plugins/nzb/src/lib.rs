@@ -29,6 +29,7 @@ mod names;
 mod nzb;
 mod parse;
 mod plain;
+mod sets;
 mod subject;
 
 pub use config::{Check, Config, DamagePolicy};

@@ -98,10 +98,13 @@ pub(crate) fn role(config: &Config, name: &str, by_content: Option<&str>) -> Rol
     }
 }
 
-/// Whether a damaged file of this name would not be listed anyway.
-pub(crate) fn is_unwanted(config: &Config, name: &str) -> bool {
-    let ignored = config.ignored().is_ok_and(|set| set.is_match(Path::new(name)));
-    ignored || (!config.list_samples && is_sample(name)) || role(config, name, None) == Role::Sidecar
+/// Says of a name whether a file that has it would not be listed, whatever becomes of it.
+pub(crate) fn unwanted(config: &Config) -> impl Fn(&str) -> bool + '_ {
+    let ignored = config.ignored();
+    move |name| {
+        let by_glob = ignored.as_ref().is_ok_and(|set| set.is_match(Path::new(name)));
+        by_glob || (!config.list_samples && is_sample(name)) || role(config, name, None) == Role::Sidecar
+    }
 }
 
 /// Whether `sample` is a word of the path.

@@ -359,6 +359,12 @@ impl Pool {
     }
 }
 
+/// A time in seconds since 1970; what is before that is none.
+fn time_of(seconds: i64) -> Option<SystemTime> {
+    let seconds = u64::try_from(seconds).ok()?;
+    SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
+}
+
 /// Between two looks at the connections that are to be kept, and at what is to be written.
 const TEND_EVERY: Duration = Duration::from_secs(10);
 
@@ -450,8 +456,7 @@ impl ArticleSource for Pool {
         class: Class,
         arrival: &Arc<Arrival>,
     ) -> Result<Arrived, FetchError> {
-        let posted = arrival.posted().and_then(|at| u64::try_from(at).ok());
-        let posted = posted.and_then(|at| SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(at)));
+        let posted = arrival.posted().and_then(time_of);
         let article = self.body(id, class, Some(arrival), posted).await;
         article.map(Arrived::from)
     }
@@ -478,6 +483,11 @@ impl ArticleSource for Pool {
     }
 
     async fn stat(&self, ids: &[&str], class: Class) -> Vec<Stat> {
+        let articles: Vec<(&str, Option<i64>)> = ids.iter().map(|id| (*id, None)).collect();
+        self.stat_posted(&articles, class).await
+    }
+
+    async fn stat_posted(&self, articles: &[(&str, Option<i64>)], class: Class) -> Vec<Stat> {
         // Twice what can be in flight, so that a connection never waits for the next.
         let in_flight: usize = self
             .scheduler
@@ -487,14 +497,18 @@ impl ArticleSource for Pool {
             .map(|p| usize::from(p.config.max_connections) * usize::from(p.config.pipeline_stat))
             .sum();
         let window = (2 * in_flight).clamp(1, self.scheduler.options.queue_limit);
-        let ask = |id: String| async move {
-            match self.ask(&id, Kind::Stat, class, None, None).await {
+        let ask = |(id, posted): (String, Option<i64>)| async move {
+            let posted = posted.and_then(time_of);
+            match self.ask(&id, Kind::Stat, class, None, posted).await {
                 Ok(_) => Ok(true),
                 Err(FetchError::Missing { .. }) => Ok(false),
                 Err(error) => Err(error),
             }
         };
-        let owned: Vec<String> = ids.iter().map(|id| (*id).to_owned()).collect();
+        let owned: Vec<(String, Option<i64>)> = articles
+            .iter()
+            .map(|(id, posted)| ((*id).to_owned(), *posted))
+            .collect();
         futures::stream::iter(owned)
             .map(ask)
             .buffered(window)

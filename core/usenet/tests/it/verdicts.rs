@@ -239,9 +239,39 @@ async fn what_is_older_than_a_provider_keeps_is_not_asked_of_it() {
     assert!(is_missing(
         &guard(pool.fetch_posted("none@here", Class::Import, ago(1001))).await
     ));
+    // So it is where only its being there is asked for.
+    let at = |days: u64| {
+        let since = ago(days).duration_since(std::time::UNIX_EPOCH).unwrap();
+        Some(i64::try_from(since.as_secs()).unwrap())
+    };
+    let stats = || (a.counts().get(Command::Stat), b.counts().get(Command::Stat));
+    let old = [(id.as_str(), at(1001)), ("none@here", at(1001))];
+    let answers = guard(pool.stat_posted(&old, Class::Import)).await;
+    assert!(matches!(answers[..], [Ok(true), Ok(false)]), "{answers:?}");
+    assert_eq!(stats(), (0, 2));
+    let known = [
+        (id.as_str(), at(1000)),
+        (id.as_str(), None),
+        (id.as_str(), Some(-1)),
+    ];
+    let answers = guard(pool.stat_posted(&known, Class::Import)).await;
+    assert!(
+        answers.iter().all(|answer| matches!(answer, Ok(true))),
+        "{answers:?}"
+    );
+    assert_eq!(stats(), (3, 2));
     configs[1].retention_days = Some(1000);
-    let reason = unknown(guard(super::pool(configs).fetch_posted(id, Class::Import, ago(1001))).await);
+    let neither = super::pool(configs);
+    let reason = unknown(guard(neither.fetch_posted(id, Class::Import, ago(1001))).await);
     assert!(reason.contains("retention_days"), "{reason}");
+    let answers = guard(neither.stat_posted(&old, Class::Import)).await;
+    assert!(
+        answers
+            .iter()
+            .all(|answer| matches!(answer, Err(FetchError::Unknown { .. }))),
+        "{answers:?}"
+    );
+    assert_eq!(stats(), (3, 2));
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! Releases that are archives: what is listed, with which bytes, and what it costs to find out.
 
+use crate::far::round_trips;
 use crate::packed::{
     ARTICLE, File, film, locked, noise, owned, par2, part, pieces, posts, rar, rar5, sevenz, text, zipped,
 };
@@ -84,6 +85,35 @@ fn the_members_of_rar_volumes_are_listed_and_the_volumes_kept() {
             "{version:?}: {read} articles for {} volumes",
             volumes.len()
         );
+    }
+}
+
+#[test]
+fn a_set_of_a_hundred_volumes_takes_two_round_trips() {
+    let one = [("film.mkv", film(996_000, 1))];
+    let volumes = rar5(&one, 10_000);
+    assert!(
+        volumes.len() == 100 && volumes[99].len() > ARTICLE,
+        "{} {}",
+        volumes.len(),
+        volumes[99].len()
+    );
+    let obfuscated = |n: usize| format!("{:016x}", (n as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    for name in [part as fn(usize) -> String, obfuscated] {
+        let all = posts(&volumes, name);
+        let cx = host(&all);
+        let (imported, trips) = round_trips(&cx);
+        imported.expect("imports");
+        let segments: usize = all.iter().map(|post| post.segments.len()).sum();
+        // The first of each volume, and the last of the last one, which is where the film ends; all others are asked for.
+        let last = all
+            .last()
+            .and_then(|post| post.segments.last())
+            .expect("a segment");
+        assert_eq!(cx.articles_read(), volumes.len() + 1);
+        assert!(cx.recorded().fetched.contains_key(&last.id));
+        assert_eq!((trips, cx.recorded().stated.len()), (2, segments - volumes.len()));
+        assert!(listed(&cx) == expected(&one));
     }
 }
 

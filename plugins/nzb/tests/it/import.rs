@@ -1,3 +1,4 @@
+use crate::far::round_trips;
 use crate::post::*;
 use altmount_sdk::usenet::ArticleInfo;
 use altmount_sdk::{ErrorKind, Role, json};
@@ -18,15 +19,15 @@ fn a_regular_file_takes_one_article() {
 }
 
 #[test]
-fn the_first_articles_of_all_files_come_in_one_call() {
+fn the_first_articles_of_all_files_come_in_one_round_trip() {
     let posts: Vec<Post> = (0..40)
         .map(|n| Post::new(&format!("part{n:02}.rar"), bytes(n, 2500), 1000))
         .collect();
     let cx = host(&posts);
-    import(&cx).expect("imports");
-    let calls = cx.recorded().calls;
-    assert_eq!(calls.iter().filter(|c| *c == "usenet.articles").count(), 1);
-    assert_eq!(cx.articles_read(), 40);
+    let (imported, trips) = round_trips(&cx);
+    imported.expect("imports");
+    assert_eq!(trips, 1, "whether they are all there is asked beside it");
+    assert_eq!((cx.articles_read(), cx.recorded().stated.len()), (40, 80));
     for post in &posts {
         let name = post.subject.split('"').nth(1).expect("quoted");
         assert_reads_back(&cx, name, post);
@@ -37,23 +38,17 @@ fn the_first_articles_of_all_files_come_in_one_call() {
 }
 
 #[test]
-fn more_files_than_a_batch_keep_their_order() {
+fn more_files_than_are_asked_for_at_once_keep_their_order() {
     let posts: Vec<Post> = (0..150)
         .map(|n| Post::new(&format!("f{n:03}.bin"), bytes(n, 300), 1000))
         .collect();
     let cx = host(&posts);
-    import(&cx).expect("imports");
+    let (imported, trips) = round_trips(&cx);
+    imported.expect("imports");
+    assert_eq!(trips, 3, "64 at once");
     let want: Vec<String> = (0..150).map(|n| format!("f{n:03}.bin")).collect();
     assert_eq!(paths(&cx), want);
     assert_eq!(cx.articles_read(), 150);
-    assert_eq!(
-        cx.recorded()
-            .calls
-            .iter()
-            .filter(|c| *c == "usenet.articles")
-            .count(),
-        3
-    );
 }
 
 #[test]
@@ -229,4 +224,20 @@ fn packed_nzbs_are_seen_by_content() {
     let cx = host_of(crate::parse::gzip(nzb(&posts).as_bytes()), &posts);
     import(&cx).expect("imports");
     assert_reads_back(&cx, "film.mkv", &posts[0]);
+}
+
+#[test]
+fn whoever_is_asked_for_an_article_hears_when_it_was_posted() {
+    let mut dated = Post::new("film.mkv", bytes(1, 10_500), 1000);
+    dated.date = "1600000000".to_owned();
+    // Its parts are odd, so that its last article is asked for by its id as well.
+    dated.segments[4].bytes = "5000".to_owned();
+    let mut undated = Post::new("other.mkv", bytes(2, 2500), 1000);
+    undated.date = String::new();
+    let cx = host(&[dated.clone(), undated]);
+    round_trips(&cx).0.expect("imports");
+    let recorded = cx.recorded();
+    let said = |segment: &Seg| recorded.posted.get(&segment.id).copied();
+    assert_eq!(recorded.posted.len(), 11);
+    assert!(dated.segments.iter().all(|s| said(s) == Some(1_600_000_000)));
 }

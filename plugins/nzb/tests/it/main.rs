@@ -2,6 +2,7 @@
 
 mod archives;
 mod conformance;
+mod far;
 mod hostile;
 mod import;
 mod names;

@@ -1,5 +1,6 @@
 //! Missing, corrupt, unknown: three different things.
 
+use crate::far::{round_trips, round_trips_with};
 use crate::post::*;
 use altmount_sdk::{ErrorKind, ImportError, Retry, Role, json};
 use altmount_testkit::MockArticle;
@@ -78,17 +79,76 @@ fn a_check_that_has_its_verdict_asks_no_further() {
     assert_eq!((error.kind, error.retry), (ErrorKind::Missing, Retry::Never));
     assert!(error.message.contains("at least "), "{error}");
     assert_eq!(cx.recorded().stated.len(), 33 + 4096);
-    // Where holes are taken, all of them must be known.
-    let cx = host(&[post]);
+    // So it is where holes are taken, as soon as they are more than are.
+    let cx = host(std::slice::from_ref(&post));
     import_with(json!({"damage": "tolerant"}), &cx).expect_err("too many holes");
+    assert_eq!(cx.recorded().stated.len(), 33 + 4096);
+    // Where they are not, all of them must be known.
+    let cx = host(&[post]);
+    let taken = json!({"damage": "tolerant", "max_hole_permille": 1000});
+    import_with(taken, &cx).expect("takes the holes");
     assert_eq!(cx.recorded().stated.len(), 11_999);
+    assert_eq!(file(&cx, "film.mkv").attributes.holes.len(), 1);
+}
+
+#[test]
+fn a_check_of_everything_stops_with_its_verdict() {
+    let full = || json!({"check": "full"});
+    let whole = large("a.mkv", 6000);
+    let mut dead = large("b.mkv", 12_000);
+    for at in 1..11_999 {
+        dead.set(at, MockArticle::Missing);
+    }
+    let asked = |posts: &[Post], config| {
+        let cx = host(posts);
+        let (imported, trips) = round_trips_with(config, &cx);
+        let mut stated = cx.recorded().stated;
+        let count = stated.len();
+        stated.sort();
+        stated.dedup();
+        assert_eq!(stated.len(), count, "no article is asked for twice");
+        (imported, count, trips)
+    };
+    // Some of each file at first. Something is missing then, and the others are asked for a few at a time: those of the first file,
+    // which are all there, and of the second so many as it takes.
+    let (failed, count, _) = asked(&[whole.clone(), dead.clone()], full());
+    let error = failed.expect_err("nearly all are missing");
+    assert_eq!((error.kind, error.retry), (ErrorKind::Missing, Retry::Never));
+    assert!(error.message.contains("\"b.mkv\": at least "), "{error}");
+    assert_eq!(
+        context(&error, "file"),
+        ["b.mkv"],
+        "of what was not asked for nothing is said"
+    );
+    assert!(
+        (33 + 6000 + 1000..33 + 6000 + 3 * 4096).contains(&count),
+        "{count} of 17998"
+    );
+    // What an alternate may stand in for is no verdict.
+    let mut spare = dead.segments[11_998].clone();
+    spare.id = "~spare@post.test".to_owned();
+    let mut again = dead.clone();
+    again.segments.push(spare);
+    let (failed, count, _) = asked(&[again], full());
+    failed.expect_err("nearly all are missing");
+    assert_eq!(count, 11_999);
+    // Nothing is missing: all are asked for, many at a time.
+    let (imported, count, trips) = asked(&[large("a.mkv", 30_000)], full());
+    imported.expect("imports");
+    assert_eq!(
+        (count, trips),
+        (29_999, 2),
+        "a sample and the first articles, then the rest"
+    );
 }
 
 #[test]
 fn a_large_release_is_sampled() {
     let posts = [large("film.mkv", 2000), large("other.mkv", 20)];
     let cx = host(&posts);
-    import(&cx).expect("imports");
+    let (imported, trips) = round_trips(&cx);
+    imported.expect("imports");
+    assert_eq!(trips, 1);
     // 32 and the last of the first file; all but the first of the second.
     assert_eq!(cx.recorded().stated.len(), 33 + 19);
     // The first of each, and the end of the large one, which is read before a release is complete.
@@ -198,7 +258,8 @@ fn every_damaged_file_is_named() {
     let error = import(&cx).expect_err("all are damaged");
     assert!(error.message.contains("\"f00.mkv\": 1 of 3") && error.message.contains("19 more files"));
     assert_eq!(context(&error, "file").len(), 16, "as many as are counted");
-    assert_eq!(cx.recorded().stated.len(), 16 * 3);
+    // What is asked for early of all, and the first articles of those that are counted.
+    assert_eq!(cx.recorded().stated.len(), 20 * 2 + 16);
 }
 
 #[test]

@@ -129,7 +129,7 @@ impl Default for Limits {
             max_nodes: 4 << 20,
             max_articles: 4 << 20,
             max_bytes_read: 16 << 30,
-            max_in_flight: 64,
+            max_in_flight: 96,
             wall_time_seconds: 3600,
         }
     }

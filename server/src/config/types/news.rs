@@ -49,8 +49,8 @@ pub struct Provider {
     pub quota_bytes: Option<u64>,
     /// When that starts again: at midnight, on Monday, on the first of the month; all UTC.
     pub quota_period: QuotaPeriod,
-    /// How many days the server keeps articles. Reads do not ask it for what was posted before, and conclude nothing from that;
-    /// the few articles that an import looks at by their ids alone are asked of it all the same. Any age where it is left out.
+    /// How many days the server keeps articles. Reads and imports do not ask it for what was posted before, by the date that the
+    /// NZB has for it, and conclude nothing from that. Any age where it is left out.
     pub retention_days: Option<u32>,
     /// How long connecting may take, TLS and login included.
     pub connect_timeout_seconds: u32,
