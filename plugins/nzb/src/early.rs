@@ -125,12 +125,16 @@ pub(crate) async fn bring_ends(source: Source<'_>, files: &[Likely<'_>], asked: 
     let _ = usenet::articles(source.cx, request).await;
 }
 
-/// Drives `beside` for as long as `main` takes.
+/// Drives `beside` for as long as `main` takes. What `main` asks for goes first: files are looked at in order, so that a first article
+/// behind many existence checks would hold up all others.
 pub(crate) async fn while_running<T>(main: impl Future<Output = T>, beside: impl Future<Output = ()>) -> T {
     let (mut main, mut beside) = (std::pin::pin!(main), std::pin::pin!(beside.fuse()));
     std::future::poll_fn(move |cx| {
-        let _ = beside.as_mut().poll(cx);
-        main.as_mut().poll(cx)
+        let ended = main.as_mut().poll(cx);
+        if ended.is_pending() {
+            let _ = beside.as_mut().poll(cx);
+        }
+        ended
     })
     .await
 }
