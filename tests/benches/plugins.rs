@@ -2,8 +2,8 @@
 //!
 //! `cargo bench -p altmount-tests --bench plugins`. Two servers in this process, one with the importers linked, one with the same code
 //! loaded, import the same files in turn; from the submit to the completed job. The goal is that the loaded ones take at most 1.1 times
-//! as long. What the disk and the machine do besides only ever adds to a time, and more than is measured here, so that the least of each
-//! is compared; the medians stand beside them. An argument chooses the rows whose names have it: `-- segments`.
+//! as long. Their data lies in memory where there is such a file system: a disk takes longer for its part, the same for both, and differs
+//! by more from one time to the next than is measured here. An argument chooses the rows whose names have it: `-- segments`.
 
 use altmount::{
     app::App,
@@ -13,7 +13,7 @@ use altmount::{
 use altmount_engine::{JobState, SubmitRequest};
 use altmount_newsd::{Body, Newsd, Release};
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 use tempfile::TempDir;
@@ -38,7 +38,12 @@ struct Server {
 
 impl Server {
     async fn start(newsd: &Newsd, loaded: bool) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
+        let memory = Path::new("/dev/shm");
+        let folder = match memory.is_dir() {
+            true => tempfile::tempdir_in(memory),
+            false => tempfile::tempdir(),
+        };
+        let folder = folder.expect("a folder");
         let mut config = Config {
             providers: vec![Provider {
                 host: newsd.host(),
@@ -151,12 +156,12 @@ async fn measure() {
             }
         }
         let ((one, middle), (other, other_middle)) = (least_and_median(times), least_and_median(others));
-        let ratio = other / one;
+        let ratio = other_middle / middle;
         worst = worst.max(ratio);
         println!(
-            "{what}: linked {one:.1} ms, loaded {other:.1} ms, ratio {ratio:.3} (goal: at most {GOAL}); medians {middle:.1} and \
-             {other_middle:.1} ms, ratio {:.3}",
-            other_middle / middle
+            "{what}: linked {middle:.1} ms, loaded {other_middle:.1} ms, ratio {ratio:.3} (goal: at most {GOAL}); the least {one:.1} and \
+             {other:.1} ms, ratio {:.3}",
+            other / one
         );
     }
     println!("worst ratio {worst:.3}");
