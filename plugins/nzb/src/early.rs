@@ -125,11 +125,17 @@ pub(crate) async fn bring_ends(source: Source<'_>, files: &[Likely<'_>], asked: 
     let _ = usenet::articles(source.cx, request).await;
 }
 
-/// Drives `beside` for as long as `main` takes. What `main` asks for goes first: files are looked at in order, so that a first article
-/// behind many existence checks would hold up all others.
+/// Drives `beside` for as long as `main` takes. What `main` asks for at its start goes first: files are looked at in order, so that a
+/// first article behind many existence checks would hold up all others. After that `beside` does, which has what `main` needs next.
 pub(crate) async fn while_running<T>(main: impl Future<Output = T>, beside: impl Future<Output = ()>) -> T {
     let (mut main, mut beside) = (std::pin::pin!(main), std::pin::pin!(beside.fuse()));
+    let mut has_begun = false;
     std::future::poll_fn(move |cx| {
+        if has_begun {
+            let _ = beside.as_mut().poll(cx);
+            return main.as_mut().poll(cx);
+        }
+        has_begun = true;
         let ended = main.as_mut().poll(cx);
         if ended.is_pending() {
             let _ = beside.as_mut().poll(cx);
