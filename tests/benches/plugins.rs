@@ -39,7 +39,7 @@ struct Server {
 impl Server {
     async fn start(newsd: &Newsd, loaded: bool) -> Self {
         let memory = Path::new("/dev/shm");
-        let folder = match memory.is_dir() {
+        let folder = match std::fs::metadata(memory).is_ok_and(|there| there.is_dir()) {
             true => tempfile::tempdir_in(memory),
             false => tempfile::tempdir(),
         };
