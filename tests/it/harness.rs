@@ -248,6 +248,12 @@ impl Server {
         JobId(answer.json()["data"]["queue_id"].as_i64().expect("an id"))
     }
 
+    /// The job as it is now.
+    pub(crate) async fn job(&self, id: JobId) -> Job {
+        let job = self.app.engine().imports().job(id).await;
+        job.expect("reads").expect("is there")
+    }
+
     pub(crate) async fn wait(&self, id: JobId) -> Job {
         let job = self
             .app

@@ -231,14 +231,7 @@ async fn the_queue_is_paused_and_jobs_change_their_turn() {
     );
     let sooner = [("csrf", token.as_str()), ("priority", "1")];
     browser.post(&format!("/queue/{id}/priority"), &sooner).await;
-    let job = server
-        .app
-        .engine()
-        .imports()
-        .job(id)
-        .await
-        .expect("reads")
-        .expect("there");
+    let job = server.job(id).await;
     assert_eq!(job.priority, 1);
     assert_eq!(
         browser.post("/queue/resume", &[("csrf", &token)]).await.status,

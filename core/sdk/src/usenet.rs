@@ -57,24 +57,12 @@ impl FromIterator<(MessageId, Option<i64>)> for IdsRequest {
     }
 }
 
-impl From<&[MessageId]> for IdsRequest {
-    fn from(ids: &[MessageId]) -> Self {
+impl<T: AsRef<[MessageId]> + ?Sized> From<&T> for IdsRequest {
+    fn from(ids: &T) -> Self {
         Self {
-            ids: ids.to_vec(),
+            ids: ids.as_ref().to_vec(),
             posted: Vec::new(),
         }
-    }
-}
-
-impl From<&Vec<MessageId>> for IdsRequest {
-    fn from(ids: &Vec<MessageId>) -> Self {
-        ids.as_slice().into()
-    }
-}
-
-impl<const N: usize> From<&[MessageId; N]> for IdsRequest {
-    fn from(ids: &[MessageId; N]) -> Self {
-        ids.as_slice().into()
     }
 }
 

@@ -56,14 +56,7 @@ async fn published(server: &Server, id: JobId) -> Job {
 
 async fn until(server: &Server, id: JobId, wanted: impl Fn(&Job) -> bool) -> Job {
     for _ in 0..6000 {
-        let job = server
-            .app
-            .engine()
-            .imports()
-            .job(id)
-            .await
-            .expect("reads")
-            .expect("is there");
+        let job = server.job(id).await;
         if wanted(&job) {
             return job;
         }

@@ -209,12 +209,7 @@ async fn an_article_without_an_end_is_bounded() {
 #[tokio::test]
 async fn a_trickle_is_cut_off() {
     let release = release(1);
-    let server = Newsd::builder()
-        .release(&release)
-        .bandwidth(2000)
-        .start()
-        .await
-        .unwrap();
+    let server = paced(&release, 2000).await;
     let mut config = provider("a", &server);
     config.article_timeout = Duration::from_millis(300);
     let reason = unknown(fetch(&pool([config]), &ids(&release)[0]).await);

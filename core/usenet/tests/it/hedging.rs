@@ -94,12 +94,7 @@ async fn an_import_a_backup_and_a_lone_connection_are_not_asked_twice() {
 async fn what_only_waits_behind_another_body_is_not_late() {
     // Each takes 200 ms on the wire, far longer than an answer takes to begin.
     let release = in_articles(2_000_000, 200_000);
-    let server = Newsd::builder()
-        .release(&release)
-        .bandwidth(1_000_000)
-        .start()
-        .await
-        .unwrap();
+    let server = paced(&release, 1_000_000).await;
     let mut config = provider("a", &server);
     config.max_connections = 2;
     config.pipeline_body = 4;

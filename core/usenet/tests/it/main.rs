@@ -51,6 +51,12 @@ async fn play(pool: &Pool, id: &str) -> Result<Article, FetchError> {
     guard(pool.fetch(id, Class::Playback)).await
 }
 
+/// A server that has this release and gives so many bytes a second on each connection.
+async fn paced(release: &Release, bytes_per_second: u64) -> Newsd {
+    let server = Newsd::builder().release(release).bandwidth(bytes_per_second);
+    server.start().await.unwrap()
+}
+
 /// A release of one file in articles of 10,000 bytes.
 fn release(articles: u64) -> Release {
     in_articles(articles * 10_000, 10_000)

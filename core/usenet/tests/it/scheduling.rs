@@ -179,12 +179,7 @@ async fn a_body_is_bound_to_a_connection_when_that_has_room_and_not_before() {
     let release = in_articles(7_000_000, 1_000_000);
     let ids = ids(&release);
     // So slow that what a delay carries is far less than an article, on a busy machine too.
-    let server = Newsd::builder()
-        .release(&release)
-        .bandwidth(4_000_000)
-        .start()
-        .await
-        .unwrap();
+    let server = paced(&release, 4_000_000).await;
     let (begin, rest) = (Gate::new(), Gate::new());
     server.rule(Rule::new(Fault::Hold(begin.clone())).ids(ids[..2].iter().cloned()));
     server.rule(Rule::new(Fault::Hold(rest.clone())).ids(ids[2..6].iter().cloned()));
@@ -294,12 +289,7 @@ async fn where_a_provider_works_again_connections_are_made_for_all_that_waits() 
 #[tokio::test]
 async fn a_server_that_still_counts_what_was_given_up_is_asked_again_and_not_taken_for_down() {
     let release = in_articles(144_000_000, 3_000_000);
-    let server = Newsd::builder()
-        .release(&release)
-        .bandwidth(4_000_000)
-        .start()
-        .await
-        .unwrap();
+    let server = paced(&release, 4_000_000).await;
     let pool = pool([provider("a", &server)]);
     let ids = ids(&release);
     // Eight that are arriving, and many that wait.
@@ -338,12 +328,7 @@ async fn connections_that_are_to_be_kept_are_kept() {
 async fn a_seek_leaves_what_is_long_and_reads_what_is_short() {
     let release = in_articles(24_000_000, 3_000_000);
     let ids = ids(&release);
-    let server = Newsd::builder()
-        .release(&release)
-        .bandwidth(4_000_000)
-        .start()
-        .await
-        .unwrap();
+    let server = paced(&release, 4_000_000).await;
     let mut config = provider("a", &server);
     config.max_connections = 1;
     let pool = pool([config]);
@@ -362,12 +347,7 @@ async fn a_seek_leaves_what_is_long_and_reads_what_is_short() {
 async fn who_comes_back_after_leaving_much_behind_finds_connections() {
     let release = in_articles(48_000_000, 3_000_000);
     let ids = ids(&release);
-    let server = Newsd::builder()
-        .release(&release)
-        .bandwidth(1_000_000)
-        .start()
-        .await
-        .unwrap();
+    let server = paced(&release, 1_000_000).await;
     let pool = pool([provider("a", &server)]);
     let tasks: Vec<_> = ids[..8]
         .iter()
