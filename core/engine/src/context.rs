@@ -8,6 +8,7 @@ use crate::{
     registered::Registered,
     services,
     staging::{Staging, permit},
+    upload::Upload,
 };
 use altmount_model::{ArticleTable, Content, JobId, MessageId, TableNo};
 use altmount_sdk::{
@@ -43,7 +44,7 @@ pub(crate) struct JobContext {
     /// `None` where nothing is stored of the import.
     pub(crate) job: Option<JobId>,
     pub(crate) importer: Arc<Registered>,
-    pub(crate) upload: Bytes,
+    pub(crate) upload: Upload,
     pub(crate) staging: Arc<Staging>,
     pub(crate) vfs: Arc<Vfs>,
     pub(crate) store: Store,
@@ -73,7 +74,7 @@ impl JobContext {
     pub(crate) fn new(
         job: Option<JobId>,
         importer: Arc<Registered>,
-        upload: Bytes,
+        upload: Upload,
         staging: Arc<Staging>,
         vfs: Arc<Vfs>,
         store: Store,
@@ -107,7 +108,7 @@ impl JobContext {
     pub(crate) fn inner(
         &self,
         importer: Arc<Registered>,
-        upload: Bytes,
+        upload: Upload,
         nesting: Nesting,
         progress: Arc<Progress>,
     ) -> Self {
@@ -337,10 +338,7 @@ impl ImportContext for JobContext {
 
     async fn read(&self, handle: Handle, offset: u64, len: u64) -> Result<Bytes> {
         if handle == Handle::UPLOAD {
-            let has = self.upload.len() as u64;
-            let (start, end) = (offset.min(has), offset.saturating_add(len).min(has));
-            // Both are at most a length of memory.
-            return Ok(self.upload.slice(start as usize..end as usize));
+            return self.upload.read(offset, len).await;
         }
         let _doing = self.progress.doing(Stage::Reading);
         let reader = self.reader(handle)?;
@@ -383,7 +381,7 @@ impl ImportContext for JobContext {
 
     fn len(&self, handle: Handle) -> Result<u64> {
         if handle == Handle::UPLOAD {
-            return Ok(self.upload.len() as u64);
+            return Ok(self.upload.len());
         }
         Ok(self.reader(handle)?.len())
     }

@@ -10,13 +10,13 @@ use crate::{
     registered::{Code, Registered},
     registry::{Choice, ChoiceRecord, HEAD_BYTES, Registry},
     staging::{Staged, Staging},
+    upload::Upload,
     verify,
 };
 use altmount_model::{JobId, VPath};
 use altmount_sdk::{ErrorKind, ImportError, ImportRequest, Summary};
 use altmount_store::Store;
 use altmount_vfs::Vfs;
-use bytes::Bytes;
 use std::sync::{Arc, atomic::Ordering};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tracing::Instrument;
@@ -33,7 +33,7 @@ pub(crate) struct Input {
     /// `None` where nothing is stored of the import.
     pub(crate) job: Option<JobId>,
     pub(crate) file_name: String,
-    pub(crate) bytes: Bytes,
+    pub(crate) upload: Upload,
     pub(crate) passwords: Vec<String>,
     pub(crate) importer: Option<String>,
     pub(crate) destination: VPath,
@@ -101,7 +101,7 @@ pub(crate) struct Host<'a> {
 impl Host<'_> {
     /// Chooses the importer for a file, or says why there is none.
     pub(crate) async fn choose(&self, input: &Input) -> Result<Choice, ImportError> {
-        let head = &input.bytes[..input.bytes.len().min(HEAD_BYTES)];
+        let head = input.upload.head(HEAD_BYTES);
         let pinned = input.importer.as_deref();
         let choice = self.registry.choose(&input.file_name, head, pinned).await;
         choice.ok_or_else(|| {
@@ -193,14 +193,14 @@ impl Host<'_> {
             Some(name) => name,
             None => split_password(self.registry.release_name(&input.file_name)).0,
         };
-        let mut request = ImportRequest::new(&input.file_name, release_name, input.bytes.len() as u64);
+        let mut request = ImportRequest::new(&input.file_name, release_name, input.upload.len());
         request.passwords.clone_from(&input.passwords);
         request.category.clone_from(&input.category);
         let asked = stop.child_token();
         let cx = Arc::new(JobContext::new(
             input.job,
             Arc::clone(&choice.importer),
-            input.bytes,
+            input.upload,
             Arc::clone(&staging),
             Arc::clone(self.vfs),
             self.store.clone(),

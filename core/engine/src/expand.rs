@@ -80,7 +80,7 @@ pub(crate) async fn expand(cx: &JobContext, nested: Nested) -> Result<Expanded> 
     request.passwords.clone_from(&nesting.passwords);
     let inner = Arc::new(cx.inner(
         Arc::clone(&importer),
-        bytes,
+        bytes.into(),
         Nesting {
             folder,
             depth: nesting.depth + 1,

@@ -1,4 +1,5 @@
-//! Queued files that were stored a moment ago: whoever imports one next has its bytes, and need not read, unpack and check them again.
+//! Queued files that were stored a moment ago: whoever imports one next has its bytes, or the first of a large one, and need not read,
+//! unpack and check all of it before.
 
 use altmount_store::BlobId;
 use bytes::Bytes;

@@ -42,6 +42,7 @@ mod services;
 mod shared;
 mod source;
 mod staging;
+mod upload;
 mod users;
 mod verify;
 mod worker;

@@ -10,11 +10,12 @@ use crate::{
     progress::{ImportProgress, Progress},
     shared::{Shared, StopReason},
     source::SourceFile,
+    upload::WHOLE,
 };
 use altmount_model::{JobId, VPath};
 use altmount_sdk::{ErrorKind, ImportError};
 use altmount_store::{
-    CancelOutcome, EndedImports, Job, JobFilter, JobState, NewJob, Origin, Page, Passwords, Result,
+    CancelOutcome, EndedImports, Job, JobFilter, JobState, NewBlob, NewJob, Origin, Page, Passwords, Result,
     RetryOutcome, Submitted,
 };
 use bytes::Bytes;
@@ -215,10 +216,6 @@ impl ImportService {
             });
         }
         let given = request.source.describe();
-        let internal = |source| SubmitError::Internal {
-            path: given.clone(),
-            source,
-        };
         let invalid = |reason: String| SubmitError::PathInvalid {
             path: given.clone(),
             reason,
@@ -229,7 +226,7 @@ impl ImportService {
         let (file, below) = match request.source {
             SubmitSource::Path { path, relative_path } => {
                 delete_source = shared.config.delete_source;
-                let file = self.read(&path, request.importer.as_deref()).await?;
+                let file = self.keep(&path, request.importer.as_deref()).await?;
                 let landing = destination(Path::new(&path), &file.canonical, relative_path.as_deref(), "x")
                     .map_err(|error| invalid(error.to_string()))?;
                 if landing.not_a_prefix {
@@ -258,7 +255,7 @@ impl ImportService {
                 }
                 fetched = false;
                 let name = crate::fetch::file_name(&from);
-                let file = ReadFile::here(name.to_owned(), Bytes::new(), self.reserve(0).await?);
+                let file = self.keep_here(name.to_owned(), Bytes::new()).await?;
                 url = Some(from);
                 (file, VPath::root())
             }
@@ -274,14 +271,14 @@ impl ImportService {
             .join(&below)
             .map_err(|error| invalid(error.to_string()))?;
         let wanted = in_folder(&wanted, &name).map_err(|error| invalid(error.to_string()))?;
-        let size = file.bytes.len() as u64;
-        let blob = shared
-            .store
-            .put_blob(file.bytes.clone())
-            .await
-            .map_err(internal)?;
+        let (path, unnamed) = (given.clone(), file.blob);
+        let finish = move || {
+            let named = unnamed.finish();
+            named.map_err(|source| SubmitError::Internal { path, source })
+        };
+        let blob = blocking(&given, finish).await?;
         if !request.paused && shared.pause.borrow().is_none() {
-            shared.fresh.keep(blob.clone(), file.bytes);
+            shared.fresh.keep(blob.clone(), file.head);
         }
         drop(file.memory);
         Ok(NewJob {
@@ -292,7 +289,7 @@ impl ImportService {
             },
             source_key: file.key,
             file_name: file.name,
-            size,
+            size: file.size,
             blob,
             destination: wanted,
             delete_source,
@@ -309,13 +306,13 @@ impl ImportService {
         })
     }
 
-    /// Checks a file that is here.
+    /// Checks a file that is here, and reads it into the store.
     async fn uploaded(
         &self,
         name: String,
         bytes: Bytes,
         importer: Option<&str>,
-    ) -> Result<ReadFile, SubmitError> {
+    ) -> Result<KeptFile, SubmitError> {
         let shared = &self.shared;
         let limit = shared.config.max_source_bytes;
         if bytes.len() as u64 > limit {
@@ -328,16 +325,42 @@ impl ImportService {
                 taken: shared.registry().extensions(),
             });
         }
-        let memory = self.reserve(bytes.len() as u64).await?;
-        Ok(ReadFile::here(name, bytes, memory))
+        self.keep_here(name, bytes).await
     }
 
-    /// Opens, checks and reads a file, with the memory for it reserved.
-    async fn read(&self, given: &str, importer: Option<&str>) -> Result<ReadFile, SubmitError> {
+    /// Reads a file that is on no disk into the store. Two of them are never the same one, whatever they hold: who sends a file twice
+    /// wants it twice.
+    async fn keep_here(&self, name: String, bytes: Bytes) -> Result<KeptFile, SubmitError> {
+        let size = bytes.len() as u64;
+        let memory = self.reserve(size).await?;
+        let begin = self.shared.store.begin_blob().await;
+        let path = name.clone();
+        let keep = move || {
+            let stored = begin(Some(size)).and_then(|mut blob| blob.push(&bytes).map(|()| blob));
+            let blob = stored.map_err(|source| SubmitError::Internal { path, source })?;
+            let head = match size > WHOLE {
+                true => Bytes::copy_from_slice(&bytes[..HEAD_BYTES]),
+                false => bytes,
+            };
+            Ok((blob, head))
+        };
+        let (blob, head) = blocking(&name, keep).await?;
+        Ok(KeptFile {
+            canonical: std::path::PathBuf::new(),
+            key: format!("upload:{:032x}", rand::random::<u128>()),
+            name,
+            size,
+            head,
+            blob,
+            memory,
+        })
+    }
+
+    /// Opens and checks a file.
+    async fn open(&self, given: &str, importer: Option<&str>) -> Result<SourceFile, SubmitError> {
         let shared = &self.shared;
-        let limit = shared.config.max_source_bytes;
         let (path, roots) = (given.to_owned(), shared.config.allowed_roots.clone());
-        let mut source = blocking(given, move || {
+        let source = blocking(given, move || {
             let mut source = SourceFile::open(&path, &roots)?;
             source.read_head()?;
             Ok(source)
@@ -349,19 +372,37 @@ impl ImportService {
                 taken: shared.registry().extensions(),
             });
         }
-        let memory = self.reserve(source.size.min(limit)).await?;
-        let (source, bytes) = blocking(given, move || {
-            let bytes = source.read(limit)?;
-            Ok((source, bytes))
-        })
-        .await?;
-        Ok(ReadFile {
-            canonical: source.canonical,
-            key: source.key,
-            name: source.name,
-            bytes: bytes.into(),
+        Ok(source)
+    }
+
+    /// Opens a file, checks it and reads it into the store.
+    async fn keep(&self, given: &str, importer: Option<&str>) -> Result<KeptFile, SubmitError> {
+        let source = self.open(given, importer).await?;
+        let limit = self.shared.config.max_source_bytes;
+        let memory = self.reserve(source.size.min(limit).min(WHOLE)).await?;
+        let begin = self.shared.store.begin_blob().await;
+        let stored = blocking(given, move || source.store(limit, WHOLE, begin)).await?;
+        Ok(KeptFile {
+            canonical: stored.canonical,
+            key: stored.key,
+            name: stored.name,
+            size: stored.size,
+            head: stored.head.into(),
+            blob: stored.blob,
             memory,
         })
+    }
+
+    /// Opens, checks and reads a file, with the memory for it reserved.
+    async fn read(&self, given: &str) -> Result<(String, Bytes), SubmitError> {
+        let mut source = self.open(given, None).await?;
+        let limit = self.shared.config.max_source_bytes;
+        let _memory = self.reserve(source.size.min(limit)).await?;
+        blocking(given, move || {
+            let bytes = source.read(limit)?;
+            Ok((source.name, bytes.into()))
+        })
+        .await
     }
 
     /// Waits for memory for `bytes`: however many files are submitted at once, only so much of them is read.
@@ -508,8 +549,8 @@ impl ImportService {
     /// # Errors
     /// [`InspectError`].
     pub async fn inspect_path(&self, path: &str) -> Result<Inspection, InspectError> {
-        let file = self.read(path, None).await?;
-        self.inspect(&file.name, file.bytes, Vec::new()).await
+        let (name, bytes) = self.read(path).await?;
+        self.inspect(&name, bytes, Vec::new()).await
     }
 
     /// The same for bytes with a file name.
@@ -526,7 +567,7 @@ impl ImportService {
         let input = Input {
             job: None,
             file_name: file_name.to_owned(),
-            bytes,
+            upload: bytes.into(),
             passwords,
             importer: None,
             destination: VPath::root(),
@@ -588,26 +629,16 @@ pub enum InspectError {
     Failed(ImportError),
 }
 
-struct ReadFile {
+/// A file that is in the store, in a blob that has no name yet.
+struct KeptFile {
     canonical: std::path::PathBuf,
     key: String,
     name: String,
-    bytes: Bytes,
+    size: u64,
+    /// All of it where it is short, else its first bytes.
+    head: Bytes,
+    blob: NewBlob,
     memory: OwnedSemaphorePermit,
-}
-
-impl ReadFile {
-    /// A file that is on no disk. Two of them are never the same one, whatever they hold: who sends a file twice wants it
-    /// twice.
-    fn here(name: String, bytes: Bytes, memory: OwnedSemaphorePermit) -> Self {
-        Self {
-            canonical: std::path::PathBuf::new(),
-            key: format!("upload:{:032x}", rand::random::<u128>()),
-            name,
-            bytes,
-            memory,
-        }
-    }
 }
 
 impl SubmitSource {

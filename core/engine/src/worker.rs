@@ -11,10 +11,10 @@ use crate::{
     registered::Registered,
     shared::{Control, Shared, StopReason},
     source,
+    upload::Upload,
 };
 use altmount_sdk::{ByteRange, ErrorKind, ImportError, Retry, json};
 use altmount_store::{CommitOutcome, Failure, Job, JobState, NewRelease, now_ms};
-use bytes::Bytes;
 use futures::FutureExt;
 use serde::Serialize;
 use std::{
@@ -260,7 +260,7 @@ impl Worker {
         // Whoever listens hears how the job ended after how far it was.
         control.progress.end();
         match ended {
-            Ok((imported, bytes)) => self.commit(job, control, imported, bytes).await,
+            Ok(imported) => self.commit(job, control, imported).await,
             Err(Ended::Failed(error)) => self.failed(job, error).await,
             Err(Ended::Stopped { wedged, importer }) => {
                 self.stopped(job, control, wedged, importer.as_deref()).await;
@@ -314,26 +314,23 @@ impl Worker {
         std::future::pending().await
     }
 
-    async fn execute(
-        &self,
-        job: &Job,
-        control: &Control,
-        aside: &Notify,
-    ) -> Result<(Imported, Bytes), Ended> {
+    async fn execute(&self, job: &Job, control: &Control, aside: &Notify) -> Result<Imported, Ended> {
         let shared = &self.shared;
         let stopped = Ended::stopped;
-        let bytes = match shared.fresh.take(&job.blob) {
-            Some(bytes) => bytes,
+        let upload = match shared.fresh.take(&job.blob) {
+            Some(head) => Upload::stored(&shared.store, &job.blob, job.size, head),
             None => {
                 let blob = shared.store.get_blob(&job.blob);
                 let blob = control.stop.run_until_cancelled(blob).await.ok_or_else(stopped)?;
-                blob.map_err(|error| import_error_of_store("the queued file cannot be read again", &error))?
+                let blob = blob
+                    .map_err(|error| import_error_of_store("the queued file cannot be read again", &error));
+                blob?.into()
             }
         };
         let input = Input {
             job: Some(job.id),
             file_name: job.file_name.clone(),
-            bytes: bytes.clone(),
+            upload,
             passwords: job.passwords.as_slice().to_vec(),
             importer: job.wanted_importer.clone(),
             destination: job.destination.clone(),
@@ -358,7 +355,7 @@ impl Worker {
         if let Err(error) = noted {
             self.trouble("the choice of the importer cannot be stored", &error);
         }
-        Ok((imported?, bytes))
+        imported
     }
 
     /// Waits until the importer may import one more file. The worker learns of it where that takes time, as long as not too many
@@ -374,7 +371,7 @@ impl Worker {
         importer.turn().await
     }
 
-    async fn commit(&self, job: &Job, control: &Control, imported: Imported, bytes: Bytes) {
+    async fn commit(&self, job: &Job, control: &Control, imported: Imported) {
         let shared = &self.shared;
         let staged = Arc::unwrap_or_clone(imported.staged);
         let meta: Vec<_> = imported
@@ -413,7 +410,7 @@ impl Worker {
                     from: None,
                 });
                 if job.delete_source {
-                    self.delete_source(job, bytes).await;
+                    self.delete_source(job).await;
                 }
             }
             // Cancelled at the last moment, or the lease is another's.
@@ -435,9 +432,9 @@ impl Worker {
         }
     }
 
-    async fn delete_source(&self, job: &Job, imported: Bytes) {
-        let path = PathBuf::from(&job.source_path);
-        let deleted = tokio::task::spawn_blocking(move || source::delete_if_same(&path, &imported)).await;
+    async fn delete_source(&self, job: &Job) {
+        let (path, size, blob) = (PathBuf::from(&job.source_path), job.size, job.blob.clone());
+        let deleted = tokio::task::spawn_blocking(move || source::delete_if_same(&path, size, &blob)).await;
         match deleted {
             Ok(Ok(true)) => tracing::info!(
                 job.id = job.id.0,

@@ -165,11 +165,11 @@ pub(crate) async fn commit(
     .fetch_one(&mut *conn)
     .await
     .map(ReleaseId)?;
-    for (no, table) in prepared.tables.iter().enumerate() {
+    for (no, table) in prepared.tables.into_iter().enumerate() {
         sqlx::query("INSERT INTO article_tables (release_id, no, packed) VALUES (?1, ?2, ?3)")
             .bind(release.0)
             .bind(no as i64)
-            .bind(&table.bytes)
+            .bind(table.bytes)
             .execute(&mut *conn)
             .await?;
     }

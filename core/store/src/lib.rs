@@ -33,13 +33,14 @@ mod plans;
 mod queue;
 mod rename;
 mod replace;
+mod squeeze;
 mod store;
 #[cfg(test)]
 mod upgrades;
 mod writer;
 
 pub use arr::{ArrFile, ArrWork, ReplaceLimits, ReplaceVerdict};
-pub use blobs::BlobId;
+pub use blobs::{BlobId, BlobReader, NewBlob};
 pub use entry::{
     CommitOutcome, DeleteOutcome, Entry, MakeDirOutcome, NewFile, NewRelease, Release, RenameOutcome,
     RestoreOutcome, Trashed,

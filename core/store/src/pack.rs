@@ -6,13 +6,19 @@
 //! bytes one behind the other. Every number is LEB128. Random ids are then nothing but their random characters, which
 //! zstd's entropy coder brings to about their entropy. Each frame has a checksum.
 
-use crate::{Result, StoreError};
+use crate::{Result, StoreError, squeeze::Squeezer};
 use altmount_model::{ArticleTable, Content, Node, TableNo};
 use sha2::{Digest, Sha256};
-use std::{collections::HashMap, io, sync::Arc};
+use std::{
+    collections::HashMap,
+    io::{self, Write},
+    sync::Arc,
+};
 
-/// zstd's fastest regular level: ids do not get smaller on a higher one.
+/// zstd's fastest regular level.
 const LEVEL: i32 = 1;
+/// How many bytes of a table are put together before they are compressed.
+const PIECE: usize = 32 << 10;
 const FORMAT: u64 = 1;
 /// The format of tables that say when their file was posted.
 const FORMAT_DATED: u64 = 2;
@@ -22,34 +28,32 @@ const MAX: usize = 256 << 20;
 const MAX_ARTICLES: usize = 1 << 24;
 
 /// Packs what a release has. One for all of it: the compressor's tables take longer to make than most of what it packs.
-pub(crate) struct Packer(zstd::bulk::Compressor<'static>);
+pub(crate) struct Packer {
+    contents: zstd::bulk::Compressor<'static>,
+    tables: Squeezer,
+}
 
 impl Packer {
     pub(crate) fn new() -> Result<Self> {
         let make = || -> io::Result<_> {
             let mut compressor = zstd::bulk::Compressor::new(LEVEL)?;
             compressor.include_checksum(true)?;
-            Ok(Self(compressor))
+            Ok(Self {
+                contents: compressor,
+                tables: Squeezer::new()?,
+            })
         };
         make().map_err(|e| StoreError::invalid("nothing can be packed").with_source(e))
-    }
-
-    fn compress(&mut self, bytes: &[u8], what: &str) -> Result<Vec<u8>> {
-        if bytes.len() > MAX {
-            return Err(StoreError::invalid(format!(
-                "{what} takes {} bytes, {MAX} are allowed",
-                bytes.len()
-            )));
-        }
-        let packed = self.0.compress(bytes);
-        packed.map_err(|e| StoreError::invalid(format!("{what} cannot be packed")).with_source(e))
     }
 
     /// Packs a content graph.
     pub(crate) fn content(&mut self, content: &Content) -> Result<Vec<u8>> {
         let json = serde_json::to_vec(content)
             .map_err(|e| StoreError::invalid("a content graph has no JSON form").with_source(e))?;
-        self.compress(&json, "a content graph")
+        let what = "a content graph";
+        check_len(json.len(), what)?;
+        let packed = self.contents.compress(&json);
+        packed.map_err(|e| not_packed(what, e))
     }
 
     /// Packs the tables of a release.
@@ -80,24 +84,22 @@ impl Packer {
         }
         let suffix = suffix.min(shortest - prefix);
 
-        let mut out = Vec::with_capacity(all - (prefix + suffix) * table.count() + 1024);
         let posted = table.posted().and_then(|at| u64::try_from(at).ok());
+        let mut version = Vec::new();
+        put(&mut version, if posted.is_some() { FORMAT_DATED } else { FORMAT });
         if let Some(posted) = posted {
-            put(&mut out, FORMAT_DATED);
-            put(&mut out, posted);
-        } else {
-            put(&mut out, FORMAT);
+            put(&mut version, posted);
         }
-        let head = out.len();
-        put(&mut out, table.count() as u64);
-        put(&mut out, prefix as u64);
-        out.extend_from_slice(&first[..prefix]);
-        put(&mut out, suffix as u64);
-        out.extend_from_slice(&first[first.len() - suffix..]);
-        put(&mut out, table.sizes().count() as u64);
+        let mut head = Vec::new();
+        put(&mut head, table.count() as u64);
+        put(&mut head, prefix as u64);
+        head.extend_from_slice(&first[..prefix]);
+        put(&mut head, suffix as u64);
+        head.extend_from_slice(&first[first.len() - suffix..]);
+        put(&mut head, table.sizes().count() as u64);
         for (size, count) in table.sizes() {
-            put(&mut out, size);
-            put(&mut out, u64::from(count));
+            put(&mut head, size);
+            put(&mut head, u64::from(count));
         }
         let mut runs: Vec<(usize, u64)> = Vec::new();
         for len in ids().map(|id| id.len() - prefix - suffix) {
@@ -106,24 +108,53 @@ impl Packer {
                 _ => runs.push((len, 1)),
             }
         }
-        put(&mut out, runs.len() as u64);
+        put(&mut head, runs.len() as u64);
         for (len, count) in runs {
-            put(&mut out, len as u64);
-            put(&mut out, count);
+            put(&mut head, len as u64);
+            put(&mut head, count);
         }
-        for id in ids() {
-            out.extend_from_slice(&id[prefix..id.len() - suffix]);
-        }
+        let what = "an article table";
+        let len = version.len() + head.len() + all - (prefix + suffix) * table.count();
+        check_len(len, what)?;
+
+        // The bytes of a file are the same whenever it was posted, and so are those of a table of an older version.
+        let mut hash = Sha256::new_with_prefix([FORMAT as u8]);
+        let middles = ids().map(|id| &id[prefix..id.len() - suffix]);
+        let pack = || -> io::Result<Vec<u8>> {
+            // Real ids come to some six bits a letter.
+            let mut packed = self.tables.start(Vec::with_capacity(len - len / 4), len as u64)?;
+            packed.write_all(&version)?;
+            let mut piece = head;
+            for middle in middles {
+                if piece.len() + middle.len() > PIECE {
+                    hash.update(&piece);
+                    packed.write_all(&piece)?;
+                    piece.clear();
+                }
+                piece.extend_from_slice(middle);
+            }
+            hash.update(&piece);
+            packed.write_all(&piece)?;
+            packed.finish()
+        };
         Ok(PackedTable {
-            bytes: self.compress(&out, "an article table")?,
-            // The bytes of a file are the same whenever it was posted, and so are those of a table of an older version.
-            digest: {
-                let mut hash = Sha256::new_with_prefix([FORMAT as u8]);
-                hash.update(&out[head..]);
-                hash.finalize().into()
-            },
+            bytes: pack().map_err(|e| not_packed(what, e))?,
+            digest: hash.finalize().into(),
         })
     }
+}
+
+fn check_len(len: usize, what: &str) -> Result<()> {
+    if len <= MAX {
+        return Ok(());
+    }
+    Err(StoreError::invalid(format!(
+        "{what} takes {len} bytes, {MAX} are allowed"
+    )))
+}
+
+fn not_packed(what: &str, error: io::Error) -> StoreError {
+    StoreError::invalid(format!("{what} cannot be packed")).with_source(error)
 }
 
 fn decompress(packed: &[u8], what: &str) -> Result<Vec<u8>> {

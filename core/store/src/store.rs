@@ -27,7 +27,10 @@ pub use arr::Arrs;
 pub use health::HealthRecords;
 pub use outputs::Outputs;
 
-use crate::{BlobId, Result, StoreError, StoreErrorKind, blobs::Blobs, library, open, queue, writer::Writer};
+use crate::{
+    BlobId, BlobReader, NewBlob, Result, StoreError, StoreErrorKind, blobs::Blobs, library, open, queue,
+    writer::Writer,
+};
 use altmount_model::FileId;
 use bytes::Bytes;
 use sqlx::{Connection, SqlitePool};
@@ -126,15 +129,31 @@ impl Store {
     /// # Errors
     /// [`StoreErrorKind::Invalid`] over [`Self::MAX_BLOB`], [`StoreErrorKind::Io`].
     pub async fn put_blob(&self, bytes: Bytes) -> Result<BlobId> {
-        // So that it is either spared by a sweep, or written after it.
-        let guard = Arc::clone(&self.0.sweep).read_owned().await;
-        let blobs = Arc::clone(&self.0.blobs);
+        let begin = self.begin_blob().await;
         blocking(move || {
-            let id = blobs.put(&bytes);
-            drop(guard);
-            id
+            let mut blob = begin(Some(bytes.len() as u64))?;
+            blob.push(&bytes)?;
+            blob.finish()
         })
         .await
+    }
+
+    /// As [`Self::put_blob`], for a file that comes in pieces. What is answered begins a blob, of so many bytes where that is known; it
+    /// blocks, and a sweep waits for it and for all that it began.
+    pub async fn begin_blob(&self) -> impl Fn(Option<u64>) -> Result<NewBlob> + Send + 'static + use<> {
+        let guard = Arc::new(Arc::clone(&self.0.sweep).read_owned().await);
+        let blobs = Arc::clone(&self.0.blobs);
+        move |len| blobs.begin(len, Arc::clone(&guard))
+    }
+
+    /// Opens a kept file, to be read from its start to its end without ever having all of it in memory. It is for what was put a moment
+    /// ago: damage is seen at the end, and by the checksum that it was packed with alone.
+    ///
+    /// # Errors
+    /// [`StoreErrorKind::NotFound`], [`StoreErrorKind::Io`].
+    pub async fn read_blob(&self, id: &BlobId) -> Result<BlobReader> {
+        let (blobs, id) = (Arc::clone(&self.0.blobs), id.clone());
+        blocking(move || blobs.reader(&id)).await
     }
 
     /// A kept file's bytes, checked against their SHA-256.
