@@ -1,7 +1,10 @@
 use serde::{Deserialize, Serialize};
-use std::fmt;
+use std::{fmt, ops::Range, sync::Arc};
 
 mod form;
+mod text;
+
+use text::Text;
 
 #[cfg(feature = "schema")]
 pub(crate) use form::Packed;
@@ -103,7 +106,7 @@ impl From<MessageId> for String {
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct ArticleTable {
     /// The ids with a space between two: as they are written.
-    ids: String,
+    ids: Text,
     /// End of each id in `ids`.
     ends: Vec<u32>,
     /// For each run: index of its first article, offset of its first byte, decoded bytes of each article.
@@ -145,10 +148,11 @@ impl ArticleTable {
         Self::default()
     }
 
-    /// The empty table, with room for so many articles, whose ids have so many bytes together.
+    /// The empty table, with room for so many articles, whose ids have so many bytes together; 0 where they are put there with
+    /// [`Self::push_shared`].
     pub fn with_capacity(articles: usize, id_bytes: usize) -> Self {
         Self {
-            ids: String::with_capacity(id_bytes + articles + form::AROUND_IDS),
+            ids: Text::with_capacity(id_bytes),
             ends: Vec::with_capacity(articles),
             ..Self::default()
         }
@@ -177,6 +181,18 @@ impl ArticleTable {
     /// # Errors
     /// [`ArticleTableError::Id`], [`ArticleTableError::Overflow`].
     pub fn push_ids(&mut self, text: &str, size: u64) -> Result<(), ArticleTableError> {
+        let gap = usize::from(!self.ends.is_empty());
+        self.add_ids(text, size)?;
+        if !text.is_empty() {
+            let ids = self.ids.own();
+            ids.push_str(&" "[..gap]);
+            ids.push_str(text);
+        }
+        Ok(())
+    }
+
+    /// Counts the articles of a text that is put behind the others.
+    fn add_ids(&mut self, text: &str, size: u64) -> Result<(), ArticleTableError> {
         let (count, gap) = (self.ends.len(), usize::from(!self.ends.is_empty()));
         let added = (|| {
             let start = u32::try_from(self.ids.len() + gap).map_err(|_| ArticleTableError::Overflow)?;
@@ -186,11 +202,35 @@ impl ArticleTable {
         })();
         if added.is_err() {
             self.ends.truncate(count);
-        } else if self.ends.len() > count {
-            self.ids.push_str(&" "[..gap]);
-            self.ids.push_str(text);
         }
         added
+    }
+
+    /// As [`Self::push_ids`] for a part of a text, which is shared and not copied as long as what is pushed are parts of one text that
+    /// follow each other, with a space between two. All of the text then stays in memory as long as the table.
+    ///
+    /// # Errors
+    /// [`ArticleTableError::Id`], [`ArticleTableError::Overflow`].
+    pub fn push_shared(
+        &mut self,
+        text: &Arc<String>,
+        part: Range<usize>,
+        size: u64,
+    ) -> Result<(), ArticleTableError> {
+        let ids = text.get(part.clone()).unwrap_or_default();
+        let joined = match &self.ids {
+            _ if ids.is_empty() => None,
+            ids if ids.is_empty() => Some(Text::part(text, part)),
+            ids => ids.joined(text, part),
+        };
+        match joined {
+            Some(joined) => {
+                self.add_ids(ids, size)?;
+                self.ids = joined;
+                Ok(())
+            }
+            None => self.push_ids(ids, size),
+        }
     }
 
     #[inline]
@@ -198,8 +238,9 @@ impl ArticleTable {
         let gap = usize::from(!self.ends.is_empty());
         let end = u32::try_from(self.ids.len() + gap + id.len()).map_err(|_| ArticleTableError::Overflow)?;
         self.add(self.ends.len(), 1, size)?;
-        self.ids.push_str(&" "[..gap]);
-        self.ids.push_str(id);
+        let ids = self.ids.own();
+        ids.push_str(&" "[..gap]);
+        ids.push_str(id);
         self.ends.push(end);
         Ok(())
     }
@@ -263,7 +304,7 @@ impl ArticleTable {
             // Behind the space.
             self.ends[index - 1] as usize + 1
         };
-        Some(&self.ids[start..end])
+        Some(&self.ids.as_str()[start..end])
     }
 
     /// Offset of the first byte of article `index`, and its decoded length.
@@ -298,7 +339,7 @@ impl ArticleTable {
 
     /// Bytes of memory that the table takes, about.
     pub fn memory(&self) -> usize {
-        self.ids.capacity()
+        self.ids.memory()
             + self.ends.capacity() * 4
             + self.runs.capacity() * size_of::<Run>()
             + size_of::<Self>()
@@ -397,6 +438,37 @@ mod tests {
             let empty: ArticleTable = serde_json::from_str(empty).expect("parses");
             assert_eq!(empty, ArticleTable::new());
         }
+    }
+
+    #[test]
+    fn ids_that_are_shared_are_the_same_as_others() {
+        let text = Arc::new("a@x b@x c@x  d@x e@x".to_owned());
+        let mut shared = ArticleTable::with_capacity(5, 0);
+        for (part, size) in [(0..3, 10), (4..7, 10), (8..11, 3)] {
+            shared.push_shared(&text, part, size).expect("fits");
+        }
+        assert_eq!(Arc::strong_count(&text), 2);
+        let mut own = ArticleTable::new();
+        own.push_ids("a@x b@x", 10).expect("fits");
+        own.push_ids("c@x", 3).expect("fits");
+        assert_eq!((&shared, shared.id(2)), (&own, Some("c@x")));
+        assert_eq!(shared.clone().into_json(), own.clone().into_json());
+        // Two spaces, another text, an id of its own, nothing: it is not one part any more, or stays as it is.
+        let other = Arc::new("f@x".to_owned());
+        for table in [&mut shared, &mut own] {
+            table.push_shared(&text, 0..0, 7).expect("is nothing");
+            table.push_shared(&text, 13..20, 3).expect("fits");
+            table.push_shared(&other, 0..3, 3).expect("fits");
+            table.push_id("<g@x>", 3).expect("fits");
+        }
+        assert_eq!(shared, own);
+        assert_eq!(shared.into_json(), own.into_json());
+        assert_eq!(Arc::strong_count(&text), 1);
+        let mut first = ArticleTable::new();
+        first.push_shared(&text, 4..11, 5).expect("fits");
+        assert!(first.push_shared(&text, 11..17, 5).is_err(), "two spaces");
+        assert!(first.push_shared(&text, 12..16, 5).is_err(), "a space before it");
+        assert_eq!((first.count(), first.id(1)), (2, Some("c@x")));
     }
 
     #[test]

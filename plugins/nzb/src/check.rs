@@ -1,8 +1,9 @@
 //! Whether the articles of the listed files exist: some of them, or all.
 
 use crate::early::Early;
-use crate::fetch::{Laid, Source, UNLISTED};
+use crate::fetch::{Laid, Source};
 use crate::nzb::NzbFile;
+use crate::runs::UNLISTED;
 use crate::{Check, Config};
 use altmount_sdk::usenet::{self, Presence};
 use altmount_sdk::{MessageId, Result, TableNo};
@@ -51,12 +52,12 @@ pub(crate) async fn check(
     settled: Settled<'_>,
     progress: &(dyn Fn(usize, usize) + Sync),
 ) -> Result<Vec<Asked>> {
-    let total: usize = files.iter().map(|f| f.laid.articles.len()).sum();
+    let total: usize = files.iter().map(|f| f.laid.articles.count()).sum();
     let whole = source.config.check == Check::Full || total <= SMALL;
     let mut places: Vec<Place> = Vec::new();
     if source.config.check != Check::None {
         for (no, listed) in files.iter().enumerate() {
-            let picked = picked(source.config, total, listed.laid.articles.len()).into_iter();
+            let picked = picked(source.config, total, listed.laid.articles.count()).into_iter();
             places.extend(picked.filter(|at| listed.laid.asks_for(*at)).map(|at| (no, at)));
         }
     }
@@ -70,7 +71,7 @@ pub(crate) async fn check(
         // What the sample met is counted.
         let rest = (0..files.len()).filter(|no| !heard[*no].missing.is_empty());
         let rest: Vec<Place> = rest
-            .flat_map(|no| (0..files[no].laid.articles.len()).map(move |at| (no, at)))
+            .flat_map(|no| (0..files[no].laid.articles.count()).map(move |at| (no, at)))
             .filter(|(no, at)| files[*no].laid.asks_for(*at) && places.binary_search(&(*no, *at)).is_err())
             .collect();
         is_settled = ask(source, early, files, &rest, &mut heard, settled, &|_, _| {}).await?;
@@ -106,7 +107,8 @@ async fn ask(
         {
             let dated = batch.iter().map(|(no, at)| {
                 let listed = &files[*no];
-                source.dated(listed.file, listed.laid.articles[*at].0)
+                let article = listed.laid.articles.get(*at);
+                source.dated(listed.file, article.map_or(UNLISTED, |(candidate, _)| candidate))
             });
             let dated = dated.collect::<Result<Vec<(MessageId, Option<i64>)>>>()?;
             under_way.push_back(async move { (batch, early.presence(dated).await) });
@@ -162,14 +164,12 @@ async fn replaced(source: Source<'_>, listed: &mut Listed<'_>, missing: Vec<usiz
         return Ok(missing);
     }
     let mut left = Vec::new();
-    let (mut summed, mut offset) = (0, 0u64);
+    let mut others = Vec::new();
     for at in missing {
-        let (candidate, len) = listed.laid.articles[at];
-        offset += listed.laid.articles[summed..at]
-            .iter()
-            .map(|(_, len)| len)
-            .sum::<u64>();
-        summed = at;
+        let articles = &listed.laid.articles;
+        let (Some((candidate, _)), Some((offset, len))) = (articles.get(at), articles.extent(at)) else {
+            continue;
+        };
         if candidate == UNLISTED {
             left.push(at);
             continue;
@@ -177,11 +177,14 @@ async fn replaced(source: Source<'_>, listed: &mut Listed<'_>, missing: Vec<usiz
         let fits = move |info: &usenet::ArticleInfo| info.len == len && info.offset == Some(offset);
         match source.alternate(listed.file, candidate, fits).await? {
             Some((alternate, _)) => {
-                listed.laid.articles[at].0 = alternate;
+                others.push((at, alternate));
                 listed.laid.replaced += 1;
             }
             None => left.push(at),
         }
+    }
+    if !others.is_empty() {
+        listed.laid.articles = listed.laid.articles.with(&others);
     }
     Ok(left)
 }

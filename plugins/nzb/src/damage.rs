@@ -143,7 +143,7 @@ pub(crate) fn judge(
     let mut known: BTreeMap<TableNo, (&Asked, usize)> = BTreeMap::new();
     for (i, asked) in which.iter().zip(asked) {
         let posted = &posted[*i];
-        known.insert(posted.table, (asked, posted.laid.articles.len()));
+        known.insert(posted.table, (asked, posted.laid.articles.count()));
         if !asked.missing.is_empty() {
             holes.insert(posted.table, ranges(&posted.laid, &asked.missing));
         }
@@ -246,23 +246,12 @@ fn text(range: &ByteRange) -> String {
 
 /// Where articles of a posted file lie in it.
 fn ranges(laid: &Laid, articles: &[usize]) -> Vec<ByteRange> {
-    let mut offset = 0;
-    let ends: Vec<u64> = laid
-        .articles
-        .iter()
-        .map(|(_, len)| {
-            offset += len;
-            offset
-        })
-        .collect();
     let range = |at: &usize| {
-        let end = ends.get(*at).copied().unwrap_or(0);
-        let start = at
-            .checked_sub(1)
-            .and_then(|before| ends.get(before))
-            .copied()
-            .unwrap_or(0);
-        ByteRange { start, end }
+        let (start, len) = laid.articles.extent(*at).unwrap_or_default();
+        ByteRange {
+            start,
+            end: start + len,
+        }
     };
     joined(articles.iter().map(range).filter(|r| !r.is_empty()).collect())
 }

@@ -3,15 +3,15 @@
 use crate::early::Early;
 use crate::layout::{self, Broken, Gap, Listed, Step};
 use crate::nzb::{Nzb, NzbFile};
+use crate::runs::{Articles, UNLISTED};
 use crate::{Config, DamagePolicy, subject};
+use altmount_sdk::model::ArticleTableError;
 use altmount_sdk::usenet::{self, ArticleAnswer, ArticleInfo, IdsRequest, Presence};
 use altmount_sdk::{ArticleTable, ErrorKind, ImportContext, ImportError, MessageId, Result};
 
 /// How many articles are read in one call where all of a file are.
 const READ_BATCH: usize = 256;
 
-/// Stands for the candidate of an article that the file has and the NZB does not list.
-pub(crate) const UNLISTED: u32 = u32::MAX;
 /// More parts than this no file has: what says so is wrong.
 const MOST_PARTS: u64 = 1 << 20;
 /// How many articles of a file with holes are read to learn how it lies, where the first ones are missing.
@@ -28,8 +28,8 @@ pub(crate) struct Source<'a> {
 /// How the articles of a file lie.
 #[derive(Clone, Debug)]
 pub(crate) struct Laid {
-    /// Index among the file's candidates, decoded length in bytes; in the order of the file.
-    pub(crate) articles: Vec<(u32, u64)>,
+    /// Its articles, in the order of the file.
+    pub(crate) articles: Articles,
     pub(crate) known: Known,
     /// `name=` of the first article that was read.
     pub(crate) yenc_name: Option<String>,
@@ -49,7 +49,7 @@ pub(crate) enum Known {
 impl Laid {
     /// Whether nobody knows yet if the article at `index` of the file exists.
     pub(crate) fn asks_for(&self, index: usize) -> bool {
-        !self.knows(index) && self.articles.get(index).is_some_and(|(at, _)| *at != UNLISTED)
+        !self.knows(index) && self.articles.get(index).is_some_and(|(at, _)| at != UNLISTED)
     }
 
     /// The articles that the NZB does not list.
@@ -66,7 +66,7 @@ impl Laid {
             Known::All => true,
             Known::Nothing => false,
             Known::First => index == 0,
-            Known::FirstAndLast => index == 0 || index + 1 == self.articles.len(),
+            Known::FirstAndLast => index == 0 || index + 1 == self.articles.count(),
         }
     }
 }
@@ -122,25 +122,28 @@ impl Source<'_> {
     /// The table of a file.
     pub(crate) fn table(&self, file: &NzbFile, laid: &Laid) -> Result<ArticleTable> {
         let candidates = self.nzb.candidates(file);
-        let id_bytes = candidates.iter().map(|s| self.nzb.id(s).len()).sum();
-        let mut table = ArticleTable::with_capacity(laid.articles.len(), id_bytes);
+        let limit = |e: ArticleTableError| ImportError::new(ErrorKind::Limit, e.to_string());
+        let mut table = ArticleTable::with_capacity(laid.articles.count(), 0);
         table.set_posted(file.date);
-        let mut rest = &laid.articles[..];
-        while let Some((candidate, len)) = rest.first().copied() {
-            let alike = rest.iter().take_while(|(_, other)| *other == len);
-            let listed = alike.map_while(|(candidate, _)| candidates.get(*candidate as usize));
-            let (count, ids) = self.nzb.ids_in_a_row(listed);
-            let pushed = if candidate == UNLISTED {
-                // Keeps the place of what is not listed; nobody is ever asked for it.
-                let place = table.count() + 1;
-                table.push_id(&format!("part-{place}.is-not-listed@altmount.invalid"), len)
-            } else if count == 0 {
-                table.push_id("", len)
-            } else {
-                table.push_ids(ids, len)
-            };
-            pushed.map_err(|e| ImportError::new(ErrorKind::Limit, e.to_string()))?;
-            rest = rest.get(count.max(1)..).unwrap_or_default();
+        for (candidate, count, len) in laid.articles.runs() {
+            if candidate == UNLISTED {
+                for _ in 0..count {
+                    // Keeps the place of what is not listed; nobody is ever asked for it.
+                    let place = table.count() + 1;
+                    let id = format!("part-{place}.is-not-listed@altmount.invalid");
+                    table.push_id(&id, len).map_err(limit)?;
+                }
+                continue;
+            }
+            let start = candidate as usize;
+            let mut listed = candidates.get(start..start + count).ok_or_else(|| {
+                ImportError::new(ErrorKind::Internal, format!("there is no segment {start}"))
+            })?;
+            while !listed.is_empty() {
+                let (count, ids) = self.nzb.ids_in_a_row(listed);
+                table.push_shared(self.nzb.ids(), ids, len).map_err(limit)?;
+                listed = &listed[count..];
+            }
         }
         Ok(table)
     }
@@ -246,7 +249,7 @@ impl Source<'_> {
                 place.0 = at as u32;
             }
             return Ok(Some(Laid {
-                articles,
+                articles: articles.into_iter().collect(),
                 known: Known::Nothing,
                 yenc_name: info.name,
                 replaced: 0,
@@ -286,14 +289,15 @@ impl Source<'_> {
             Step::ReadAll | Step::ReadLast => return self.read_all(file, &listed).await,
         };
         let count = listed.encoded.len() as u32;
-        let mut articles: Vec<(u32, u64)> = (0..count).map(|at| (at, each)).collect();
-        if let Some(end) = articles.last_mut() {
-            *end = (ends.1, last);
+        let mut articles = Articles::default();
+        if count > 1 {
+            articles.push(ends.0, each);
+            articles.push_run(1, count - 2, each);
+            articles.push(ends.1, last);
+        } else {
+            articles.push(ends.0, last);
         }
-        if let Some(start) = articles.first_mut() {
-            start.0 = ends.0;
-        }
-        let replaced = articles.iter().filter(|(at, _)| *at >= count).count() as u32;
+        let replaced = u32::from(ends.0 >= count) + u32::from(count > 1 && ends.1 >= count);
         Ok(Ok(Laid {
             articles,
             known,

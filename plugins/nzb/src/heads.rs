@@ -147,17 +147,17 @@ async fn read_head(
     size: u64,
 ) -> (Head, Option<Handle>) {
     let nothing = (Head::default(), None);
-    let Some((_, first_len)) = laid.articles.first() else {
+    let Some((_, first_len)) = laid.articles.get(0) else {
         return nothing;
     };
-    let len = sniff::HEAD.min(*first_len).min(size);
+    let len = sniff::HEAD.min(first_len).min(size);
     if len == 0 {
         return nothing;
     }
     let whole = Content::single(Node::Articles {
         table,
         first: 0,
-        count: laid.articles.len() as u32,
+        count: laid.articles.count() as u32,
         len: size,
     });
     let head: Result<(Bytes, Handle)> = async {

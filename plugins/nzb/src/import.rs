@@ -68,7 +68,12 @@ async fn import(
     let mut graph = Graph::default();
     let nodes: Vec<NodeId> = posted
         .iter()
-        .map(|p| graph.posted(p.table, p.laid.articles.iter().map(|(_, len)| *len)))
+        .map(|p| {
+            graph.posted(
+                p.table,
+                p.laid.articles.runs().map(|(_, count, len)| (count, len)),
+            )
+        })
         .collect();
     for (posted, node) in posted.iter().zip(&nodes) {
         if let Some(handle) = posted.handle {

@@ -29,6 +29,7 @@ mod names;
 mod nzb;
 mod parse;
 mod plain;
+mod runs;
 mod sets;
 mod subject;
 

@@ -1,9 +1,8 @@
 //! What an NZB lists, kept compactly: the message-ids in one text, 16 bytes for each segment beside them.
 
-use std::collections::HashSet;
 use std::fmt;
-use std::hash::{BuildHasherDefault, Hasher};
 use std::ops::Range;
+use std::sync::Arc;
 
 /// A parsed NZB. Files are in a canonical order (subject, then first message-id) and segments in that of their numbers, so
 /// two NZBs that list the same things in another order are equal.
@@ -15,8 +14,8 @@ pub struct Nzb {
     pub files: Vec<NzbFile>,
     /// Subjects of files that list no usable segment, in canonical order.
     pub empty: Vec<String>,
-    /// The ids in the order of the document, with a space behind each.
-    pub(crate) ids: String,
+    /// The ids in the order of the document, with a space behind each; tables of articles are parts of it.
+    pub(crate) ids: Arc<String>,
     pub(crate) segments: Vec<Segment>,
 }
 
@@ -67,10 +66,10 @@ impl Nzb {
             .unwrap_or_default()
     }
 
-    /// The ids of the first ones of `segments` that follow each other in the document, with a space between two; and how many they are.
-    pub(crate) fn ids_in_a_row<'a>(&self, segments: impl Iterator<Item = &'a Segment>) -> (usize, &str) {
-        let mut segments = segments.peekable();
-        let start = segments.peek().map_or(0, |first| first.start as usize);
+    /// How many of the first ones of `segments` follow each other in the document, and where their ids are in [`Self::ids`], with a space
+    /// between two.
+    pub(crate) fn ids_in_a_row(&self, segments: &[Segment]) -> (usize, Range<usize>) {
+        let start = segments.first().map_or(0, |first| first.start as usize);
         let (mut count, mut end) = (0, start);
         for segment in segments {
             let at = segment.start as usize;
@@ -80,7 +79,12 @@ impl Nzb {
             count += 1;
             end = at + usize::from(segment.len);
         }
-        (count, self.ids.get(start..end).unwrap_or_default())
+        (count, start..end)
+    }
+
+    /// All ids, in the order of the document.
+    pub(crate) fn ids(&self) -> &Arc<String> {
+        &self.ids
     }
 
     /// The segments of a file, one for each number, in order.
@@ -116,8 +120,10 @@ impl Nzb {
         let (Ok(start), Ok(len)) = (u32::try_from(self.ids.len()), u16::try_from(id.len())) else {
             return false;
         };
-        self.ids.push_str(id);
-        self.ids.push(' ');
+        // Nobody has it as long as it grows.
+        let ids = Arc::make_mut(&mut self.ids);
+        ids.push_str(id);
+        ids.push(' ');
         self.segments.push(Segment {
             start,
             len,
@@ -219,10 +225,28 @@ fn number_the_unnumbered(own: &mut [Segment]) {
     }
 }
 
-/// Whether surely no id is there twice.
+/// How many places are looked at for an id before nothing is said of it: ids can be made to want the same ones.
+const PROBES: usize = 64;
+
+/// Whether surely no id is there twice. Keeps 31 bits of a hash of each, so that of many files one is looked at more closely in vain.
 fn all_differ<'a>(mut ids: impl ExactSizeIterator<Item = &'a str>) -> bool {
-    let mut hashes = HashSet::with_capacity_and_hasher(ids.len(), BuildHasherDefault::<Hashed>::default());
-    ids.all(|id| hashes.insert(hash(id)))
+    let mut seen = vec![0u32; (2 * ids.len()).next_power_of_two()];
+    let last = seen.len() - 1;
+    ids.all(|id| {
+        let hash = hash(id);
+        let (start, mark) = (hash as usize, (hash >> 32) as u32 | 1);
+        for at in (0..PROBES).map(|n| start.wrapping_add(n) & last) {
+            match seen[at] {
+                0 => {
+                    seen[at] = mark;
+                    return true;
+                }
+                other if other == mark => return false,
+                _ => {}
+            }
+        }
+        false
+    })
 }
 
 /// An article stands for one part of a file only: where an id has several numbers, its lowest one counts, and the others
@@ -247,36 +271,24 @@ fn drop_repeated_ids<'a>(own: &mut Vec<Segment>, id: impl Fn(&Segment) -> &'a st
     own.retain(|_| keep.next().unwrap_or(true));
 }
 
-/// For what is a hash already.
-#[derive(Default)]
-struct Hashed(u64);
-
-impl Hasher for Hashed {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
-        }
-    }
-
-    fn write_u64(&mut self, hash: u64) {
-        self.0 = hash;
-    }
-}
-
-/// FNV-1a over 8 bytes at a time: good enough to see that no id is repeated, which is then checked exactly.
+/// Multiplies and folds 8 bytes at a time, as FNV-1a does one: good enough to see that no id is repeated, which is then checked exactly.
 fn hash(text: &str) -> u64 {
-    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-    for chunk in text.as_bytes().chunks(8) {
-        let mut word = [0; 8];
-        word[..chunk.len()].copy_from_slice(chunk);
-        hash = (hash ^ u64::from_le_bytes(word)).wrapping_mul(0x100_0000_01b3);
-        hash ^= hash >> 29;
+    let bytes = text.as_bytes();
+    let add = |hash: u64, word: u64| {
+        let hash = (hash ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        hash ^ (hash >> 29)
+    };
+    let (words, rest) = bytes.as_chunks();
+    let start = add(0xcbf2_9ce4_8422_2325, bytes.len() as u64);
+    let hash = words
+        .iter()
+        .fold(start, |hash, word| add(hash, u64::from_le_bytes(*word)));
+    match (rest, bytes.last_chunk()) {
+        ([], _) => hash,
+        // Some of it for the second time, which is quicker than to fill it up.
+        (_, Some(last)) => add(hash, u64::from_le_bytes(*last)),
+        (rest, None) => rest.iter().fold(hash, |hash, byte| add(hash, u64::from(*byte))),
     }
-    hash
 }
 
 /// Counts only: meta values may be passwords.
@@ -291,5 +303,45 @@ impl fmt::Debug for Nzb {
             .field("empty", &self.empty)
             .field("segments", &self.segments.len())
             .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_that_are_there_twice_are_seen_and_others_are_not_taken_for_such() {
+        let ids: Vec<String> = (0..20_000u32)
+            .map(|n| match n % 3 {
+                0 => format!("part{n}of20000.Some@host"),
+                1 => format!("{:08x}", n.wrapping_mul(0x9e37_79b9)),
+                _ => format!("{n}"),
+            })
+            .collect();
+        let differ = |ids: &[String]| all_differ(ids.iter().map(String::as_str));
+        assert!(differ(&ids));
+        assert!(differ(&[]) && differ(&ids[..1]));
+        for (from, to) in [(0, 1), (3, 19_999), (10_001, 10_000), (5, 8)] {
+            let mut twice = ids.clone();
+            twice[to] = twice[from].clone();
+            assert!(!differ(&twice), "{}", twice[from]);
+        }
+    }
+
+    #[test]
+    fn hashes_are_of_every_byte_and_of_the_length() {
+        for len in 1..40 {
+            let text = "a".repeat(len);
+            let mut seen = vec![hash(&text), hash(&"a".repeat(len + 1))];
+            for at in 0..len {
+                let mut other = text.clone();
+                other.replace_range(at..=at, "b");
+                seen.push(hash(&other));
+            }
+            seen.sort_unstable();
+            seen.dedup();
+            assert_eq!(seen.len(), len + 2);
+        }
     }
 }

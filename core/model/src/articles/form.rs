@@ -134,7 +134,7 @@ impl ArticleTable {
             });
         }
         let mut table = Self {
-            ids: ids.text,
+            ids: ids.text.into(),
             ends: ids.ends,
             ..Self::default()
         };
@@ -178,7 +178,7 @@ impl ArticleTable {
     /// Its JSON: the same as by a serialiser, without its look at each character of the ids, and in the memory that the ids have.
     pub fn into_json(self) -> Vec<u8> {
         // Of all that is in ids, JSON has to escape these two.
-        if memchr::memchr2(b'"', b'\\', self.ids.as_bytes()).is_some() {
+        if memchr::memchr2(b'"', b'\\', self.ids.as_str().as_bytes()).is_some() {
             // A table has no value that serde_json does not write.
             return serde_json::to_vec(&self).unwrap_or_default();
         }
@@ -192,7 +192,8 @@ impl ArticleTable {
             behind.push_str(&format!(r#","posted":{posted}"#));
         }
         behind.push('}');
-        let mut json = self.ids;
+        let mut ids = self.ids;
+        let mut json = std::mem::take(ids.own());
         json.reserve(HEAD.len() + behind.len());
         json.insert_str(0, HEAD);
         json.push_str(&behind);
@@ -210,7 +211,7 @@ impl Serialize for ArticleTable {
         }
         let fields = if self.posted.is_some() { 3 } else { 2 };
         let mut form = serializer.serialize_struct("ArticleTable", fields)?;
-        form.serialize_field("ids", &self.ids)?;
+        form.serialize_field("ids", self.ids.as_str())?;
         form.serialize_field("sizes", &Sizes(self))?;
         if let Some(posted) = self.posted {
             form.serialize_field("posted", &posted)?;

@@ -11,30 +11,40 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 pub(crate) struct Graph {
     nodes: Vec<Node>,
     lens: Vec<u64>,
-    /// Offset of the end of each article of a posted file, by its table.
-    ends: BTreeMap<TableNo, Vec<u64>>,
+    /// Runs of articles of one length of a posted file, by its table.
+    runs: BTreeMap<TableNo, Vec<Run>>,
     /// What the host has opened already, by its node.
     handles: Mutex<BTreeMap<NodeId, Handle>>,
     /// First bytes that are known.
     heads: BTreeMap<NodeId, Bytes>,
 }
 
+/// Articles of one length.
+#[derive(Clone, Copy, Debug)]
+struct Run {
+    start: u64,
+    end: u64,
+    len: u64,
+}
+
 impl Graph {
-    /// Adds a posted file whose articles have these lengths.
-    pub(crate) fn posted(&mut self, table: TableNo, lens: impl Iterator<Item = u64>) -> NodeId {
-        let ends: Vec<u64> = lens
-            .scan(0u64, |end, len| {
-                *end += len;
-                Some(*end)
-            })
-            .collect();
+    /// Adds a posted file with runs of so many articles of such a length.
+    pub(crate) fn posted(&mut self, table: TableNo, runs: impl Iterator<Item = (usize, u64)>) -> NodeId {
+        let (mut count, mut end) = (0, 0);
+        let runs = runs.map(|(articles, len)| {
+            count += articles as u32;
+            let start = end;
+            end += articles as u64 * len;
+            Run { start, end, len }
+        });
+        let runs: Vec<Run> = runs.collect();
         let node = Node::Articles {
             table,
             first: 0,
-            count: ends.len() as u32,
-            len: ends.last().copied().unwrap_or(0),
+            count,
+            len: end,
         };
-        self.ends.insert(table, ends);
+        self.runs.insert(table, runs);
         self.push(node)
     }
 
@@ -97,8 +107,8 @@ impl Graph {
         // What was opened reads the old ones.
         self.handles().clear();
         self.heads.clear();
-        if let Some(ends) = self.ends.remove(&old) {
-            self.ends.insert(new, ends);
+        if let Some(runs) = self.runs.remove(&old) {
+            self.runs.insert(new, runs);
         }
     }
 
@@ -213,9 +223,10 @@ impl Graph {
     pub(crate) fn run(&self, node: NodeId, offset: u64) -> u64 {
         let left = self.len(node).saturating_sub(offset);
         let run = match self.node(node) {
-            Some(Node::Articles { table, .. }) => self.ends.get(table).and_then(|ends| {
-                let at = ends.partition_point(|end| *end <= offset);
-                ends.get(at).map(|end| end - offset)
+            Some(Node::Articles { table, .. }) => self.runs.get(table).and_then(|runs| {
+                // Empty articles hold nothing, and so no byte lies in a run of them.
+                let run = runs.get(runs.partition_point(|run| run.end <= offset))?;
+                Some(run.len - (offset - run.start) % run.len)
             }),
             Some(Node::Slice {
                 of, offset: start, ..
