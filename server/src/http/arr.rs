@@ -2,7 +2,7 @@
 
 use super::{
     Api,
-    envelope::{ApiError, ApiId, ApiJson, ErrorBody, List, Meta, Single, time},
+    envelope::{ApiError, ApiId, ApiJson, ErrorBody, List, Single, time},
     settings::AppliedView,
 };
 use crate::{
@@ -209,26 +209,18 @@ pub(super) async fn list(State(api): State<Api>) -> Result<List<ArrView>, ApiErr
         .await
         .map_err(ApiError::internal)?;
     let all = api.arrs.now().status().await.map_err(ApiError::internal)?;
-    let data: Vec<ArrView> = all
-        .into_iter()
-        .map(|status: Status| ArrView {
-            kind: status.settings.kind.as_str(),
-            url: status.settings.url.to_string(),
-            name: status.settings.name,
-            category: status.category,
-            key_id: status.key,
-            answered_at: status.last.answered_ms.map(time),
-            error: status.last.error,
-            waiting: status.waiting,
-            replacements_left: left,
-        })
-        .collect();
-    let meta = Meta {
-        total: data.len() as u64,
-        limit: u32::try_from(data.len()).unwrap_or(u32::MAX),
-        offset: 0,
-    };
-    Ok(List { data, meta })
+    let views = all.into_iter().map(|status: Status| ArrView {
+        kind: status.settings.kind.as_str(),
+        url: status.settings.url.to_string(),
+        name: status.settings.name,
+        category: status.category,
+        key_id: status.key,
+        answered_at: status.last.answered_ms.map(time),
+        error: status.last.error,
+        waiting: status.waiting,
+        replacements_left: left,
+    });
+    Ok(List::whole(views.collect()))
 }
 
 /// Adds an *arr to the configuration, with its category where there is none of that name, and uses it at once. It is not asked:

@@ -3,7 +3,7 @@
 use super::{
     Api,
     envelope::{
-        ApiError, ApiId, ApiJson, ErrorBody, List, Meta, PageQuery, Single, query_choice, query_value, time,
+        ApiError, ApiId, ApiJson, ErrorBody, List, PageQuery, Single, query_choice, query_value, time,
     },
 };
 use crate::history::{self, Span};
@@ -295,18 +295,8 @@ pub(super) async fn list(
         .jobs(filter)
         .await
         .map_err(ApiError::internal)?;
-    Ok(List {
-        meta: Meta {
-            total: jobs.total,
-            limit: page.limit,
-            offset: page.offset,
-        },
-        data: jobs
-            .items
-            .into_iter()
-            .map(|job| JobView::now(&api.engine, job))
-            .collect(),
-    })
+    let views = jobs.items.into_iter().map(|job| JobView::now(&api.engine, job));
+    Ok(List::page(views.collect(), jobs.total, page))
 }
 
 /// The imports that ended within one step of time.
