@@ -179,6 +179,14 @@ impl ApiError {
         Self::new(StatusCode::NOT_FOUND, message, details)
     }
 
+    /// 404 for a thing that has no such id.
+    pub(super) fn no_such(thing: &str, id: i64) -> Self {
+        Self::not_found(
+            format!("There is no such {thing}"),
+            format!("no {thing} has the id {id}"),
+        )
+    }
+
     /// 409.
     pub(super) fn conflict(message: impl Into<String>, details: impl Into<String>) -> Self {
         Self::new(StatusCode::CONFLICT, message, details)

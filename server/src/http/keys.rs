@@ -178,9 +178,6 @@ pub(super) async fn revoke(State(api): State<Api>, ApiId(id): ApiId) -> Result<S
             "The key was revoked before",
             format!("key {id} opens nothing"),
         )),
-        None => Err(ApiError::not_found(
-            "There is no such key",
-            format!("no key has the id {id}"),
-        )),
+        None => Err(ApiError::no_such("key", id)),
     }
 }

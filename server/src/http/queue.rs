@@ -360,17 +360,13 @@ pub(super) async fn ended(
     Ok(List::whole(data.collect()))
 }
 
-fn no_job(id: i64) -> ApiError {
-    ApiError::not_found("There is no such job", format!("no job has the id {id}"))
-}
-
 async fn job(engine: &Engine, id: i64) -> Result<Job, ApiError> {
     let job = engine
         .imports()
         .job(JobId(id))
         .await
         .map_err(ApiError::internal)?;
-    job.ok_or_else(|| no_job(id))
+    job.ok_or_else(|| ApiError::no_such("job", id))
 }
 
 /// One job.
@@ -418,7 +414,7 @@ pub(super) async fn cancel(State(api): State<Api>, ApiId(id): ApiId) -> Result<S
                 format!("job {id} is {state}"),
             ));
         }
-        CancelOutcome::NotFound => return Err(no_job(id)),
+        CancelOutcome::NotFound => return Err(ApiError::no_such("job", id)),
     };
     Ok(Single::of(JobNotice {
         queue_id: id,
@@ -461,7 +457,7 @@ pub(super) async fn retry(State(api): State<Api>, ApiId(id): ApiId) -> Result<Si
             "File is already in the import queue",
             format!("job {other} imports the same file"),
         )),
-        RetryOutcome::NotFound => Err(no_job(id)),
+        RetryOutcome::NotFound => Err(ApiError::no_such("job", id)),
     }
 }
 

@@ -109,7 +109,7 @@ async fn named(api: &Api, id: i64) -> Result<String, ApiError> {
     let all = api.engine.users().list().await.map_err(ApiError::internal)?;
     let user = all.into_iter().find(|user| user.id == id);
     user.map(|user| user.name)
-        .ok_or_else(|| ApiError::not_found("There is no such user", format!("no user has the id {id}")))
+        .ok_or_else(|| ApiError::no_such("user", id))
 }
 
 /// Lists the people who may use the page.
@@ -224,9 +224,6 @@ pub(super) async fn end_session(State(api): State<Api>, ApiId(id): ApiId) -> Res
     let ended = api.engine.users().end_session(id).await;
     match ended.map_err(ApiError::internal)? {
         true => Ok(Single::of(Null)),
-        false => Err(ApiError::not_found(
-            "There is no such session",
-            format!("no session has the id {id}"),
-        )),
+        false => Err(ApiError::no_such("session", id)),
     }
 }
