@@ -6,7 +6,7 @@ use altmount_engine::{Engine, JobFilter, JobState, StoreResult};
 ///
 /// # Errors
 /// Those of the store.
-pub async fn by_state(engine: &Engine) -> StoreResult<Vec<(JobState, u64)>> {
+pub(crate) async fn by_state(engine: &Engine) -> StoreResult<Vec<(JobState, u64)>> {
     let mut counts = Vec::with_capacity(JobState::ALL.len());
     for state in JobState::ALL {
         let filter = JobFilter {
