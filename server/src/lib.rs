@@ -23,6 +23,7 @@ pub mod fuse;
 mod history;
 pub mod http;
 mod instances;
+mod jobs;
 pub mod links;
 pub mod live;
 pub mod logs;

@@ -1,8 +1,8 @@
 //! `/metrics` in the text form of Prometheus (0.0.4). Every label has a bounded number of values: states, and what the
 //! configuration names. No name of a release is in it.
 
-use crate::{backup::Scheduled, files::Streams, notify::Notifier, pools::Pools};
-use altmount_engine::{Engine, JobFilter, JobState, StoreResult, Timings};
+use crate::{backup::Scheduled, files::Streams, jobs, notify::Notifier, pools::Pools};
+use altmount_engine::{Engine, StoreResult, Timings};
 use altmount_usenet::ProviderState;
 use axum::{Router, response::IntoResponse, routing::get};
 use http::{StatusCode, header};
@@ -312,14 +312,8 @@ impl Metrics {
 
 async fn jobs(engine: &Engine, text: &mut Text) -> StoreResult<()> {
     text.head("jobs", "gauge", "Jobs by state.");
-    for state in JobState::ALL {
-        let filter = JobFilter {
-            states: vec![state],
-            limit: 1,
-            ..JobFilter::default()
-        };
-        let found = engine.imports().jobs(filter).await?;
-        text.value("jobs", &[("state", state.as_str())], found.total);
+    for (state, count) in jobs::by_state(engine).await? {
+        text.value("jobs", &[("state", state.as_str())], count);
     }
     text.head(
         "jobs_failed",

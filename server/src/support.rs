@@ -1,6 +1,6 @@
 //! The support bundle: what runs here and how it does, without passwords, keys and links.
 
-use crate::{http::PluginView, live::Live, logs, pools::Pools};
+use crate::{http::PluginView, jobs, live::Live, logs, pools::Pools};
 use altmount_engine::{Engine, JobFilter, JobState};
 use anyhow::Result;
 use serde_json::{Value, json};
@@ -20,16 +20,10 @@ pub async fn bundle(engine: &Engine, pool: &Pools, live: &Live, started: Instant
         Some(editor) => editor.shown()?,
         None => Value::Null,
     };
-    let mut jobs = serde_json::Map::new();
-    for state in JobState::ALL {
-        let filter = JobFilter {
-            states: vec![state],
-            limit: 1,
-            ..JobFilter::default()
-        };
-        let found = engine.imports().jobs(filter).await?;
-        jobs.insert(state.as_str().to_owned(), json!(found.total));
-    }
+    let jobs = jobs::by_state(engine).await?.into_iter();
+    let jobs: serde_json::Map<_, _> = jobs
+        .map(|(state, count)| (state.as_str().to_owned(), json!(count)))
+        .collect();
     let filter = JobFilter {
         states: vec![JobState::Failed],
         limit: FAILURES,

@@ -131,18 +131,21 @@ fn base_name(name: &str) -> String {
 #[derive(Clone, Debug, Default)]
 pub struct About {
     /// Tried for its archives.
-    pub password: Option<String>,
+    pub passwords: Passwords,
     /// The category.
     pub category: Option<String>,
     /// Higher goes first.
     pub priority: i32,
 }
 
-fn filled(mut request: SubmitRequest, about: &About) -> SubmitRequest {
-    request.passwords = Passwords::from(about.password.clone().into_iter().collect::<Vec<_>>());
-    request.category.clone_from(&about.category);
-    request.priority = about.priority;
-    request
+impl About {
+    /// The request with all of this in it.
+    pub fn applied_to(&self, mut request: SubmitRequest) -> SubmitRequest {
+        request.passwords = self.passwords.clone();
+        request.category.clone_from(&self.category);
+        request.priority = self.priority;
+        request
+    }
 }
 
 /// Queues a file that is here.
@@ -155,7 +158,7 @@ pub async fn add_file(
     bytes: Bytes,
     about: &About,
 ) -> Result<Job, SubmitError> {
-    let request = filled(SubmitRequest::upload(name, bytes), about);
+    let request = about.applied_to(SubmitRequest::upload(name, bytes));
     engine.imports().submit(request).await
 }
 
@@ -164,16 +167,24 @@ pub async fn add_file(
 /// # Errors
 /// [`SubmitError`]; [`SubmitError::PathInvalid`] for what is no address of the web.
 pub async fn add_url(engine: &Engine, url: &str, about: &About) -> Result<Job, SubmitError> {
-    let shown = || url.split(['?', '#']).next().unwrap_or_default().to_owned();
-    let parsed = url::Url::parse(url).ok();
-    if !parsed.is_some_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host()) {
-        return Err(SubmitError::PathInvalid {
-            path: shown(),
-            reason: "it is no address that begins with http:// or https://".to_owned(),
-        });
-    }
-    let request = filled(SubmitRequest::url(url), about);
+    web_address(url)?;
+    let request = about.applied_to(SubmitRequest::url(url));
     engine.imports().submit(request).await
+}
+
+/// Asserts that this is an address of the web.
+///
+/// # Errors
+/// [`SubmitError::PathInvalid`] for what is none, without what may be secret in it.
+pub fn web_address(url: &str) -> Result<(), SubmitError> {
+    let parsed = url::Url::parse(url).ok();
+    if parsed.is_some_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host()) {
+        return Ok(());
+    }
+    Err(SubmitError::PathInvalid {
+        path: url.split(['?', '#']).next().unwrap_or_default().to_owned(),
+        reason: "it is no address that begins with http:// or https://".to_owned(),
+    })
 }
 
 #[cfg(test)]

@@ -1,32 +1,26 @@
-//! `/api/arr`: the *arr applications around, what they are asked, and what they tell.
+//! `/api/arr`: the *arr applications around, and what they are asked.
+
+mod webhook;
+
+pub(super) use webhook::{is_webhook, webhooks};
 
 use super::{
     Api,
-    envelope::{ApiError, ApiId, ApiJson, ErrorBody, List, Meta, Single, time},
+    envelope::{ApiError, ApiId, ApiJson, ErrorBody, List, Single, time},
     settings::AppliedView,
 };
 use crate::{
-    arr::{Accepted, Heard, RegisterError, Registered, ReplaceError, Status, probe},
+    arr::{Accepted, RegisterError, Registered, ReplaceError, Status, probe},
     config::{ArrInstance, ArrKind},
     instances::{self, Unchanged},
 };
 use altmount_model::FileId;
-use axum::{
-    Router,
-    body::to_bytes,
-    extract::{Path, Request, State},
-    routing::post,
-};
-use base64::Engine as _;
-use http::{HeaderValue, StatusCode, header, request::Parts};
+use axum::extract::{Path, State};
+use http::StatusCode;
 use jiff::Timestamp;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use utoipa::ToSchema;
-
-/// Largest message of an *arr, in bytes: a series with all its episodes.
-const MAX_MESSAGE: usize = 8 << 20;
 
 /// One *arr of the configuration.
 #[derive(Debug, Serialize, ToSchema)]
@@ -175,15 +169,6 @@ pub(super) struct ReplaceView {
     instance: String,
 }
 
-/// What came of a message.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct HeardView {
-    imported: usize,
-    moved: usize,
-    dropped: usize,
-    deleted: usize,
-}
-
 fn no_instance(name: &str) -> ApiError {
     ApiError::not_found(
         "There is no such *arr",
@@ -209,26 +194,18 @@ pub(super) async fn list(State(api): State<Api>) -> Result<List<ArrView>, ApiErr
         .await
         .map_err(ApiError::internal)?;
     let all = api.arrs.now().status().await.map_err(ApiError::internal)?;
-    let data: Vec<ArrView> = all
-        .into_iter()
-        .map(|status: Status| ArrView {
-            kind: status.settings.kind.as_str(),
-            url: status.settings.url.to_string(),
-            name: status.settings.name,
-            category: status.category,
-            key_id: status.key,
-            answered_at: status.last.answered_ms.map(time),
-            error: status.last.error,
-            waiting: status.waiting,
-            replacements_left: left,
-        })
-        .collect();
-    let meta = Meta {
-        total: data.len() as u64,
-        limit: u32::try_from(data.len()).unwrap_or(u32::MAX),
-        offset: 0,
-    };
-    Ok(List { data, meta })
+    let views = all.into_iter().map(|status: Status| ArrView {
+        kind: status.settings.kind.as_str(),
+        url: status.settings.url.to_string(),
+        name: status.settings.name,
+        category: status.category,
+        key_id: status.key,
+        answered_at: status.last.answered_ms.map(time),
+        error: status.last.error,
+        waiting: status.waiting,
+        replacements_left: left,
+    });
+    Ok(List::whole(views.collect()))
 }
 
 /// Adds an *arr to the configuration, with its category where there is none of that name, and uses it at once. It is not asked:
@@ -443,101 +420,4 @@ pub(super) async fn replace(
         error => ApiError::internal(error),
     })?;
     Ok(Single::of(ReplaceView { instance }))
-}
-
-/// The webhooks, which have keys of their own.
-pub(super) fn webhooks() -> Router<Api> {
-    Router::new().route("/api/arr/{name}/webhook", post(webhook).put(webhook))
-}
-
-/// Whether a path is a webhook's. What is sent there is checked there.
-pub(super) fn is_webhook(path: &str) -> bool {
-    let rest = path
-        .strip_prefix("/api/arr/")
-        .and_then(|rest| rest.strip_suffix("/webhook"));
-    rest.is_some_and(|name| !name.is_empty() && !name.contains('/'))
-}
-
-/// The secrets that a request has: the password of Basic authentication, the header, the query.
-fn secrets(parts: &Parts) -> Vec<String> {
-    let text = |value: &HeaderValue| value.to_str().ok().map(str::to_owned);
-    let basic = parts
-        .headers
-        .get(header::AUTHORIZATION)
-        .and_then(text)
-        .and_then(|value| {
-            let pair = base64::prelude::BASE64_STANDARD
-                .decode(value.strip_prefix("Basic ")?)
-                .ok()?;
-            let pair = String::from_utf8(pair).ok()?;
-            pair.split_once(':').map(|(_, password)| password.to_owned())
-        });
-    let by_header = parts.headers.get("x-api-key").and_then(text);
-    let query = parts.uri.query().unwrap_or_default();
-    let by_query = url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "apikey");
-    let by_query = by_query.map(|(_, value)| value.into_owned());
-    basic.into_iter().chain(by_header).chain(by_query).collect()
-}
-
-async fn webhook(
-    State(api): State<Api>,
-    Path(name): Path<String>,
-    request: Request,
-) -> Result<Single<HeardView>, ApiError> {
-    let (parts, body) = request.into_parts();
-    let given = secrets(&parts);
-    if given.is_empty() || !given.iter().all(|secret| api.arrs.now().admits(&name, secret)) {
-        return Err(ApiError::new(
-            StatusCode::UNAUTHORIZED,
-            "The key is not this instance's",
-            "'altmount arr register' gives an *arr a key of its own",
-        )
-        .with_header(
-            header::WWW_AUTHENTICATE,
-            HeaderValue::from_static("Basic realm=\"altmount\""),
-        ));
-    }
-    let received = tokio::time::timeout(api.limits.receive_timeout, to_bytes(body, MAX_MESSAGE)).await;
-    let bytes = received.ok().and_then(Result::ok).ok_or_else(|| {
-        ApiError::bad_request("The message did not arrive, or is too large", "send it again")
-    })?;
-    let message: Value = serde_json::from_slice(&bytes)
-        .map_err(|error| ApiError::bad_request("The message is no JSON", error.to_string()))?;
-    let Heard {
-        imported,
-        moved,
-        dropped,
-        deleted,
-    } = api
-        .arrs
-        .now()
-        .hear(&name, &message)
-        .await
-        .map_err(ApiError::internal)?;
-    Ok(Single::of(HeardView {
-        imported,
-        moved,
-        dropped,
-        deleted,
-    }))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_webhook_is_a_path_of_four_names() {
-        assert!(is_webhook("/api/arr/sonarr/webhook"));
-        for other in [
-            "/api/arr//webhook",
-            "/api/arr/webhook",
-            "/api/arr/a/b/webhook",
-            "/api/arr/a/webhook/",
-            "/api/keys/../arr/a/webhook",
-            "/api/arr/a/webhooks",
-        ] {
-            assert!(!is_webhook(other), "{other}");
-        }
-    }
 }

@@ -90,6 +90,26 @@ impl<T: Serialize> IntoResponse for Single<T> {
 }
 
 impl<T> List<T> {
+    /// What was looked up of a list of `total`.
+    pub(super) fn page(data: Vec<T>, total: u64, page: PageQuery) -> Self {
+        Self {
+            data,
+            meta: Meta {
+                total,
+                limit: page.limit,
+                offset: page.offset,
+            },
+        }
+    }
+
+    /// Of a list that is here, what was asked for.
+    pub(super) fn part<S>(all: Vec<S>, page: PageQuery, view: impl FnMut(S) -> T) -> Self {
+        let total = all.len() as u64;
+        let skipped = usize::try_from(page.offset).unwrap_or(usize::MAX);
+        let wanted = all.into_iter().skip(skipped).take(page.limit as usize);
+        Self::page(wanted.map(view).collect(), total, page)
+    }
+
     /// A list that is not in pages.
     pub(super) fn whole(data: Vec<T>) -> Self {
         let total = data.len();
@@ -157,6 +177,14 @@ impl ApiError {
     /// 404.
     pub(super) fn not_found(message: impl Into<String>, details: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, message, details)
+    }
+
+    /// 404 for a thing that has no such id.
+    pub(super) fn no_such(thing: &str, id: i64) -> Self {
+        Self::not_found(
+            format!("There is no such {thing}"),
+            format!("no {thing} has the id {id}"),
+        )
     }
 
     /// 409.

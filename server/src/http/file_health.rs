@@ -2,7 +2,7 @@
 
 use super::{
     Api,
-    envelope::{ApiError, ApiId, ErrorBody, List, Meta, PageQuery, Single, query_value, time},
+    envelope::{ApiError, ApiId, ErrorBody, List, PageQuery, Single, query_value, time},
 };
 use altmount_engine::{Checked, HealthRecord, HealthState, OpenError};
 use altmount_model::{ByteRange, FileId};
@@ -201,14 +201,7 @@ pub(super) async fn files(
             health: FileHealth::from(&api, record).await?,
         });
     }
-    Ok(List {
-        data,
-        meta: Meta {
-            total: found.total,
-            limit: page.limit,
-            offset: page.offset,
-        },
-    })
+    Ok(List::page(data, found.total, page))
 }
 
 /// Asks the news servers for all articles of a file, and notes what is missing. Answers when all have answered.

@@ -123,10 +123,6 @@ impl ReleaseView {
     }
 }
 
-fn no_file(id: i64) -> ApiError {
-    ApiError::not_found("There is no such file", format!("no file has the id {id}"))
-}
-
 /// All that is known of a file.
 #[utoipa::path(
     get,
@@ -142,9 +138,11 @@ fn no_file(id: i64) -> ApiError {
 pub(super) async fn file(State(api): State<Api>, ApiId(id): ApiId) -> Result<Single<FileView>, ApiError> {
     let library = api.engine.library();
     let entry = library.entry(FileId(id)).await.map_err(ApiError::internal)?;
-    let entry = entry.filter(|entry| !entry.is_dir).ok_or_else(|| no_file(id))?;
+    let entry = entry
+        .filter(|entry| !entry.is_dir)
+        .ok_or_else(|| ApiError::no_such("file", id))?;
     let facts = library.facts(entry.id).await.map_err(ApiError::internal)?;
-    let facts = facts.ok_or_else(|| no_file(id))?;
+    let facts = facts.ok_or_else(|| ApiError::no_such("file", id))?;
     let path = library.path_of(entry.id).await.map_err(ApiError::internal)?;
     let release = match entry.release {
         Some(id) => library.release(id).await.map_err(ApiError::internal)?,
@@ -201,7 +199,7 @@ pub(super) async fn delete(
     };
     match outcome.map_err(ApiError::internal)? {
         DeleteOutcome::Deleted { id, entries } => Ok(Single::of(Deleted { id: id.0, entries })),
-        DeleteOutcome::NotFound => Err(no_file(id)),
+        DeleteOutcome::NotFound => Err(ApiError::no_such("file", id)),
         DeleteOutcome::Root => Err(ApiError::conflict(
             "The library itself cannot be deleted",
             "delete the folders in it",
@@ -232,7 +230,7 @@ async fn facts(api: &Api, id: i64) -> Result<ReleaseFacts, ApiError> {
     let found = api.engine.library().release(ReleaseId(id)).await;
     found
         .map_err(ApiError::internal)?
-        .ok_or_else(|| ApiError::not_found("There is no such release", format!("no release has the id {id}")))
+        .ok_or_else(|| ApiError::no_such("release", id))
 }
 
 /// A release.

@@ -5,7 +5,7 @@ use super::{
     Api, auth,
     envelope::{ApiError, Single},
 };
-use altmount_engine::{JobFilter, JobState, Scope};
+use altmount_engine::Scope;
 use axum::{
     Router,
     extract::{Request, State},
@@ -182,21 +182,9 @@ impl From<altmount_engine::DiskStats> for DiskView {
     responses((status = 200, description = "The summary", body = Single<Summary>))
 )]
 pub(super) async fn summary(State(api): State<Api>) -> Result<Single<Summary>, ApiError> {
-    let mut jobs = BTreeMap::new();
-    for state in JobState::ALL {
-        let filter = JobFilter {
-            states: vec![state],
-            limit: 1,
-            offset: 0,
-        };
-        let page = api
-            .engine
-            .imports()
-            .jobs(filter)
-            .await
-            .map_err(ApiError::internal)?;
-        jobs.insert(state.as_str(), page.total);
-    }
+    let jobs = crate::jobs::by_state(&api.engine).await;
+    let jobs = jobs.map_err(ApiError::internal)?.into_iter();
+    let jobs = jobs.map(|(state, count)| (state.as_str(), count)).collect();
     let mut providers = BTreeMap::new();
     for status in api.pool.status() {
         let word = serde_json::to_value(status.state).map_err(ApiError::internal)?;

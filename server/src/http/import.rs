@@ -3,9 +3,10 @@
 use super::{
     Api,
     envelope::{ApiError, ApiJson, ErrorBody, ErrorText, Single},
+    form::{Form, number, passwords},
 };
-use crate::upload::{About, Fault, Part, add_file, add_url};
-use altmount_engine::{Passwords, SubmitError, SubmitRequest};
+use crate::upload::{About, Part, add_file, add_url};
+use altmount_engine::{SubmitError, SubmitRequest};
 use axum::extract::{
     State,
     multipart::{Multipart, MultipartRejection},
@@ -66,9 +67,7 @@ pub(super) async fn import_file(
     ApiJson(body): ApiJson<ImportFile>,
 ) -> Result<Single<Queued>, ApiError> {
     let mut request = SubmitRequest::path(body.file_path, body.relative_path);
-    if let Some(password) = body.password {
-        request.passwords = usable(password)?;
-    }
+    request.passwords = passwords(body.password)?;
     let job = api.engine.imports().submit(request).await.map_err(refused)?;
     let queue_id = job.id.0;
     Ok(Single::of(Queued {
@@ -105,32 +104,17 @@ pub(super) async fn upload(
     State(api): State<Api>,
     form: Result<Multipart, MultipartRejection>,
 ) -> Result<Single<Vec<Uploaded>>, ApiError> {
-    let mut form = form.map_err(|error| {
-        ApiError::bad_request("The request body must be a form with files", error.body_text())
-    })?;
-    let _turn = api.uploads.turn().await.map_err(|fault| unreadable(&fault))?;
-    let (mut about, mut seen, mut all, mut first) = (About::default(), 0, Vec::new(), None);
-    loop {
-        let part = api.uploads.next(&mut form, &mut seen).await;
-        let part = part.map_err(|fault| unreadable(&fault))?;
+    let mut form = Form::of(&api, form, "The request body must be a form with files").await?;
+    let (mut all, mut first) = (Vec::new(), None);
+    while let Some(part) = form.next().await? {
         match part {
-            None => break,
-            Some(Part::Text(name, text)) => match name.as_str() {
-                "password" => {
-                    usable(text.clone())?;
-                    about.password = Some(text);
+            Part::Text(name, text) => {
+                if name == "priority" {
+                    form.about.priority = number(&name, &text, "it is a whole number")?;
                 }
-                "category" => about.category = Some(text),
-                "priority" => {
-                    about.priority = text.trim().parse().map_err(|_| {
-                        ApiError::bad_request("priority is malformed", "it is a whole number")
-                    })?;
-                }
-                // Forms of browsers have fields of their own.
-                _ => {}
-            },
-            Some(Part::File(file_name, bytes)) => {
-                let outcome = add_file(&api.engine, file_name.clone(), bytes, &about).await;
+            }
+            Part::File(file_name, bytes) => {
+                let outcome = add_file(&api.engine, file_name.clone(), bytes, &form.about).await;
                 let (queue_id, error) = match outcome {
                     Ok(job) => (Some(job.id.0), None),
                     Err(error) => {
@@ -189,11 +173,8 @@ pub(super) async fn import_url(
     State(api): State<Api>,
     ApiJson(body): ApiJson<ImportUrl>,
 ) -> Result<Single<Queued>, ApiError> {
-    if let Some(password) = &body.password {
-        usable(password.clone())?;
-    }
     let about = About {
-        password: body.password,
+        passwords: passwords(body.password)?,
         category: body.category,
         priority: body.priority,
     };
@@ -213,32 +194,6 @@ pub(super) fn refused_url(error: SubmitError) -> ApiError {
         SubmitError::PathInvalid { reason, .. } => ApiError::bad_request("url cannot be used", reason),
         error => refused(error),
     }
-}
-
-/// Why an upload is refused.
-pub(super) fn unreadable(fault: &Fault) -> ApiError {
-    match fault {
-        Fault::TooLarge(_) => ApiError::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "A file is too large",
-            fault.to_string(),
-        ),
-        Fault::Ending => ApiError::shutting_down(),
-        Fault::Malformed(reason) => ApiError::bad_request("The upload cannot be read", reason.clone()),
-    }
-}
-
-/// The longest password that any archive format takes is shorter.
-const MAX_PASSWORD: usize = 512;
-
-pub(super) fn usable(password: String) -> Result<Passwords, ApiError> {
-    if (1..=MAX_PASSWORD).contains(&password.chars().count()) {
-        return Ok(Passwords::from(vec![password]));
-    }
-    Err(ApiError::bad_request(
-        "password cannot be used",
-        format!("a password has 1 to {MAX_PASSWORD} characters; leave it out where there is none"),
-    ))
 }
 
 /// The contract's statuses, by the kind of the failure.

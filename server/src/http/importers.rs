@@ -2,7 +2,7 @@
 
 use super::{
     Api,
-    envelope::{ApiError, ErrorBody, List, Meta, PageQuery},
+    envelope::{ApiError, ErrorBody, List, PageQuery},
 };
 use axum::extract::State;
 use serde::Serialize;
@@ -45,11 +45,8 @@ pub(super) struct ImporterView {
 pub(super) async fn list(State(api): State<Api>, page: PageQuery) -> Result<List<ImporterView>, ApiError> {
     let registry = api.engine.registry();
     let importers = registry.importers();
-    let data = importers
-        .iter()
-        .skip(usize::try_from(page.offset).unwrap_or(usize::MAX))
-        .take(page.limit as usize)
-        .map(|entry| ImporterView {
+    Ok(List::part(importers.iter().collect(), page, |entry| {
+        ImporterView {
             id: entry.manifest.id.clone(),
             name: entry.manifest.name.clone(),
             version: entry.manifest.version.clone(),
@@ -64,14 +61,6 @@ pub(super) async fn list(State(api): State<Api>, page: PageQuery) -> Result<List
             priority: entry.priority,
             linked: entry.linked,
             enabled: entry.quarantined().is_none(),
-        })
-        .collect();
-    Ok(List {
-        data,
-        meta: Meta {
-            total: importers.len() as u64,
-            limit: page.limit,
-            offset: page.offset,
-        },
-    })
+        }
+    }))
 }

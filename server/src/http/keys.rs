@@ -2,7 +2,7 @@
 
 use super::{
     Api,
-    envelope::{ApiError, ApiId, ApiJson, ErrorBody, List, Meta, PageQuery, Single, time},
+    envelope::{ApiError, ApiId, ApiJson, ErrorBody, List, PageQuery, Single, time},
 };
 use altmount_engine::{Key, Scope};
 use axum::extract::State;
@@ -121,20 +121,7 @@ pub(super) struct MadeKey {
     )
 )]
 pub(super) async fn list(State(api): State<Api>, page: PageQuery) -> Result<List<KeyView>, ApiError> {
-    let keys = api.engine.keys().list();
-    let total = keys.len() as u64;
-    let data = keys
-        .into_iter()
-        .skip(usize::try_from(page.offset).unwrap_or(usize::MAX))
-        .take(page.limit as usize);
-    Ok(List {
-        data: data.map(KeyView::from).collect(),
-        meta: Meta {
-            total,
-            limit: page.limit,
-            offset: page.offset,
-        },
-    })
+    Ok(List::part(api.engine.keys().list(), page, KeyView::from))
 }
 
 /// Makes a key. The answer is the only place that its secret is ever shown in.
@@ -191,9 +178,6 @@ pub(super) async fn revoke(State(api): State<Api>, ApiId(id): ApiId) -> Result<S
             "The key was revoked before",
             format!("key {id} opens nothing"),
         )),
-        None => Err(ApiError::not_found(
-            "There is no such key",
-            format!("no key has the id {id}"),
-        )),
+        None => Err(ApiError::no_such("key", id)),
     }
 }

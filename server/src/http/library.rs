@@ -2,7 +2,7 @@
 
 use super::{
     Api,
-    envelope::{ApiError, ErrorBody, List, Meta, PageQuery, query_value, time},
+    envelope::{ApiError, ErrorBody, List, PageQuery, query_value, time},
 };
 use altmount_engine::{Entry, ROOT};
 use altmount_model::{FileId, VPath};
@@ -178,14 +178,7 @@ pub(super) async fn list(
         let path = library.path_of(entry.id).await.map_err(ApiError::internal)?;
         data.push(EntryView::of(&api, entry, path.as_ref()));
     }
-    Ok(List {
-        data,
-        meta: Meta {
-            total: found.total,
-            limit: page.limit,
-            offset: page.offset,
-        },
-    })
+    Ok(List::page(data, found.total, page))
 }
 
 fn no_folder(details: &str) -> ApiError {

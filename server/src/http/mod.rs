@@ -7,6 +7,7 @@ mod envelope;
 mod events;
 mod file_health;
 mod files;
+mod form;
 mod health;
 mod import;
 mod importers;

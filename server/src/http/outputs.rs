@@ -171,10 +171,7 @@ async fn file_of(api: &Api, id: i64) -> Result<(), ApiError> {
         .map_err(ApiError::internal)?;
     match entry {
         Some(entry) if !entry.is_dir => Ok(()),
-        _ => Err(ApiError::not_found(
-            "There is no such file",
-            format!("no file has the id {id}"),
-        )),
+        _ => Err(ApiError::no_such("file", id)),
     }
 }
 
@@ -226,10 +223,7 @@ pub(super) async fn revoke_release(
         .await
         .map_err(ApiError::internal)?;
     if release.is_none() {
-        return Err(ApiError::not_found(
-            "There is no such release",
-            format!("no release has the id {id}"),
-        ));
+        return Err(ApiError::no_such("release", id));
     }
     let files = api
         .engine

@@ -2,7 +2,7 @@
 
 use super::{
     Api,
-    envelope::{ApiError, ErrorBody, List, Meta, PageQuery, Single},
+    envelope::{ApiError, ErrorBody, List, PageQuery, Single},
 };
 use altmount_engine::{Refused, Registered, Registry};
 use axum::extract::{Path, State};
@@ -160,18 +160,8 @@ impl PluginView {
     }
 }
 
-fn listed(registry: &Registry, page: &PageQuery) -> List<PluginView> {
-    let all = PluginView::all(registry);
-    let total = all.len() as u64;
-    let skip = usize::try_from(page.offset).unwrap_or(usize::MAX);
-    List {
-        data: all.into_iter().skip(skip).take(page.limit as usize).collect(),
-        meta: Meta {
-            total,
-            limit: page.limit,
-            offset: page.offset,
-        },
-    }
+fn listed(registry: &Registry, page: PageQuery) -> List<PluginView> {
+    List::part(PluginView::all(registry), page, |view| view)
 }
 
 /// Lists the importers, those that are not in use with the reason.
@@ -186,7 +176,7 @@ fn listed(registry: &Registry, page: &PageQuery) -> List<PluginView> {
     )
 )]
 pub(super) async fn list(State(api): State<Api>, page: PageQuery) -> Result<List<PluginView>, ApiError> {
-    Ok(listed(&api.engine.registry(), &page))
+    Ok(listed(&api.engine.registry(), page))
 }
 
 /// Reads the configuration again and loads every importer anew. Imports under way end with the ones that they began with;
@@ -212,7 +202,7 @@ pub(super) async fn reload(State(api): State<Api>) -> Result<List<PluginView>, A
         limit: 500,
         offset: 0,
     };
-    Ok(listed(&api.engine.registry(), &page))
+    Ok(listed(&api.engine.registry(), page))
 }
 
 /// Uses an importer again that is in quarantine.

@@ -2,7 +2,7 @@
 
 use super::{
     Api,
-    envelope::{ApiError, ApiJson, ErrorBody, List, Meta, PageQuery, Single, query_choice, time},
+    envelope::{ApiError, ApiJson, ErrorBody, List, PageQuery, Single, query_choice, time},
 };
 use crate::{
     config::{Config, Provider},
@@ -35,19 +35,10 @@ const TRY_LIMIT: Duration = Duration::from_secs(30);
 )]
 pub(super) async fn list(State(api): State<Api>, page: PageQuery) -> Result<List<Value>, ApiError> {
     let all = api.pool.status();
-    let mut data = Vec::new();
-    let offset = usize::try_from(page.offset).unwrap_or(usize::MAX);
-    for status in all.iter().skip(offset).take(page.limit as usize) {
-        data.push(serde_json::to_value(status).map_err(ApiError::internal)?);
-    }
-    Ok(List {
-        data,
-        meta: Meta {
-            total: all.len() as u64,
-            limit: page.limit,
-            offset: page.offset,
-        },
-    })
+    let all: Result<Vec<Value>, _> = all.iter().map(serde_json::to_value).collect();
+    Ok(List::part(all.map_err(ApiError::internal)?, page, |status| {
+        status
+    }))
 }
 
 /// How a news server did.

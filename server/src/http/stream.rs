@@ -46,7 +46,7 @@ pub(super) async fn stream(
 
 /// A file's bytes as an answer to a request.
 pub(super) async fn answer(api: &Api, id: i64, request: Request) -> Result<Response, ApiError> {
-    let missing = || ApiError::not_found("There is no such file", format!("no file has the id {id}"));
+    let missing = || ApiError::no_such("file", id);
     let library = api.engine.library();
     let entry = library.entry(FileId(id)).await.map_err(ApiError::internal)?;
     let entry = entry.filter(|entry| !entry.is_dir).ok_or_else(missing)?;

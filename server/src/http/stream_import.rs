@@ -3,11 +3,12 @@
 use super::{
     Api,
     envelope::{ApiError, ErrorBody, Single, body_json},
-    import::{refused, unreadable, usable},
+    form::{Form, number, passwords, turn},
+    import::{refused, refused_url},
     queue::FailureView,
 };
-use crate::upload::Part;
-use altmount_engine::{FetchWish, Job, JobState, Passwords, RetryOutcome, SubmitRequest, SubmitSource};
+use crate::upload::{Part, web_address};
+use altmount_engine::{FetchWish, Job, JobState, RetryOutcome, SubmitRequest, SubmitSource};
 use altmount_model::JobId;
 use altmount_sdk::ErrorKind;
 use axum::{
@@ -144,36 +145,23 @@ pub(super) async fn stream(State(api): State<Api>, request: Request) -> Result<R
 /// The job of the one file of a form.
 async fn of_form(api: &Api, request: Request) -> Result<(Job, bool, Option<u32>), ApiError> {
     let form = Multipart::from_request(request, api).await;
-    let mut form = form.map_err(|error| {
-        ApiError::bad_request("The request body must be a form with a file", error.body_text())
-    })?;
-    let _turn = api.uploads.turn().await.map_err(|fault| unreadable(&fault))?;
-    let (mut password, mut category, mut wait, mut seen) = (None, None, None, 0);
-    loop {
-        let part = api.uploads.next(&mut form, &mut seen).await;
-        match part.map_err(|fault| unreadable(&fault))? {
-            None => return Err(ApiError::bad_request("The upload has no file", "send one")),
-            Some(Part::Text(name, text)) => match name.as_str() {
-                "password" => password = Some(text),
-                "category" => category = Some(text),
-                "wait_seconds" => {
-                    let seconds = text.trim().parse().map_err(|_| {
-                        ApiError::bad_request("wait_seconds is malformed", "it is a whole number of seconds")
-                    })?;
-                    wait = Some(seconds);
+    let mut form = Form::of(api, form, "The request body must be a form with a file").await?;
+    let mut wait = None;
+    while let Some(part) = form.next().await? {
+        match part {
+            Part::Text(name, text) => {
+                if name == "wait_seconds" {
+                    wait = Some(number(&name, &text, "it is a whole number of seconds")?);
                 }
-                // Forms of browsers have fields of their own.
-                _ => {}
-            },
-            Some(Part::File(name, bytes)) => {
-                let mut request = SubmitRequest::upload(name, bytes);
-                request.passwords = passwords(password)?;
-                request.category = category;
+            }
+            Part::File(name, bytes) => {
+                let request = form.about.applied_to(SubmitRequest::upload(name, bytes));
                 let (job, known) = once(api, request).await?;
                 return Ok((job, known, wait));
             }
         }
     }
+    Err(ApiError::bad_request("The upload has no file", "send one"))
 }
 
 /// The job of what an address leads to. It is fetched here and not by the job: only its bytes say whether it is known.
@@ -184,15 +172,9 @@ async fn of_url(api: &Api, body: StreamUrl) -> Result<(Job, bool, Option<u32>), 
         category,
         wait_seconds,
     } = body;
-    let parsed = url::Url::parse(&url).ok();
-    if !parsed.is_some_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host()) {
-        return Err(ApiError::bad_request(
-            "url cannot be used",
-            "it is no address that begins with http:// or https://",
-        ));
-    }
+    web_address(&url).map_err(refused_url)?;
     let passwords = passwords(password)?;
-    let _turn = api.uploads.turn().await.map_err(|fault| unreadable(&fault))?;
+    let _turn = turn(api).await?;
     let there = api.store.jobs_of_url(&url).await.map_err(ApiError::internal)?;
     if let Some(job) = current(api, there).await? {
         return Ok((job, true, wait_seconds));
@@ -230,10 +212,6 @@ async fn of_url(api: &Api, body: StreamUrl) -> Result<(Job, bool, Option<u32>), 
         ApiError::bad_request("The address leads to no file", "there is nothing in its answer")
     })?;
     Ok((job, known, wait_seconds))
-}
-
-fn passwords(password: Option<String>) -> Result<Passwords, ApiError> {
-    password.map_or_else(|| Ok(Passwords::default()), usable)
 }
 
 /// Queues a file unless its bytes are known; whether they are is the second answer.

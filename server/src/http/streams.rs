@@ -2,7 +2,7 @@
 
 use super::{
     Api,
-    envelope::{ApiError, ErrorBody, List, Meta, PageQuery, time},
+    envelope::{ApiError, ErrorBody, List, PageQuery, time},
 };
 use axum::extract::State;
 use jiff::Timestamp;
@@ -53,11 +53,7 @@ pub(super) struct StreamView {
     )
 )]
 pub(super) async fn list(State(api): State<Api>, page: PageQuery) -> Result<List<StreamView>, ApiError> {
-    let all = api.streams.list();
-    let total = all.len() as u64;
-    let offset = usize::try_from(page.offset).unwrap_or(usize::MAX);
-    let data = all.into_iter().skip(offset).take(page.limit as usize);
-    let data = data.map(|stream| StreamView {
+    Ok(List::part(api.streams.list(), page, |stream| StreamView {
         id: stream.id,
         file_id: stream.file,
         name: stream.name,
@@ -70,13 +66,5 @@ pub(super) async fn list(State(api): State<Api>, page: PageQuery) -> Result<List
         rate: stream.rate,
         buffered: stream.buffered,
         started_at: time(stream.since_ms),
-    });
-    Ok(List {
-        data: data.collect(),
-        meta: Meta {
-            total,
-            limit: page.limit,
-            offset: page.offset,
-        },
-    })
+    }))
 }

@@ -2,7 +2,7 @@
 
 use super::{
     Api,
-    envelope::{ApiError, ApiId, ErrorBody, List, Meta, PageQuery, Single, time},
+    envelope::{ApiError, ApiId, ErrorBody, List, PageQuery, Single, time},
 };
 use altmount_engine::{DeleteOutcome, RestoreOutcome, Trashed};
 use altmount_model::FileId;
@@ -95,17 +95,7 @@ pub(super) async fn put(State(api): State<Api>, ApiId(id): ApiId) -> Result<Sing
 )]
 pub(super) async fn list(State(api): State<Api>, page: PageQuery) -> Result<List<TrashView>, ApiError> {
     let all = api.engine.library().trashed().await.map_err(ApiError::internal)?;
-    let total = all.len() as u64;
-    let skip = usize::try_from(page.offset).unwrap_or(usize::MAX);
-    let some = all.into_iter().skip(skip).take(page.limit as usize);
-    Ok(List {
-        data: some.map(TrashView::from).collect(),
-        meta: Meta {
-            total,
-            limit: page.limit,
-            offset: page.offset,
-        },
-    })
+    Ok(List::part(all, page, TrashView::from))
 }
 
 /// Puts an entry of the trash back to where it was, with a number behind its name where that is taken.

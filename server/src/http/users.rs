@@ -2,7 +2,7 @@
 
 use super::{
     Api,
-    envelope::{ApiError, ApiId, ApiJson, ErrorBody, List, Meta, Null, PageQuery, Single, time},
+    envelope::{ApiError, ApiId, ApiJson, ErrorBody, List, Null, PageQuery, Single, time},
 };
 use altmount_engine::{Session, User, UserError};
 use axum::extract::State;
@@ -93,19 +93,6 @@ pub(super) struct NewPassword {
     password: String,
 }
 
-fn part<T>(all: Vec<T>, page: PageQuery) -> List<T> {
-    let total = all.len() as u64;
-    let skip = usize::try_from(page.offset).unwrap_or(usize::MAX);
-    List {
-        data: all.into_iter().skip(skip).take(page.limit as usize).collect(),
-        meta: Meta {
-            total,
-            limit: page.limit,
-            offset: page.offset,
-        },
-    }
-}
-
 fn refused(error: UserError) -> ApiError {
     let text = error.to_string();
     match error {
@@ -122,7 +109,7 @@ async fn named(api: &Api, id: i64) -> Result<String, ApiError> {
     let all = api.engine.users().list().await.map_err(ApiError::internal)?;
     let user = all.into_iter().find(|user| user.id == id);
     user.map(|user| user.name)
-        .ok_or_else(|| ApiError::not_found("There is no such user", format!("no user has the id {id}")))
+        .ok_or_else(|| ApiError::no_such("user", id))
 }
 
 /// Lists the people who may use the page.
@@ -138,7 +125,7 @@ async fn named(api: &Api, id: i64) -> Result<String, ApiError> {
 )]
 pub(super) async fn list(State(api): State<Api>, page: PageQuery) -> Result<List<UserView>, ApiError> {
     let all = api.engine.users().list().await.map_err(ApiError::internal)?;
-    Ok(part(all.into_iter().map(UserView::from).collect(), page))
+    Ok(List::part(all, page, UserView::from))
 }
 
 /// Adds a person.
@@ -218,7 +205,7 @@ pub(super) async fn delete(State(api): State<Api>, ApiId(id): ApiId) -> Result<S
 )]
 pub(super) async fn sessions(State(api): State<Api>, page: PageQuery) -> Result<List<SessionView>, ApiError> {
     let all = api.engine.users().sessions().await.map_err(ApiError::internal)?;
-    Ok(part(all.into_iter().map(SessionView::from).collect(), page))
+    Ok(List::part(all, page, SessionView::from))
 }
 
 /// Ends a session: whoever has it must log in again.
@@ -237,9 +224,6 @@ pub(super) async fn end_session(State(api): State<Api>, ApiId(id): ApiId) -> Res
     let ended = api.engine.users().end_session(id).await;
     match ended.map_err(ApiError::internal)? {
         true => Ok(Single::of(Null)),
-        false => Err(ApiError::not_found(
-            "There is no such session",
-            format!("no session has the id {id}"),
-        )),
+        false => Err(ApiError::no_such("session", id)),
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{Web, failed, plain, queue, visitor::Visitor};
 use crate::upload::{About, Fault, Part, add_file, add_url};
-use altmount_engine::SubmitError;
+use altmount_engine::{Passwords, SubmitError};
 use axum::{
     extract::{Multipart, State},
     response::Response,
@@ -47,7 +47,10 @@ pub(super) async fn upload(
             }
             Part::Text(name, text) => match name.as_str() {
                 "urls" => urls = text,
-                "password" => about.password = Some(text).filter(|text| !text.is_empty()),
+                "password" => {
+                    let given = Some(text).filter(|text| !text.is_empty());
+                    about.passwords = Passwords::from(Vec::from_iter(given));
+                }
                 _ => {}
             },
             Part::File(name, bytes) => files.push((name, bytes)),

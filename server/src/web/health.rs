@@ -1,6 +1,6 @@
 //! Files that lack articles: what is known of one, asking for all of its articles, and asking its *arr for another release.
 
-use super::{Web, failed, form::Posted, library, plain, visitor::Visitor, when};
+use super::{Web, failed, file, form::Posted, plain, visitor::Visitor, when};
 use crate::arr::ReplaceError;
 use altmount_engine::{HealthRecord, HealthState, OpenError};
 use altmount_model::FileId;
@@ -80,7 +80,7 @@ pub(super) async fn damaged(web: &Web) -> altmount_engine::StoreResult<(Vec<Dama
 }
 
 async fn shown(web: &Web, visitor: &Visitor, id: i64, told: (&'static str, String)) -> Response {
-    library::show_file(web, visitor, FileId(id), Some(told)).await
+    file::show_file(web, visitor, FileId(id), Some(told)).await
 }
 
 /// `POST /library/files/{id}/check`: asks for every article of a file.

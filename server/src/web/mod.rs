@@ -10,6 +10,7 @@ mod add;
 mod arr;
 mod assets;
 mod fields;
+mod file;
 mod form;
 mod health;
 mod holes;
@@ -17,6 +18,7 @@ mod home;
 mod keys;
 mod library;
 mod limit;
+mod log;
 mod login;
 mod plot;
 mod plugins;
@@ -181,12 +183,12 @@ impl Web {
             .route("/queue/{id}/cancel", post(queue::cancel))
             .route("/queue/{id}/retry", post(queue::retry))
             .route("/library", get(library::library))
-            .route("/library/files/{id}", get(library::file))
-            .route("/library/files/{id}/stream", get(library::stream))
-            .route("/library/files/{id}/revoke", post(library::revoke))
+            .route("/library/files/{id}", get(file::file))
+            .route("/library/files/{id}/stream", get(file::stream))
+            .route("/library/files/{id}/revoke", post(file::revoke))
             .route("/library/files/{id}/check", post(health::check))
             .route("/library/files/{id}/replace", post(health::replace))
-            .route("/library/releases/{id}/source", get(library::source))
+            .route("/library/releases/{id}/source", get(file::source))
             .route("/library/{id}/delete", post(library::delete))
             .route("/library/trash/{id}/restore", post(library::restore))
             .route("/library/trash/{id}/purge", post(library::purge))
@@ -201,8 +203,8 @@ impl Web {
             .route("/settings/plugins/reload", post(plugins::reload))
             .route("/settings/plugins/{id}", get(plugins::plugin).post(plugins::save))
             .route("/settings/plugins/{id}/resume", post(plugins::resume))
-            .route("/settings/log", get(settings::log).post(settings::log_level))
-            .route("/settings/support", get(settings::support))
+            .route("/settings/log", get(log::log).post(log::log_level))
+            .route("/settings/support", get(log::support))
             .route("/start", get(start::start))
             .route("/start/output", post(start::output))
             .route("/account", get(account::account))

@@ -1,6 +1,6 @@
 //! Every kind of application replaces and is cleared as Sonarr is, under its own names.
 
-use super::{Around, commands, file_of, import, register, replace, send, until, with};
+use super::{Around, commands, file_of, import, register, replace, told, until, with};
 use altmount::config::{ArrKind, QueueRule};
 use altmount_arrd::rest::{App, LIDARR, RADARR, READARR, SONARR, WHISPARR, WHISPARR_V3};
 use altmount_engine::Job;
@@ -80,7 +80,7 @@ impl Kind {
         let mut message = (self.imported)(path);
         message["eventType"] = json!("Download");
         message["downloadId"] = json!(job.nzo_id);
-        assert_eq!(send(around, 0, message).await, 200);
+        told(around, 0, message).await;
         job
     }
 }
@@ -146,10 +146,7 @@ async fn every_kinds_queue_is_cleared_by_rules() {
             kind.row(2, &jobs[1], stuck("No files found are eligible for import")),
             stranger,
         ];
-        assert_eq!(
-            send(&around, 0, json!({"eventType": "ManualInteractionRequired"})).await,
-            200
-        );
+        told(&around, 0, json!({"eventType": "ManualInteractionRequired"})).await;
         until(rest, |state| state.queue.len() == 1).await;
         let state = rest.state();
         assert_eq!(state.queue[0]["id"], 3, "{:?}", kind.kind);

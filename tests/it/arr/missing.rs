@@ -1,6 +1,8 @@
 //! What certainly lacks articles is replaced, and nothing else is.
 
-use super::{Around, commands, file_of, import, register, release, send, sonarr_import, until, with};
+use super::{
+    Around, commands, file_of, import, is_there, register, release, sonarr_import, told, until, with,
+};
 use crate::harness::Server;
 use altmount::config::{ArrKind, Config};
 use altmount_arrd::rest::SONARR;
@@ -79,7 +81,7 @@ async fn a_file_that_lacks_articles_is_replaced_by_whom_it_was_imported() {
         import(server, "Show.S01E02", 301, "tv").await,
     );
     for (job, path) in [(&bad, "/tv/Show/e1.mkv"), (&good, "/tv/Show/e2.mkv")] {
-        assert_eq!(send(&around, 0, sonarr_import(job, path, Value::Null)).await, 200);
+        told(&around, 0, sonarr_import(job, path, Value::Null)).await;
     }
     {
         let mut state = rest.state();
@@ -115,14 +117,13 @@ async fn a_file_that_lacks_articles_is_replaced_by_whom_it_was_imported() {
         [json!({"name": "EpisodeSearch", "episodeIds": [50, 51]})]
     );
     // Here it stays until the *arr says that it deleted it: then its record goes with it.
-    let library = server.app.engine().library();
-    assert!(library.entry(bad_file).await.expect("reads").is_some());
+    assert!(is_there(server, bad_file).await);
     let deleted = json!({"eventType": "EpisodeFileDelete", "series": {"id": 5, "path": "/tv/Show"},
         "episodeFile": {"id": 500, "path": "/tv/Show/e1.mkv"}, "deleteReason": "manual"});
-    assert_eq!(send(&around, 0, deleted).await, 200);
-    assert!(library.entry(bad_file).await.expect("reads").is_none());
+    told(&around, 0, deleted).await;
+    assert!(!is_there(server, bad_file).await);
     assert_eq!(server.get("/api/health/files").await.json()["meta"]["total"], 0);
-    assert!(library.entry(good_file).await.expect("reads").is_some());
+    assert!(is_there(server, good_file).await);
 }
 
 #[tokio::test]
@@ -168,10 +169,7 @@ async fn nothing_is_replaced_that_nobody_has_or_where_it_is_off() {
 
     let off = sonarr(|config| config.arr.replace.automatic = false).await;
     let job = import(&off.server, "Show.S01E04", 312, "tv").await;
-    assert_eq!(
-        send(&off, 0, sonarr_import(&job, "/tv/Show/e4.mkv", Value::Null)).await,
-        200
-    );
+    told(&off, 0, sonarr_import(&job, "/tv/Show/e4.mkv", Value::Null)).await;
     let file = file_of(&off.server, &job).await;
     lose(&off.server, "Show.S01E04", 312);
     meet(&off.server, file).await;
@@ -200,7 +198,7 @@ async fn what_an_arr_that_is_away_is_to_replace_is_replaced_after_a_restart_unle
     for (at, job) in jobs.iter().enumerate() {
         let mut message = sonarr_import(job, &format!("/tv/Show/e{at}.mkv"), Value::Null);
         message["episodes"] = json!([{"id": 60 + at}]);
-        assert_eq!(send(&around, 0, message).await, 200);
+        told(&around, 0, message).await;
         files.push(file_of(&around.server, job).await);
     }
     around.arrs[0].state().history = vec![grabbed(&jobs[0], 1, 60), grabbed(&jobs[1], 2, 61)];

@@ -122,11 +122,17 @@ async fn register(server: &Server, name: &str) -> Value {
     answer.json()["data"].clone()
 }
 
-/// Sends a message as the application does, with the key that it was given.
-async fn send(around: &Around, at: usize, message: Value) -> u16 {
+/// Sends a message as the application does, with the key that it was given; it is taken.
+async fn told(around: &Around, at: usize, message: Value) {
     let hook = around.arrs[at].state().hooks[0].clone();
     let sent = tokio::task::spawn_blocking(move || tell(&hook, &message));
-    sent.await.expect("a thread").expect("an answer")
+    assert_eq!(sent.await.expect("a thread").expect("an answer"), 200);
+}
+
+/// Whether the library has a file.
+async fn is_there(server: &Server, file: FileId) -> bool {
+    let entry = server.app.engine().library().entry(file).await;
+    entry.expect("reads").is_some()
 }
 
 fn commands(rest: &Rest, name: &str) -> Vec<Value> {

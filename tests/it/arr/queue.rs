@@ -1,6 +1,6 @@
 //! What is stuck in an *arr's queue is cleared away.
 
-use super::{import, register, send, until, with};
+use super::{import, register, told, until, with};
 use altmount::config::{ArrKind, QueueRule};
 use altmount_arrd::rest::SONARR;
 use serde_json::{Value, json};
@@ -62,10 +62,7 @@ async fn a_queue_is_cleared_by_rules_of_what_is_ours_alone() {
         row(6, &jobs[4].nzo_id, "ok", "Sample"),
         row(7, "SABnzbd_nzo_stranger", "warning", "Sample"),
     ];
-    assert_eq!(
-        send(&around, 0, json!({"eventType": "ManualInteractionRequired"})).await,
-        200
-    );
+    told(&around, 0, json!({"eventType": "ManualInteractionRequired"})).await;
     until(rest, |state| state.queue.len() == 3).await;
     let state = rest.state();
     let left: Vec<i64> = state.queue.iter().filter_map(|row| row["id"].as_i64()).collect();

@@ -1,6 +1,6 @@
 //! Registering with an *arr, and what it says.
 
-use super::{ARR_KEY, around, field, register, send};
+use super::{ARR_KEY, around, field, register, told};
 use crate::harness::KEY;
 use altmount::config::ArrKind;
 use altmount_arrd::rest::{LIDARR, MASK, RADARR, READARR, SONARR, WHISPARR, WHISPARR_V3};
@@ -53,7 +53,7 @@ async fn an_arr_is_given_a_client_a_webhook_and_a_key_of_its_own_each_time_anew(
         let asked = http::Request::get("/api/queue").header("X-Api-Key", &own);
         let asked = asked.body(axum::body::Body::empty()).expect("a request");
         assert_eq!(server.raw(asked).await.status(), 403);
-        assert_eq!(send(&around, 0, json!({"eventType": "Health"})).await, 200);
+        told(&around, 0, json!({"eventType": "Health"})).await;
 
         // A person has renamed it, and given it a tag.
         rest.state().clients[1]["name"] = json!("Mine");
@@ -70,7 +70,7 @@ async fn an_arr_is_given_a_client_a_webhook_and_a_key_of_its_own_each_time_anew(
             assert_eq!((&client["name"], &client["tags"]), (&json!("Mine"), &json!([7])));
             assert_ne!(field(client, "apiKey"), &json!(own));
         }
-        assert_eq!(send(&around, 0, json!({"eventType": "Test"})).await, 200);
+        told(&around, 0, json!({"eventType": "Test"})).await;
         let keys = server.app.engine().keys();
         let mine: Vec<_> = keys
             .list()

@@ -1,6 +1,6 @@
 //! Bad releases are replaced, within limits.
 
-use super::{around, commands, file_of, import, register, replace, send, sonarr_import, until, with};
+use super::{around, commands, file_of, import, register, replace, sonarr_import, told, until, with};
 use crate::harness::Server;
 use altmount::config::ArrKind;
 use altmount_arrd::rest::SONARR;
@@ -14,10 +14,7 @@ async fn a_bad_release_is_blocklisted_and_searched_for_and_not_again_and_again()
     register(server, "sonarr").await;
     let job = import(server, "Show.S01E01", 150, "tv").await;
     let file = file_of(server, &job).await;
-    assert_eq!(
-        send(&around, 0, sonarr_import(&job, "/tv/Show/e1.mkv", Value::Null)).await,
-        200
-    );
+    told(&around, 0, sonarr_import(&job, "/tv/Show/e1.mkv", Value::Null)).await;
     let grabbed = |id: i64, episode: i64| json!({"id": id, "eventType": "grabbed", "downloadId": job.nzo_id, "seriesId": 5, "episodeId": episode});
     {
         let mut state = rest.state();

@@ -1,6 +1,6 @@
 //! What an *arr tells is followed.
 
-use super::{around, field, file_of, import, register, send, sonarr_import};
+use super::{around, field, file_of, import, is_there, register, sonarr_import, told};
 use altmount::config::ArrKind;
 use altmount_arrd::rest::{LIDARR, RADARR, READARR, SONARR, tell};
 use serde_json::{Value, json};
@@ -15,24 +15,14 @@ async fn what_sonarr_does_with_a_file_is_followed() {
     let rows = server.app.engine().arrs();
     let holders = async || rows.files_of(file).await.expect("reads");
 
-    assert_eq!(
-        send(
-            &around,
-            0,
-            json!({"eventType": "Grab", "series": {"id": 5}, "episodes": [{"id": 51}],
-        "downloadId": job.nzo_id})
-        )
-        .await,
-        200
-    );
+    let grabbed =
+        json!({"eventType": "Grab", "series": {"id": 5}, "episodes": [{"id": 51}], "downloadId": job.nzo_id});
+    told(&around, 0, grabbed).await;
     assert_eq!(
         rows.grab(&job.nzo_id).await.expect("reads").expect("noted").0,
         "sonarr"
     );
-    assert_eq!(
-        send(&around, 0, sonarr_import(&job, "/tv/Show/S1/e1.mkv", Value::Null)).await,
-        200
-    );
+    told(&around, 0, sonarr_import(&job, "/tv/Show/S1/e1.mkv", Value::Null)).await;
     let held = holders().await;
     assert_eq!(held.len(), 1);
     assert_eq!(
@@ -44,7 +34,7 @@ async fn what_sonarr_does_with_a_file_is_followed() {
     let renamed = json!({"eventType": "Rename", "series": {"id": 5, "path": "/tv/Show"}, "renamedEpisodeFiles": [
         {"id": 500, "path": "/tv/Show/S1/new.mkv", "previousPath": "/tv/Show/S1/e1.mkv"},
         {"id": 501, "path": "/tv/Show/S1/x.mkv", "previousPath": "/tv/Show/S1/never-heard-of.mkv"}]});
-    assert_eq!(send(&around, 0, renamed).await, 200);
+    told(&around, 0, renamed).await;
     assert_eq!(holders().await[0].path, "/tv/Show/S1/new.mkv");
 
     // It misses the file, or tells of one that it never told us of: nothing goes.
@@ -52,55 +42,24 @@ async fn what_sonarr_does_with_a_file_is_followed() {
         json!({"eventType": "EpisodeFileDelete", "series": {"id": 5, "path": "/tv/Show"},
             "episodeFile": {"id": 500, "path": path}, "deleteReason": reason})
     };
-    assert_eq!(send(&around, 0, deleted("/tv/Show/S1/new", "manual")).await, 200);
-    assert_eq!(
-        send(&around, 0, deleted("/tv/Show/S1/new.mkv.bak", "manual")).await,
-        200
-    );
+    told(&around, 0, deleted("/tv/Show/S1/new", "manual")).await;
+    told(&around, 0, deleted("/tv/Show/S1/new.mkv.bak", "manual")).await;
     assert_eq!(holders().await.len(), 1);
-    assert_eq!(
-        send(&around, 0, deleted("/tv/Show/S1/new.mkv", "missingFromDisk")).await,
-        200
-    );
+    told(&around, 0, deleted("/tv/Show/S1/new.mkv", "missingFromDisk")).await;
     assert!(holders().await.is_empty());
-    assert!(
-        server
-            .app
-            .engine()
-            .library()
-            .entry(file)
-            .await
-            .expect("reads")
-            .is_some(),
-        "a mount may be away"
-    );
+    assert!(is_there(server, file).await, "a mount may be away");
 
     // An upgrade takes the place of it.
-    assert_eq!(
-        send(&around, 0, sonarr_import(&job, "/tv/Show/S1/e1.mkv", Value::Null)).await,
-        200
-    );
+    told(&around, 0, sonarr_import(&job, "/tv/Show/S1/e1.mkv", Value::Null)).await;
     let better = import(server, "Show.S01E01.better", 131, "tv").await;
     let gone = json!([{"id": 500, "path": "/tv/Show/S1/e1.mkv"}]);
-    assert_eq!(
-        send(
-            &around,
-            0,
-            sonarr_import(&better, "/tv/Show/S1/e1.better.mkv", gone)
-        )
-        .await,
-        200
-    );
-    assert!(
-        server
-            .app
-            .engine()
-            .library()
-            .entry(file)
-            .await
-            .expect("reads")
-            .is_none()
-    );
+    told(
+        &around,
+        0,
+        sonarr_import(&better, "/tv/Show/S1/e1.better.mkv", gone),
+    )
+    .await;
+    assert!(!is_there(server, file).await);
     assert_eq!(
         server.get("/api/library?path=/Show.S01E01").await.status,
         404,
@@ -111,19 +70,10 @@ async fn what_sonarr_does_with_a_file_is_followed() {
 
     // A series goes with or without its files: a boolean here. Another one with a longer name is not it.
     let series = |path: &str, files: bool| json!({"eventType": "SeriesDelete", "series": {"id": 6, "path": path}, "deletedFiles": files});
-    assert_eq!(send(&around, 0, series("/tv/Sho", true)).await, 200);
+    told(&around, 0, series("/tv/Sho", true)).await;
     assert_eq!(rows.files_of(better_file).await.expect("reads").len(), 1);
-    assert_eq!(send(&around, 0, series("/tv/Show", true)).await, 200);
-    assert!(
-        server
-            .app
-            .engine()
-            .library()
-            .entry(better_file)
-            .await
-            .expect("reads")
-            .is_none()
-    );
+    told(&around, 0, series("/tv/Show", true)).await;
+    assert!(!is_there(server, better_file).await);
 }
 
 #[tokio::test]
@@ -168,27 +118,17 @@ async fn the_shapes_of_the_others_are_understood_and_their_keys_are_theirs_alone
         let mut message = shape;
         message["eventType"] = json!("Download");
         message["downloadId"] = json!(job.nzo_id);
-        assert_eq!(send(&around, at, message).await, 200);
+        told(&around, at, message).await;
         assert_eq!(rows.files_of(file).await.expect("reads").len(), 1, "{category}");
         // An album that is not this one.
         if category == "music" {
             let mut other = deletion.clone();
             other["album"]["id"] = json!(81);
-            assert_eq!(send(&around, at, other).await, 200);
+            told(&around, at, other).await;
             assert_eq!(rows.files_of(file).await.expect("reads").len(), 1);
         }
-        assert_eq!(send(&around, at, deletion).await, 200);
-        assert!(
-            server
-                .app
-                .engine()
-                .library()
-                .entry(file)
-                .await
-                .expect("reads")
-                .is_none(),
-            "{category}"
-        );
+        told(&around, at, deletion).await;
+        assert!(!is_there(server, file).await, "{category}");
     }
     // One instance's key at another's door, the server's own key, and none.
     let mut hook = around.arrs[0].state().hooks[0].clone();

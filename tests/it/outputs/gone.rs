@@ -2,50 +2,51 @@
 
 use super::{all, become_so, counted, gone, import, release, server, strm, tree};
 use crate::harness::Server;
+use altmount::outputs::Discarded;
+use altmount_engine::Job;
 use std::collections::BTreeMap;
 use std::fs;
+
+/// Imports a film of 10,000 bytes with subtitles.
+async fn imported(server: &Server, name: &str, seed: u64) -> Job {
+    let (film, ..) = release(name, seed, 10_000);
+    import(server, &film).await
+}
+
+/// Has a download client delete a job's entry, with its files.
+async fn discard(server: &Server, job: &Job) -> Discarded {
+    let outputs = std::sync::Arc::clone(&server.app.api().outputs);
+    outputs.discard(job, false).await.expect("discards")
+}
 
 #[tokio::test]
 async fn what_a_download_client_discards_goes_unless_somebody_has_taken_it() {
     let server = server(r#"["symlinks"]"#).await;
-    let outputs = std::sync::Arc::clone(&server.app.api().outputs);
     let links = server.folder.path().join("links");
-    let (untouched, ..) = release("Untouched", 13, 10_000);
-    let job = import(&server, &untouched).await;
-    assert_eq!(
-        outputs.discard(&job, false).await,
-        Ok(altmount::outputs::Discarded::All)
-    );
+    let job = imported(&server, "Untouched", 13).await;
+    assert_eq!(discard(&server, &job).await, Discarded::All);
     assert_eq!(tree(&links).len(), 0);
     assert_eq!(server.get("/api/library?path=/Untouched").await.status, 404);
 
-    let (taken, ..) = release("Taken", 15, 10_000);
-    let job = import(&server, &taken).await;
+    let job = imported(&server, "Taken", 15).await;
     fs::rename(
         links.join("Taken/film 1.mkv"),
         server.folder.path().join("library.mkv"),
     )
     .expect("moved");
-    assert_eq!(
-        outputs.discard(&job, false).await,
-        Ok(altmount::outputs::Discarded::Leftovers)
-    );
+    assert_eq!(discard(&server, &job).await, Discarded::Leftovers);
     assert_eq!(tree(&links).len(), 0, "what is left goes");
     assert_eq!(server.get("/api/library?path=/Taken").await.status, 200);
 
     // As an *arr does after its import: it moves, removes the folder, and then deletes the entry.
-    let (whole, ..) = release("Whole", 17, 10_000);
-    let job = import(&server, &whole).await;
+    let job = imported(&server, "Whole", 17).await;
     fs::rename(
         links.join("Whole/film 1.mkv"),
         server.folder.path().join("whole.mkv"),
     )
     .expect("moved");
     fs::remove_dir_all(links.join("Whole")).expect("removed");
-    assert_eq!(
-        outputs.discard(&job, false).await,
-        Ok(altmount::outputs::Discarded::Leftovers)
-    );
+    assert_eq!(discard(&server, &job).await, Discarded::Leftovers);
     assert_eq!(server.get("/api/library?path=/Whole").await.status, 200);
 }
 
@@ -145,15 +146,10 @@ async fn what_is_restored_has_its_outputs_again() {
 #[tokio::test]
 async fn what_a_download_client_discarded_comes_back_whole() {
     let server = server(r#"["symlinks"]"#).await;
-    let (release, ..) = release("Film", 22, 10_000);
-    let job = import(&server, &release).await;
+    let job = imported(&server, "Film", 22).await;
     let top = server.folder.path().to_owned();
     let (before, folder) = (all(&top), server.file_id("Film").await);
-    let outputs = std::sync::Arc::clone(&server.app.api().outputs);
-    assert_eq!(
-        outputs.discard(&job, false).await,
-        Ok(altmount::outputs::Discarded::All)
-    );
+    assert_eq!(discard(&server, &job).await, Discarded::All);
     become_so(&top, &Default::default()).await;
     restore(&server, folder).await;
     become_so(&top, &before).await;

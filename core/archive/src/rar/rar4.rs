@@ -337,11 +337,7 @@ async fn file(
             derivation: Derivation::Rar3(salt),
             iv: None,
             check: None,
-            path: &part.member.path,
-            size,
-            stored: part.member.method == Method::Stored,
-            offset: part.offset,
-            len: part.len,
+            part: &part,
             trusted: volume.header_password,
         };
         let found = unlock(window, passwords, locked).await?;

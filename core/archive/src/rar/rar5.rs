@@ -333,11 +333,7 @@ async fn file(
                     derivation: Derivation::Rar5(record.salt, record.log2),
                     iv: Some(record.iv),
                     check: record.check,
-                    path: &part.member.path,
-                    size,
-                    stored: part.member.method == Method::Stored,
-                    offset: part.offset,
-                    len: part.len,
+                    part: &part,
                     trusted: volume.header_password,
                 };
                 let found = unlock(window, passwords, locked).await?;

@@ -1,7 +1,8 @@
 //! Which of the passwords opens a file.
 
+use super::Part;
 use crate::{
-    Cipher, Encryption, Error, Mode, Passwords, Result, crypto::cbc_decrypt, password::Derivation,
+    Cipher, Encryption, Error, Method, Mode, Passwords, Result, crypto::cbc_decrypt, password::Derivation,
     read::Window, sniff::plausible,
 };
 use altmount_model::AesKey;
@@ -15,11 +16,8 @@ pub(super) struct Locked<'a> {
     pub(super) iv: Option<[u8; 16]>,
     /// RAR 5's check value of the password.
     pub(super) check: Option<[u8; 8]>,
-    pub(super) path: &'a str,
-    pub(super) size: u64,
-    pub(super) stored: bool,
-    pub(super) offset: u64,
-    pub(super) len: u64,
+    /// The part that begins the file.
+    pub(super) part: &'a Part,
     /// The password that opened the headers.
     pub(super) trusted: Option<usize>,
 }
@@ -35,10 +33,13 @@ pub(super) async fn unlock(
     if passwords.is_empty() {
         return Ok(Encryption::PasswordRequired(locked.scheme));
     }
+    let Part {
+        member, offset, len, ..
+    } = locked.part;
     let mut head = Vec::new();
-    if locked.check.is_none() && locked.stored {
-        let len = (locked.len.min(HEAD)) / 16 * 16;
-        head = window.up_to(locked.offset, len).await?.to_vec();
+    if locked.check.is_none() && member.method == Method::Stored {
+        let len = (*len).min(HEAD) / 16 * 16;
+        head = window.up_to(*offset, len).await?.to_vec();
         head.truncate(head.len() / 16 * 16);
     }
     let mut unconfirmed = None;
@@ -57,7 +58,7 @@ pub(super) async fn unlock(
             Ok(Cipher {
                 key: AesKey::new(key.to_vec()).map_err(|e| Error::invalid(e.to_string()))?,
                 mode: Mode::Cbc { iv },
-                len: locked.size,
+                len: member.size,
                 confirmed,
             })
         };
@@ -70,8 +71,8 @@ pub(super) async fn unlock(
         }
         let mut plain = head.clone();
         cbc_decrypt(key, &iv, &mut plain)?;
-        plain.truncate(usize::try_from(locked.size).unwrap_or(usize::MAX));
-        let looks = plausible(&plain, locked.path);
+        plain.truncate(usize::try_from(member.size).unwrap_or(usize::MAX));
+        let looks = plausible(&plain, &member.path);
         if looks == Some(true) || locked.trusted == Some(index) {
             passwords.fits(index);
             return Ok(Encryption::Open(cipher(true)?));

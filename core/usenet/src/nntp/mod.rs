@@ -4,6 +4,7 @@ mod clock;
 pub(crate) mod command;
 pub(crate) mod dial;
 pub(crate) mod reply;
+pub(crate) mod request;
 pub(crate) mod session;
 pub(crate) mod tls;
 pub(crate) mod wire;

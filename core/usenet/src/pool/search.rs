@@ -15,7 +15,7 @@ use super::scheduler::{Scheduler, Want, places};
 use super::verdict::{self, Asked, Said};
 use super::{Memories, now_ms};
 use crate::nntp::Kind;
-use crate::nntp::session::{self, Answer, Flight};
+use crate::nntp::request::{self, Answer, Flight};
 use altmount_vfs::{Arrival, Class};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
@@ -362,7 +362,7 @@ impl<'a> Search<'a> {
 }
 
 /// What an answer means for the search.
-fn outcome(said: session::Said) -> Outcome {
+fn outcome(said: request::Said) -> Outcome {
     let Some(by) = said.by else {
         return Outcome::default();
     };
@@ -424,7 +424,7 @@ impl<'a> Target<'a> {
     }
 
     /// What an answer means; where it is of no provider, that of all that were asked.
-    pub(super) fn settled(&self, said: session::Said, providers: u64) -> Outcome {
+    pub(super) fn settled(&self, said: request::Said, providers: u64) -> Outcome {
         if said.by.is_some() {
             return outcome(said);
         }

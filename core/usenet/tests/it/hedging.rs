@@ -10,11 +10,19 @@ fn soon() -> PoolOptions {
     }
 }
 
-/// Late for ever, the first time that it is asked for.
-fn late_once(id: &str) -> Rule {
+/// Late for ever, so many times that it is asked for.
+fn late(id: &str, times: u64) -> Rule {
     Rule::new(Fault::SlowFirstByte(Duration::from_secs(3600)))
         .id(id)
-        .requests(..=1)
+        .requests(..=times)
+}
+
+/// A release of one article, its id, and a server that has it.
+async fn one() -> (Release, String, Newsd) {
+    let release = release(1);
+    let id = ids(&release).remove(0);
+    let server = Newsd::builder().release(&release).start().await.unwrap();
+    (release, id, server)
 }
 
 #[tokio::test]
@@ -23,7 +31,7 @@ async fn a_late_article_comes_on_another_connection_and_the_late_one_is_given_up
         let release = release(2);
         let ids = ids(&release);
         let server = Newsd::builder().release(&release).start().await.unwrap();
-        server.rule(late_once(&ids[0]));
+        server.rule(late(&ids[0], 1));
         let pool = pool_with([provider("a", &server)], soon());
         let article = guard(pool.fetch(&ids[0], class)).await.unwrap();
         assert_eq!(article.data, bytes(&release, 0));
@@ -42,18 +50,16 @@ async fn a_late_article_comes_on_another_connection_and_the_late_one_is_given_up
 
 #[tokio::test]
 async fn a_late_article_comes_from_another_provider_where_this_one_has_no_other_connection() {
-    let release = release(1);
-    let id = &ids(&release)[0];
-    let a = Newsd::builder().release(&release).start().await.unwrap();
+    let (release, id, a) = one().await;
     let b = Newsd::builder().release(&release).start().await.unwrap();
-    a.rule(late_once(id));
+    a.rule(late(&id, 1));
     let mut configs = [provider("a", &a), provider("b", &b)];
     configs[0].max_connections = 1;
     configs[1].priority = 1;
     let pool = pool_with(configs, soon());
-    assert_eq!(play(&pool, id).await.unwrap().data, bytes(&release, 0));
+    assert_eq!(play(&pool, &id).await.unwrap().data, bytes(&release, 0));
     assert_eq!(
-        (a.requests(id, Command::Body), b.requests(id, Command::Body)),
+        (a.requests(&id, Command::Body), b.requests(&id, Command::Body)),
         (1, 1)
     );
     assert_eq!((pool.status()[0].hedged, pool.status()[1].articles), (1, 1));
@@ -117,7 +123,7 @@ async fn what_is_behind_a_late_article_goes_elsewhere_with_its_connection() {
     let release = release(4);
     let ids = ids(&release);
     let server = Newsd::builder().release(&release).start().await.unwrap();
-    server.rule(late_once(&ids[0]));
+    server.rule(late(&ids[0], 1));
     let mut config = provider("a", &server);
     config.max_connections = 2;
     config.pipeline_body = 4;
@@ -134,39 +140,33 @@ async fn what_is_behind_a_late_article_goes_elsewhere_with_its_connection() {
 
 #[tokio::test]
 async fn an_article_that_is_late_again_is_asked_for_again() {
-    let release = release(1);
-    let id = &ids(&release)[0];
-    let server = Newsd::builder().release(&release).start().await.unwrap();
-    let never = Fault::SlowFirstByte(Duration::from_secs(3600));
-    server.rule(Rule::new(never).id(id).requests(..=2));
+    let (release, id, server) = one().await;
+    server.rule(late(&id, 2));
     let pool = pool_with([provider("a", &server)], soon());
     for class in [Class::ReadAhead, Class::Playback] {
         assert_eq!(
-            guard(pool.fetch(id, class)).await.unwrap().data,
+            guard(pool.fetch(&id, class)).await.unwrap().data,
             bytes(&release, 0)
         );
     }
-    assert_eq!(server.requests(id, Command::Body), 3 + 1);
+    assert_eq!(server.requests(&id, Command::Body), 3 + 1);
     assert_eq!(pool.status()[0].hedged, 2, "{:?}", pool.status());
 }
 
 #[tokio::test]
 async fn who_waits_and_was_let_down_twice_has_the_third_and_the_fourth_at_once() {
-    let release = release(1);
-    let id = &ids(&release)[0];
-    let server = Newsd::builder().release(&release).start().await.unwrap();
-    let never = Fault::SlowFirstByte(Duration::from_secs(3600));
-    server.rule(Rule::new(never).id(id).requests(..=2));
+    let (release, id, server) = one().await;
+    server.rule(late(&id, 2));
     // The third is slow, but far from late.
     let slow = Fault::SlowFirstByte(Duration::from_millis(300));
-    server.rule(Rule::new(slow).id(id).requests(3..=3));
+    server.rule(Rule::new(slow).id(&id).requests(3..=3));
     let options = PoolOptions {
         hedge_after: Duration::from_millis(200),
         ..PoolOptions::default()
     };
     let pool = pool_with([provider("a", &server)], options);
-    assert_eq!(play(&pool, id).await.unwrap().data, bytes(&release, 0));
-    assert_eq!(server.requests(id, Command::Body), 4);
+    assert_eq!(play(&pool, &id).await.unwrap().data, bytes(&release, 0));
+    assert_eq!(server.requests(&id, Command::Body), 4);
     assert_eq!(pool.status()[0].hedged, 3, "{:?}", pool.status());
 }
 
@@ -176,7 +176,7 @@ async fn a_late_article_goes_before_what_is_read_ahead() {
     let ids = ids(&release);
     let server = Newsd::builder().release(&release).start().await.unwrap();
     let (second, others) = (Gate::new(), Gate::new());
-    server.rule(late_once(&ids[0]));
+    server.rule(late(&ids[0], 1));
     server.rule(Rule::new(Fault::Hold(second.clone())).id(&ids[1]));
     server.rule(Rule::new(Fault::Hold(others.clone())).ids(ids[2..].iter().cloned()));
     let mut config = provider("a", &server);
@@ -251,44 +251,40 @@ async fn what_comes_twice_is_bounded() {
 
 #[tokio::test]
 async fn a_failure_of_one_of_two_leaves_the_other() {
-    let release = release(1);
-    let id = &ids(&release)[0];
-    let a = Newsd::builder().release(&release).start().await.unwrap();
+    let (release, id, a) = one().await;
     let empty = Newsd::builder().start().await.unwrap();
     a.rule(
         Rule::new(Fault::SlowFirstByte(Duration::from_millis(400)))
-            .id(id)
+            .id(&id)
             .requests(..=1),
     );
     let mut configs = [provider("a", &a), provider("empty", &empty)];
     configs[0].max_connections = 1;
     let pool = pool_with(configs, soon());
     // It is asked of the other one as well, which does not have it; the late one brings it.
-    assert_eq!(play(&pool, id).await.unwrap().data, bytes(&release, 0));
+    assert_eq!(play(&pool, &id).await.unwrap().data, bytes(&release, 0));
     assert_eq!(
-        (a.requests(id, Command::Body), empty.counts().get(Command::Body)),
+        (a.requests(&id, Command::Body), empty.counts().get(Command::Body)),
         (1, 1)
     );
 }
 
 #[tokio::test]
 async fn a_read_ends_where_no_byte_comes() {
-    let release = release(1);
-    let id = &ids(&release)[0];
-    let server = Newsd::builder().release(&release).start().await.unwrap();
+    let (_, id, server) = one().await;
     server.rule(Rule::new(Fault::SlowFirstByte(Duration::from_secs(3600))));
     let options = PoolOptions {
         demand_timeout: Duration::from_millis(300),
         ..soon()
     };
     let pool = pool_with([provider("a", &server)], options);
-    let reason = unknown(play(&pool, id).await);
+    let reason = unknown(play(&pool, &id).await);
     assert!(reason.contains("given up after 300ms"), "{reason}");
     // What was fetched ahead and is waited for from now on as well.
     let before = server.counts().get(Command::Body);
-    let ahead = spawn(&pool, id, Class::ReadAhead);
+    let ahead = spawn(&pool, &id, Class::ReadAhead);
     guard(server.wait_until(|c| c.get(Command::Body) > before)).await;
-    pool.raise(id, Class::Playback);
+    pool.raise(&id, Class::Playback);
     let reason = unknown(guard(ahead).await.unwrap());
     assert!(reason.contains("given up after 300ms"), "{reason}");
 }

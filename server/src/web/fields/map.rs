@@ -1,6 +1,10 @@
 //! Maps in forms: a row for each name, with a field of the value's own kind.
 
-use super::{Fault, Item, Kind, Read, Sent, choices, count, is_secret, kind_of, read, shown};
+use super::{
+    Fault, Item, Kind, Read, choices, is_secret, kind_of,
+    sent::{Sent, count, read},
+    shown,
+};
 use crate::web::form::Fields;
 use serde_json::{Map, Value};
 

@@ -17,7 +17,7 @@ use super::quota;
 use super::verdict;
 use crate::PoolOptions;
 use crate::nntp::Kind;
-use crate::nntp::session::{Answer, Flight, Request, Said, Stage};
+use crate::nntp::request::{Answer, Flight, Request, Said, Stage};
 use crate::yenc::Buffers;
 use altmount_vfs::{Arrival, Class};
 use std::sync::atomic::{AtomicU64, Ordering};
