@@ -8,8 +8,11 @@ use crate::{
     to_i64,
 };
 use altmount_model::{ArticleTable, FileId, JobId, Node, ReleaseId, VPath};
-use sqlx::SqliteConnection;
+use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 use std::{collections::HashSet, sync::Arc};
+
+/// Article tables that one statement stores.
+const TABLES_AT_ONCE: usize = 500;
 
 /// A release that is checked and packed.
 pub(crate) struct Prepared {
@@ -165,13 +168,13 @@ pub(crate) async fn commit(
     .fetch_one(&mut *conn)
     .await
     .map(ReleaseId)?;
-    for (no, table) in prepared.tables.into_iter().enumerate() {
-        sqlx::query("INSERT INTO article_tables (release_id, no, packed) VALUES (?1, ?2, ?3)")
-            .bind(release.0)
-            .bind(no as i64)
-            .bind(table.bytes)
-            .execute(&mut *conn)
-            .await?;
+    let mut tables = (0i64..).zip(prepared.tables).peekable();
+    while tables.peek().is_some() {
+        let mut rows = QueryBuilder::<Sqlite>::new("INSERT INTO article_tables (release_id, no, packed) ");
+        rows.push_values(tables.by_ref().take(TABLES_AT_ONCE), |mut row, (no, table)| {
+            row.push_bind(release.0).push_bind(no).push_bind(table.bytes);
+        });
+        rows.build().persistent(false).execute(&mut *conn).await?;
     }
     let (folder, old) = folder(conn, &path_of_text(&destination)?, &source_key, release, now).await?;
     let mut tree = match old {
@@ -179,9 +182,7 @@ pub(crate) async fn commit(
         None => Tree::empty(folder),
     };
     tree.make_room(conn, &prepared.files, now).await?;
-    for file in &prepared.files {
-        tree.put(conn, release, file, now).await?;
-    }
+    tree.put(conn, release, prepared.files, now).await?;
     finish(conn, id, release, folder, old, now).await?;
     sqlx::query("UPDATE jobs SET missing_bytes = ?2 WHERE id = ?1")
         .bind(id.0)

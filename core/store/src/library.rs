@@ -35,11 +35,23 @@ pub(crate) const LOOKUP: &str = concat!(
     " FROM walk CROSS JOIN nodes AS n ON n.id = walk.id WHERE walk.depth = ?3"
 );
 
+/// The listed files of release ?1 that are in its folder, each with its path below that, in the order of their paths.
+pub(crate) const RELEASE_FILES: &str = concat!(
+    "WITH RECURSIVE below (id, path, is_dir, release_id) AS (\
+     SELECT folder_id, '', 1, 0 FROM releases WHERE id = ?1 AND folder_id IS NOT NULL UNION ALL \
+     SELECT n.id, below.path || '/' || n.name, n.is_dir, n.release_id \
+     FROM below CROSS JOIN nodes AS n ON n.parent = below.id AND n.listed = 1) SELECT ",
+    columns!(),
+    ", below.path FROM below CROSS JOIN nodes AS n ON n.id = below.id \
+     WHERE below.is_dir = 0 AND below.release_id = ?1 AND n.trashed = 0 ORDER BY below.path"
+);
+
 fn dir_etag(id: i64, mtime_ms: i64) -> String {
     format!("d{id}-{mtime_ms}")
 }
 
-fn entry_of(row: &SqliteRow) -> Result<Entry> {
+/// The entry of a row that has its columns first.
+pub(crate) fn entry_of(row: &SqliteRow) -> Result<Entry> {
     let id = row.try_get::<i64, _>(0)?;
     let mtime_ms = row.try_get(5)?;
     let etag = match row.try_get::<Option<&[u8]>, _>(8)? {

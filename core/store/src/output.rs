@@ -1,7 +1,7 @@
 //! What was made outside of the library for files of it, and what is still to be made.
 
 use crate::{
-    Entry, Job, Result, StoreError,
+    Entry, Job, Result, StoreError, library,
     queue::{self, to_json},
 };
 use altmount_model::{FileId, JobId, ReleaseId, VPath};
@@ -249,26 +249,17 @@ pub(crate) async fn release_files(
     conn: &mut SqliteConnection,
     release: ReleaseId,
 ) -> Result<Vec<ReleaseFile>> {
-    let rows: Vec<(i64, String)> = sqlx::query_as(
-        "WITH RECURSIVE below (id, path, is_dir, release_id) AS (\
-         SELECT folder_id, '', 1, 0 FROM releases WHERE id = ?1 AND folder_id IS NOT NULL UNION ALL \
-         SELECT n.id, below.path || '/' || n.name, n.is_dir, n.release_id \
-         FROM below CROSS JOIN nodes AS n ON n.parent = below.id AND n.listed = 1) \
-         SELECT id, path FROM below WHERE is_dir = 0 AND release_id = ?1 ORDER BY path",
-    )
-    .bind(release.0)
-    .fetch_all(&mut *conn)
-    .await?;
-    let mut files = Vec::with_capacity(rows.len());
-    for (id, path) in rows {
-        if let Some(entry) = crate::library::entry(conn, FileId(id)).await? {
-            files.push(ReleaseFile {
-                entry,
-                path: queue::path_of_text(&path)?,
-            });
-        }
-    }
-    Ok(files)
+    let rows = sqlx::query(library::RELEASE_FILES)
+        .bind(release.0)
+        .fetch_all(conn)
+        .await?;
+    let file = |row: &SqliteRow| {
+        Ok(ReleaseFile {
+            entry: library::entry_of(row)?,
+            path: queue::path_of_text(row.try_get("path")?)?,
+        })
+    };
+    rows.iter().map(file).collect()
 }
 
 pub(crate) async fn link_version(conn: &mut SqliteConnection, file: FileId) -> Result<u32> {

@@ -2,8 +2,11 @@
 
 use crate::{Result, commit::PreparedFile, destination::numbered, library, queue::to_json};
 use altmount_model::{FileId, MAX_COMPONENT_BYTES, ReleaseId, VPath};
-use sqlx::SqliteConnection;
+use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 use std::collections::{HashMap, HashSet};
+
+/// Files that one statement puts into the tree.
+const AT_ONCE: usize = 500;
 
 /// What lies in the release's folder, as far as it was there before.
 pub(crate) struct Tree {
@@ -143,76 +146,40 @@ impl Tree {
         Ok(())
     }
 
-    /// Puts a file where it belongs: over the older release's file of that path, whose id it keeps, or as a new one, with
-    /// a number where a person has put something there.
+    /// Puts files where they belong: over the older release's file of that path, whose id it keeps, or as a new one, with
+    /// a number where a person has put something there. New ones take one statement for many: each costs a way to the thread of the
+    /// connection and back.
     pub(crate) async fn put(
         &mut self,
         conn: &mut SqliteConnection,
         release: ReleaseId,
-        file: &PreparedFile,
+        files: Vec<PreparedFile>,
         now: i64,
     ) -> Result<()> {
-        // An unlisted file has no place in the tree: it belongs to the release's folder, and its path is its name.
-        let (dir, name) = if file.listed {
-            let dir = self.dir_of(conn, release, &file.path, now).await?;
-            (dir, file.path.name().unwrap_or_default())
-        } else {
-            (self.folder, file.path.as_str())
-        };
-        let there = self.nodes.get(&(dir, file.listed, name.to_owned()));
-        let id = match there.filter(|n| !n.is_dir && self.is_old(n)).cloned() {
-            Some(old) => {
-                let same = old.etag.as_deref() == Some(&file.etag);
-                sqlx::query(
-                    "UPDATE nodes SET size = ?2, mtime_ms = coalesce(?3, iif(?4, mtime_ms, ?5)), release_id = ?6, \
-                     etag = ?7 WHERE id = ?1",
-                )
-                .bind(old.id.0)
-                .bind(file.size)
-                .bind(file.mtime_ms)
-                .bind(same)
-                .bind(now)
-                .bind(release.0)
-                .bind(&file.etag[..])
-                .execute(&mut *conn)
-                .await?;
-                old.id
+        let mut new = Vec::new();
+        for file in files {
+            // An unlisted file has no place in the tree: it belongs to the release's folder, and its path is its name.
+            let (dir, name) = if file.listed {
+                let dir = self.dir_of(conn, release, &file.path, now).await?;
+                (dir, file.path.name().unwrap_or_default())
+            } else {
+                (self.folder, file.path.as_str())
+            };
+            let there = self.nodes.get(&(dir, file.listed, name.to_owned()));
+            if let Some(old) = there.filter(|n| !n.is_dir && self.is_old(n)).cloned() {
+                replace(conn, release, &old, file, now).await?;
+                continue;
             }
-            None => {
-                let name = self.free_name(dir, file.listed, name);
-                let id = sqlx::query_scalar(
-                    "INSERT INTO nodes (parent, name, listed, is_dir, size, mtime_ms, created_ms, release_id, etag) \
-                     VALUES (?1, ?2, ?3, 0, ?4, ?5, ?6, ?7, ?8) RETURNING id",
-                )
-                .bind(dir.0)
-                .bind(&name)
-                .bind(file.listed)
-                .bind(file.size)
-                .bind(file.mtime_ms.unwrap_or(now))
-                .bind(now)
-                .bind(release.0)
-                .bind(&file.etag[..])
-                .fetch_one(&mut *conn)
-                .await
-                .map(FileId)?;
-                if file.listed && self.old.is_some() {
-                    self.touch(conn, dir, now).await?;
-                }
-                self.nodes
-                    .insert((dir, file.listed, name), Known::new(id, false, release));
-                id
+            let name = self.free_name(dir, file.listed, name);
+            if file.listed && self.old.is_some() {
+                self.touch(conn, dir, now).await?;
             }
-        };
-        sqlx::query(
-            "INSERT INTO contents (file_id, content, attributes) VALUES (?1, ?2, ?3) \
-             ON CONFLICT (file_id) DO UPDATE SET content = excluded.content, attributes = excluded.attributes",
-        )
-        .bind(id.0)
-        .bind(&file.content)
-        .bind(&file.attributes)
-        .execute(conn)
-        .await?;
-        Ok(())
+            // Nobody asks for the id of what is new.
+            let known = Known::new(FileId(0), false, release);
+            self.nodes.insert((dir, file.listed, name.clone()), known);
+            new.push(NewNode { dir, name, file });
+        }
+        insert(conn, release, new, now).await
     }
 
     /// The folder of a listed file, made where it is missing.
@@ -277,6 +244,90 @@ impl Tree {
             .find(|name| !self.nodes.contains_key(&(dir, listed, name.clone())))
             .unwrap_or_else(|| name.to_owned())
     }
+}
+
+/// A file that was not there before.
+struct NewNode {
+    dir: FileId,
+    name: String,
+    file: PreparedFile,
+}
+
+/// Puts files into the tree, many at a time.
+async fn insert(conn: &mut SqliteConnection, release: ReleaseId, new: Vec<NewNode>, now: i64) -> Result<()> {
+    if new.is_empty() {
+        return Ok(());
+    }
+    // The highest id that was ever given; nobody else writes meanwhile.
+    let mut last: i64 = sqlx::query_scalar("SELECT seq FROM sqlite_sequence WHERE name = 'nodes'")
+        .fetch_one(&mut *conn)
+        .await?;
+    let mut new = new.into_iter();
+    loop {
+        let some: Vec<(i64, NewNode)> = (last + 1..).zip(new.by_ref().take(AT_ONCE)).collect();
+        let Some((id, _)) = some.last() else {
+            return Ok(());
+        };
+        last = *id;
+        let mut nodes = QueryBuilder::<Sqlite>::new(
+            "INSERT INTO nodes (id, parent, name, listed, is_dir, size, mtime_ms, created_ms, release_id, etag) ",
+        );
+        nodes.push_values(&some, |mut row, (id, NewNode { dir, name, file })| {
+            row.push_bind(*id)
+                .push_bind(dir.0)
+                .push_bind(name.clone())
+                .push_bind(file.listed)
+                .push_bind(false)
+                .push_bind(file.size)
+                .push_bind(file.mtime_ms.unwrap_or(now))
+                .push_bind(now)
+                .push_bind(release.0)
+                .push_bind(file.etag.to_vec());
+        });
+        nodes.build().persistent(false).execute(&mut *conn).await?;
+        let mut contents =
+            QueryBuilder::<Sqlite>::new("INSERT INTO contents (file_id, content, attributes) ");
+        contents.push_values(some, |mut row, (id, NewNode { file, .. })| {
+            row.push_bind(id)
+                .push_bind(file.content)
+                .push_bind(file.attributes);
+        });
+        contents.build().persistent(false).execute(&mut *conn).await?;
+    }
+}
+
+/// Puts a file over one of the older release.
+async fn replace(
+    conn: &mut SqliteConnection,
+    release: ReleaseId,
+    old: &Known,
+    file: PreparedFile,
+    now: i64,
+) -> Result<()> {
+    let same = old.etag.as_deref() == Some(&file.etag);
+    sqlx::query(
+        "UPDATE nodes SET size = ?2, mtime_ms = coalesce(?3, iif(?4, mtime_ms, ?5)), release_id = ?6, \
+         etag = ?7 WHERE id = ?1",
+    )
+    .bind(old.id.0)
+    .bind(file.size)
+    .bind(file.mtime_ms)
+    .bind(same)
+    .bind(now)
+    .bind(release.0)
+    .bind(&file.etag[..])
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query(
+        "INSERT INTO contents (file_id, content, attributes) VALUES (?1, ?2, ?3) \
+         ON CONFLICT (file_id) DO UPDATE SET content = excluded.content, attributes = excluded.attributes",
+    )
+    .bind(old.id.0)
+    .bind(file.content)
+    .bind(file.attributes)
+    .execute(conn)
+    .await?;
+    Ok(())
 }
 
 impl Known {

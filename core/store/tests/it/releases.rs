@@ -1,5 +1,5 @@
 use crate::support::{File, fixture, path, release};
-use altmount_model::{Content, Node, TableNo};
+use altmount_model::{ArticleTable, Content, Node, TableNo};
 use altmount_store::{CommitOutcome, Failure, JobState, NewFile, NewRelease, StoreErrorKind};
 use serde_json::json;
 use std::sync::Arc;
@@ -362,4 +362,80 @@ async fn a_graph_of_every_kind_of_node_comes_back() {
             .1,
         content
     );
+}
+
+#[tokio::test]
+async fn a_release_of_many_files_comes_back_whole() {
+    let f = fixture().await;
+    // More than two statements take, and not a round number of them.
+    const FILES: usize = 1203;
+    let mut new = release(&[]);
+    let mut expected = Vec::new();
+    for n in 0..FILES {
+        let mut table = ArticleTable::new();
+        table
+            .push_id(&format!("{n}@example"), 1000 + n as u64)
+            .expect("fits");
+        let content = Content::single(Node::Articles {
+            table: TableNo(n as u32),
+            first: 0,
+            count: 1,
+            len: table.len(),
+        });
+        let name = match n % 3 {
+            0 => format!("file {n:04}.mkv"),
+            _ => format!("folder {}/file {n:04}.mkv", n % 7),
+        };
+        let listed = n % 10 != 9;
+        new.files.push(NewFile {
+            path: path(&name),
+            size: table.len(),
+            mtime_ms: Some(n as i64),
+            content: content.clone(),
+            attributes: json!({ "number": n }),
+            listed,
+        });
+        new.tables.push(Arc::new(table));
+        if listed {
+            expected.push((name, 1000 + n as u64, n as i64, content));
+        }
+    }
+    expected.sort_by(|a, b| a.0.cmp(&b.0));
+    let commit = async |new: NewRelease| {
+        let job = f.submit("/many.nzb", "many").await;
+        f.claim("w").await.expect("due");
+        let committed = f.store.commit(job.id, "w", new).await;
+        let Ok(CommitOutcome::Committed(release)) = committed else {
+            panic!("it commits: {committed:?}");
+        };
+        release
+    };
+    let release = commit(new.clone()).await;
+    let files = f.store.outputs().release_files(release).await.expect("lists");
+    assert_eq!(files.len(), expected.len());
+    for (file, (name, size, mtime, content)) in files.iter().zip(&expected) {
+        let entry = &file.entry;
+        assert_eq!(
+            (file.path.as_str(), entry.size, entry.mtime_ms),
+            (name.as_str(), *size, *mtime)
+        );
+        assert_eq!(
+            f.store.entry(entry.id).await.expect("looks up").as_ref(),
+            Some(entry)
+        );
+        let (found, kept) = f.store.content(entry.id).await.expect("reads").expect("has one");
+        assert_eq!((found, &kept), (release, content));
+    }
+    // In its place: what was there keeps its id.
+    let before: Vec<_> = files
+        .iter()
+        .map(|file| (file.path.clone(), file.entry.id))
+        .collect();
+    let again = commit(new).await;
+    let files = f.store.outputs().release_files(again).await.expect("lists");
+    let after: Vec<_> = files
+        .iter()
+        .map(|file| (file.path.clone(), file.entry.id))
+        .collect();
+    assert_eq!(before, after);
 }
