@@ -409,11 +409,8 @@ async fn what_is_older_than_a_provider_keeps_is_never_asked_of_it() {
         assert!(asked.0 >= 2 && asked.1 == ARTICLES - 1, "{name}: {asked:?}");
         assert_eq!(not, (0, 0), "{name}: nothing of the import either");
         let (first, second) = (bodies(&server.newsd.counts()), bodies(&all.counts()));
-        let uri = format!(
-            "/api/stream/{}",
-            server.file_id(&format!("{name}/film.mkv")).await
-        );
-        let read = server.get_with(&uri, &[]).await;
+        let id = server.file_id(&format!("{name}/film.mkv")).await;
+        let read = server.get_with(&format!("/api/stream/{id}"), &[]).await;
         assert!(read.status == 200 && read.body == content.range(0, LEN as usize));
         let first = bodies(&server.newsd.counts()) - first;
         let second = bodies(&all.counts()) - second;
@@ -424,6 +421,21 @@ async fn what_is_older_than_a_provider_keeps_is_never_asked_of_it() {
             (second, first)
         };
         assert!(asked > ARTICLES - 10 && not == 0, "{name}: {first} and {second}");
+
+        // A health check, and its second look at what a STAT denied.
+        let lost = release.files()[0].id(8).expect("a part");
+        assert!(server.newsd.remove(lost) && all.remove(lost));
+        let before = (server.newsd.counts(), all.counts());
+        let checked = server.api("POST", &format!("/api/files/{id}/check"), None).await;
+        assert_eq!(checked.json()["data"]["articles"], ARTICLES, "{}", checked.text());
+        let first = during(server.newsd.counts(), &before.0);
+        let second = during(all.counts(), &before.1);
+        if from_first {
+            // Who keeps it has lost one, for which the other is asked as well.
+            assert_eq!((first, second), ((1, ARTICLES), (1, 1)), "{name}");
+        } else {
+            assert_eq!((first, second), ((0, 0), (1, ARTICLES)), "{name}");
+        }
     }
 }
 

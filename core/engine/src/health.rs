@@ -8,10 +8,10 @@ use altmount_model::{ByteRange, FileId};
 use altmount_store::{
     Asked, HealthRecord, HealthRecords, HealthState, HealthTimes, MissingArticle, Page, Result, now_ms,
 };
-use altmount_vfs::{Class, Misses, Vfs};
+use altmount_vfs::{Class, Misses, PostedArticle, Reader, Vfs};
 use futures::{StreamExt, stream};
 use std::{
-    collections::{BTreeMap, BTreeSet, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::Arc,
     time::Duration,
 };
@@ -183,36 +183,27 @@ impl Health {
     pub async fn check(&self, file: FileId) -> std::result::Result<Checked, OpenError> {
         let _turn = self.checks.acquire().await;
         let open = self.library.open(file, Class::Health).await?;
-        let reader = Arc::clone(&open.reader);
-        let listing = move || {
-            let all = ByteRange {
-                start: 0,
-                end: reader.len(),
-            };
-            let mut seen = HashSet::new();
-            let mut ids = reader.articles(all, MOST_ARTICLES);
-            ids.retain(|id| seen.insert(Arc::clone(id)));
-            ids
-        };
-        // Where the thread died, the file is taken to have none: nothing is concluded from that.
-        let ids = tokio::task::spawn_blocking(listing).await.unwrap_or_default();
+        let articles = articles_of(Arc::clone(&open.reader)).await;
         let vfs = &self.shared.vfs;
         let mut unknown = 0;
-        let mut denied: Vec<Arc<str>> = Vec::new();
-        let chunks: Vec<Vec<Arc<str>>> = ids.chunks(STAT_CHUNK).map(<[_]>::to_vec).collect();
-        let look = |some: Vec<Arc<str>>| async move {
-            let names: Vec<&str> = some.iter().map(|id| &**id).collect();
-            let stats = vfs.stat(&names, Class::Health).await;
+        let mut denied: Vec<PostedArticle> = Vec::new();
+        let chunks: Vec<Vec<PostedArticle>> = articles.chunks(STAT_CHUNK).map(<[_]>::to_vec).collect();
+        let look = |some: Vec<PostedArticle>| async move {
+            let asked: Vec<_> = some
+                .iter()
+                .map(|article| (&*article.id, article.posted))
+                .collect();
+            let stats = vfs.stat_posted(&asked, Class::Health).await;
             (some, stats)
         };
         let mut looks = stream::iter(chunks)
             .map(look)
             .buffer_unordered(STAT_CHUNKS_AT_ONCE);
         while let Some((some, stats)) = looks.next().await {
-            for (id, stat) in some.iter().zip(stats) {
+            for (article, stat) in some.into_iter().zip(stats) {
                 match stat {
                     Ok(true) => {}
-                    Ok(false) => denied.push(Arc::clone(id)),
+                    Ok(false) => denied.push(article),
                     Err(_) => unknown += 1,
                 }
             }
@@ -220,9 +211,9 @@ impl Health {
         drop(looks);
         let (told, rest) = denied.split_at(denied.len().min(HealthRecords::MAX_ARTICLES));
         let mut answers = ask(vfs, told.to_vec()).await;
-        unknown += answers.unknown.len() as u64;
+        unknown += answers.unknown;
         // Of the others only STAT is known, which is worth something where it was right so far.
-        if answers.asked.present.is_empty() && answers.unknown.is_empty() {
+        if answers.asked.present.is_empty() && answers.unknown == 0 {
             answers.asked.more_missing = rest.len() as u64;
         }
         answers.asked.all = unknown == 0;
@@ -230,7 +221,7 @@ impl Health {
         if unknown == 0 {
             // What was missing, and is not denied any more, is there.
             let limit = u32::try_from(HealthRecords::MAX_ARTICLES).unwrap_or(u32::MAX);
-            let denied: BTreeSet<&str> = denied.iter().map(|id| &**id).collect();
+            let denied: BTreeSet<&str> = denied.iter().map(|article| &*article.id).collect();
             let known = self.records.articles(file, limit).await?;
             let there = known.into_iter().map(|article| article.message_id);
             let there = there.filter(|id| !denied.contains(id.as_str()));
@@ -238,7 +229,7 @@ impl Health {
         }
         let record = self.note(file, answers.asked).await?;
         Ok(Checked {
-            articles: ids.len() as u64,
+            articles: articles.len() as u64,
             missing,
             unknown,
             record,
@@ -342,32 +333,63 @@ impl Health {
     async fn confirm(&self, file: FileId) -> Result<()> {
         let limit = u32::try_from(HealthRecords::MAX_ARTICLES).unwrap_or(u32::MAX);
         let known = self.records.articles(file, limit).await?;
-        let ids = known.into_iter().map(|article| article.message_id.into());
-        let answers = ask(&self.shared.vfs, ids.collect()).await;
+        // A file that cannot be opened is asked for all the same, of everybody.
+        let open = self.library.open(file, Class::Health).await.ok();
+        let articles = match open {
+            Some(open) => articles_of(Arc::clone(&open.reader)).await,
+            None => Vec::new(),
+        };
+        let posted: HashMap<Arc<str>, Option<i64>> = articles
+            .into_iter()
+            .map(|article| (article.id, article.posted))
+            .collect();
+        let dated = known.into_iter().map(|article| {
+            let id: Arc<str> = article.message_id.into();
+            let posted = posted.get(&id).copied().flatten();
+            PostedArticle { id, posted }
+        });
+        let answers = ask(&self.shared.vfs, dated.collect()).await;
         self.note(file, answers.asked).await.map(drop)
     }
+}
+
+/// The articles of a whole file, each once.
+async fn articles_of(reader: Arc<Reader>) -> Vec<PostedArticle> {
+    let listing = move || {
+        let all = ByteRange {
+            start: 0,
+            end: reader.len(),
+        };
+        let mut seen = HashSet::new();
+        let mut articles = reader.articles(all, MOST_ARTICLES);
+        articles.retain(|article| seen.insert(Arc::clone(&article.id)));
+        articles
+    };
+    // Where the thread died, the file is taken to have none: nothing is concluded from that.
+    tokio::task::spawn_blocking(listing).await.unwrap_or_default()
 }
 
 /// What the news servers say of some articles.
 #[derive(Default)]
 struct Answers {
     asked: Asked,
-    unknown: Vec<Arc<str>>,
+    /// How many of them nobody could say anything of.
+    unknown: u64,
 }
 
 /// Asks for the bytes of articles: only that makes a verdict.
-async fn ask(vfs: &Vfs, ids: Vec<Arc<str>>) -> Answers {
+async fn ask(vfs: &Vfs, articles: Vec<PostedArticle>) -> Answers {
     let mut answers = Answers::default();
-    let mut asking = stream::iter(ids.into_iter().map(|id| async move {
-        let there = vfs.ask(&id, Class::Health).await;
-        (id, there)
+    let mut asking = stream::iter(articles.into_iter().map(|article| async move {
+        let there = vfs.ask(&article, Class::Health).await;
+        (article.id, there)
     }))
     .buffer_unordered(ASKED_AT_ONCE);
     while let Some((id, there)) = asking.next().await {
         match there {
             Ok(true) => answers.asked.present.push(id.to_string()),
             Ok(false) => answers.asked.missing.push(id.to_string()),
-            Err(_) => answers.unknown.push(id),
+            Err(_) => answers.unknown += 1,
         }
     }
     answers

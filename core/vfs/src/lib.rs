@@ -41,6 +41,8 @@ pub use error::{ReadError, ReadErrorKind};
 pub use http::{HttpProbe, address_allowed};
 pub use ledger::Ledger;
 pub use reader::Reader;
-pub use source::{Article, ArticleInfo, ArticleSource, Class, FetchError, Misses, Stat, TableSource};
+pub use source::{
+    Article, ArticleInfo, ArticleSource, Class, FetchError, Misses, PostedArticle, Stat, TableSource,
+};
 pub use timings::{Timings, WAITS_MS};
 pub use vfs::{Vfs, VfsStats};

@@ -1,5 +1,5 @@
 use crate::{
-    Early, ReadError, ReadErrorKind,
+    Early, PostedArticle, ReadError, ReadErrorKind,
     ahead::{Ahead, Start},
     places::{self, Units},
     read::{Core, LAST, MAX_CHUNK, Taking},
@@ -186,21 +186,22 @@ impl Reader {
         })
     }
 
-    /// The message-ids of the articles that hold bytes of `range`, in the order of the bytes; one that holds several pieces may
-    /// come more than once. At most `limit`. Takes its time for a long file: not for an async task.
-    pub fn articles(&self, range: ByteRange, limit: usize) -> Vec<Arc<str>> {
-        let mut ids: Vec<Arc<str>> = Vec::new();
+    /// The articles that hold bytes of `range`, in the order of the bytes; one that holds several pieces may come more than once. At
+    /// most `limit`. Takes its time for a long file: not for an async task.
+    pub fn articles(&self, range: ByteRange, limit: usize) -> Vec<PostedArticle> {
+        let mut articles: Vec<PostedArticle> = Vec::new();
         for held in Units::new(&self.core.plan, range) {
             if let Key::Article(id) = held.unit.key
-                && ids.last() != Some(&id)
+                && articles.last().is_none_or(|last| last.id != id)
             {
-                if ids.len() == limit {
+                if articles.len() == limit {
                     break;
                 }
-                ids.push(id);
+                let posted = held.unit.posted;
+                articles.push(PostedArticle { id, posted });
             }
         }
-        ids
+        articles
     }
 
     /// The bytes that cannot be read without some articles, as ranges in order and apart; the first `most` of them. Where a cipher

@@ -125,6 +125,15 @@ pub trait ArticleSource: Send + Sync + 'static {
     }
 }
 
+/// An article, and what is known of its age.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct PostedArticle {
+    /// Its message-id, without angle brackets.
+    pub id: Arc<str>,
+    /// When it was posted, in seconds since 1970, where that is known.
+    pub posted: Option<i64>,
+}
+
 /// Who is told of the articles that a reader needed and that are missing.
 pub trait Misses: Send + Sync + 'static {
     /// Every provider group denies to have the article. Called by reads, so it returns at once.

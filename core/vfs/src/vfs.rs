@@ -1,6 +1,6 @@
 use crate::{
-    Article, ArticleInfo, ArticleSource, Class, Early, FetchError, HttpProbe, Ledger, Misses, ReadError,
-    Reader, Stat, TableSource, VfsConfig,
+    Arrival, Article, ArticleInfo, ArticleSource, Class, Early, FetchError, HttpProbe, Ledger, Misses,
+    PostedArticle, ReadError, Reader, Stat, TableSource, VfsConfig,
     ahead::{Budget, Gauge, Habits},
     disk::{Disk, DiskStats},
     http::Http,
@@ -185,12 +185,8 @@ impl Vfs {
         }
     }
 
-    /// Whether each of the articles exists, in the order of `ids`.
-    pub async fn stat(&self, ids: &[&str], class: Class) -> Vec<Stat> {
-        self.units.source().stat(ids, class).await
-    }
-
-    /// The same of articles of which it may be known when they were posted, in seconds since 1970.
+    /// Whether each of the articles exists, in their order. With each comes when it was posted, in seconds since 1970, where that
+    /// is known.
     pub async fn stat_posted(&self, articles: &[(&str, Option<i64>)], class: Class) -> Vec<Stat> {
         self.units.source().stat_posted(articles, class).await
     }
@@ -200,8 +196,9 @@ impl Vfs {
     ///
     /// # Errors
     /// [`FetchError::Unknown`], [`FetchError::Corrupt`].
-    pub async fn ask(&self, id: &str, class: Class) -> Result<bool, FetchError> {
-        match self.units.source().fetch(id, class).await {
+    pub async fn ask(&self, article: &PostedArticle, class: Class) -> Result<bool, FetchError> {
+        let arrival = Arrival::of(article.posted, None, None);
+        match self.units.source().fetch_into(&article.id, class, &arrival).await {
             Ok(_) => Ok(true),
             Err(FetchError::Missing { .. }) => Ok(false),
             Err(error) => Err(error),

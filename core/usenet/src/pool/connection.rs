@@ -6,17 +6,19 @@ use crate::nntp::Kind;
 use crate::nntp::dial::{self, DialError};
 use crate::nntp::session::{Answer, Costs, Depth, Ended, Feed, Request, Session};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// When something came on a connection last, for those who wait for what is on it.
+/// When something came on a connection last, and of what, for those who wait for what is on it.
 #[derive(Debug)]
 pub(super) struct Pulse {
     made: Instant,
     /// In microseconds since it was made.
     last: AtomicU64,
+    /// Whether the answer that is due has begun.
+    begun: AtomicBool,
 }
 
 impl Pulse {
@@ -24,6 +26,7 @@ impl Pulse {
         Arc::new(Self {
             made: Instant::now(),
             last: AtomicU64::new(0),
+            begun: AtomicBool::new(false),
         })
     }
 
@@ -35,6 +38,14 @@ impl Pulse {
 
     pub(super) fn last(&self) -> Instant {
         self.made + Duration::from_micros(self.last.load(Ordering::Relaxed))
+    }
+
+    fn turn(&self, begun: bool) {
+        self.begun.store(begun, Ordering::Relaxed);
+    }
+
+    pub(super) fn has_begun(&self) -> bool {
+        self.begun.load(Ordering::Relaxed)
     }
 }
 
@@ -64,6 +75,7 @@ impl Feed for Place<'_> {
     }
 
     fn began(&self, kind: Kind, after: Duration, alone: bool) {
+        self.pulse.turn(true);
         self.scheduler.began(self.provider, kind, after, alone);
     }
 
@@ -72,6 +84,7 @@ impl Feed for Place<'_> {
     }
 
     fn answered(&self, request: Request, answer: Answer) {
+        self.pulse.turn(false);
         self.scheduler.answered(self.provider, self.id, request, answer);
     }
 

@@ -163,33 +163,34 @@ impl<'a> Target<'a> {
             // The sender lives as long as the flight, which is borrowed here.
             let changed = stage.changed();
             let at_once = asked > LATE_TWICE && self.demand.class() == Class::Playback;
-            let (connection, patience, sent) = match now {
+            let (connection, sent) = match now {
                 Stage::Behind(connection) | Stage::Due(connection, _) if at_once => return connection,
                 Stage::Waiting => {
                     let _ = changed.await;
                     continue;
                 }
-                Stage::Due(connection, sent) => (connection, 1, Some(sent)),
-                // A pause within a body is more often the line's than the server's.
-                Stage::Behind(connection) | Stage::Started(connection) => (connection, 2, None),
+                Stage::Due(connection, sent) => (connection, Some(sent)),
+                Stage::Behind(connection) | Stage::Started(connection) => (connection, None),
             };
             tokio::select! {
                 _ = changed => {}
-                () = self.silent(connection, patience, sent, asked > 1) => return connection,
+                () = self.silent(connection, sent, asked > 1) => return connection,
             }
         }
     }
 
-    /// Returns once nothing came on this connection for so many times what is late, since the article was `sent` where its turn
-    /// has come.
-    async fn silent(&self, connection: u64, patience: u32, sent: Option<Instant>, again: bool) {
+    /// Returns once nothing came on this connection for so long that the article is late, which was `sent` then where its turn has
+    /// come.
+    async fn silent(&self, connection: u64, sent: Option<Instant>, again: bool) {
         self.demand.for_a_reader().await;
-        while let Some(moved) = self.scheduler.moved(connection) {
+        while let Some((moved, begun)) = self.scheduler.moved(connection) {
             let at = owner(connection);
-            let late = patience * self.scheduler.late_after(at, again);
+            let late = self.scheduler.late_after(at, again);
             let due = match sent {
                 Some(sent) => (sent + late).max(moved + late.min(self.scheduler.late_when_due(at))),
-                None => moved + late,
+                // A pause within a body is more often the line's than the server's. One that does not begin may take seconds, and so
+                // does what is behind it.
+                None => moved + if begun { 2 * late } else { late },
             };
             if due <= Instant::now() {
                 return;

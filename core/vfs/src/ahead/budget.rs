@@ -1,5 +1,6 @@
 //! The bytes that all windows share.
 
+use crate::Class;
 use futures::{FutureExt, future::BoxFuture};
 use std::sync::{
     Arc,
@@ -14,8 +15,13 @@ const KIB: u64 = 1024;
 pub(crate) struct Budget {
     kib: Arc<Semaphore>,
     total: usize,
-    /// Windows that hold something or want to.
-    windows: Arc<AtomicUsize>,
+    /// Windows that want as much as they can get: players', and all others'.
+    windows: Arc<[AtomicUsize; 2]>,
+}
+
+/// Whose windows share with each other.
+fn party(class: Class) -> usize {
+    usize::from(class > Class::ReadAhead)
 }
 
 impl Budget {
@@ -40,9 +46,15 @@ impl Budget {
         Some(self.kib.clone().acquire_many_owned(kib).map(Result::ok).boxed())
     }
 
-    /// Bytes that each window may hold where all want as much as they can get.
-    pub(super) fn share(&self) -> u64 {
-        (self.total / self.windows.load(Ordering::Relaxed).max(1)) as u64 * KIB
+    /// Bytes that each window of this class may hold where all want as much as they can get. What players have is not made less by
+    /// imports, of which each may have hundreds of windows.
+    pub(super) fn share(&self, class: Class) -> u64 {
+        let [players, others] = &*self.windows;
+        let mut windows = players.load(Ordering::Relaxed);
+        if party(class) > 0 {
+            windows += others.load(Ordering::Relaxed);
+        }
+        (self.total / windows.max(1)) as u64 * KIB
     }
 
     /// Bytes in use.
@@ -90,17 +102,18 @@ impl Drop for Holding {
 }
 
 /// One of those that share a budget, as long as it lives.
-pub(super) struct Sharer(Arc<AtomicUsize>);
+pub(super) struct Sharer(Arc<[AtomicUsize; 2]>, usize);
 
 impl Sharer {
-    pub(super) fn new(budget: &Budget) -> Self {
-        budget.windows.fetch_add(1, Ordering::Relaxed);
-        Self(budget.windows.clone())
+    pub(super) fn new(budget: &Budget, class: Class) -> Self {
+        let party = party(class);
+        budget.windows[party].fetch_add(1, Ordering::Relaxed);
+        Self(budget.windows.clone(), party)
     }
 }
 
 impl Drop for Sharer {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.0[self.1].fetch_sub(1, Ordering::Relaxed);
     }
 }

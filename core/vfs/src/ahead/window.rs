@@ -179,6 +179,9 @@ impl Window {
 
             let idle = shared.last_seen() + self.habits.idle;
             let holds = !self.items.is_empty() || self.waiting.is_some();
+            if holds {
+                self.share_in(position);
+            }
             let room = async {
                 match &mut self.waiting {
                     Some(waiting) => (&mut waiting.room).await,
@@ -246,11 +249,21 @@ impl Window {
         self.walk = Walk::new(&self.plan, position.min(self.range.end), self.range.end);
     }
 
+    /// Counts from now on among those who share the budget, unless its reader is only looking: that leaves the others' shares as they
+    /// are.
+    fn share_in(&mut self, position: u64) {
+        let is_looking = self.start == Start::Slow && position - self.range.start < PROBE;
+        if !is_looking {
+            self.sharer
+                .get_or_insert_with(|| Sharer::new(&self.budget, self.classes.0));
+        }
+    }
+
     /// How many bytes ahead of the position units are to be.
     fn reach(&self, position: u64) -> u64 {
         // What arrived before its turn is neither on its way nor read: room for that too.
         let link = (2 * self.width).saturating_mul(self.unit);
-        let share = self.budget.share().max(self.unit);
+        let share = self.budget.share(self.classes.0).max(self.unit);
         let most = self.habits.cap.min(link).min(share);
         if matches!(self.start, Start::Large | Start::Full) {
             return most;
@@ -337,7 +350,7 @@ impl Window {
                 posted: unit.posted,
                 room,
             });
-            self.sharer.get_or_insert_with(|| Sharer::new(&self.budget));
+            self.share_in(position);
         }
         if end < piece.end {
             leaf.piece.start = end;

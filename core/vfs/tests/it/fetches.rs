@@ -221,7 +221,10 @@ async fn failures_are_shared_by_those_who_wait_and_kept_by_nobody() {
 #[tokio::test]
 async fn stat_asks_the_source() {
     let f = Fixture::new(Arc::default(), config(), 1, 10);
-    let answers = f.vfs.stat(&["file-0@test", "other@test"], Class::Health).await;
+    let answers = f
+        .vfs
+        .stat_posted(&[("file-0@test", None), ("other@test", None)], Class::Health)
+        .await;
     assert!(matches!(answers[..], [Ok(true), Ok(false)]));
     assert_eq!(f.news.log(), []);
 }

@@ -33,7 +33,10 @@ pub(super) async fn run(lab: &Lab) -> Vec<Row> {
         let quick = lab.quick && profile == Profile::SLOW_4M;
         let bed = Bed::new(lab, plain, profile, 2, 2 << 30).await;
         bed.warm().await;
-        rows.push(small(&bed, random, if quick { 6 } else { lab.pick(20, 60) }).await);
+        let reads = if quick { 6 } else { lab.pick(20, 60) };
+        for end in [End::Open, End::Said] {
+            rows.push(small(&bed, random, end, reads).await);
+        }
         let seeks = if quick { 3 } else { lab.pick(6, 15) };
         rows.extend(large(&bed, plain, &bed.films[0], "plain file", seeks).await);
         if !quick {
@@ -54,33 +57,54 @@ pub(super) async fn run(lab: &Lab) -> Vec<Row> {
     rows
 }
 
+/// Whether a request says where it will stop.
+#[derive(Clone, Copy)]
+enum End {
+    /// It does not, as players' do not.
+    Open,
+    /// It does. Its last bytes are given when what they are of is proven to be right.
+    Said,
+}
+
 /// 64 KiB at random places, against the time that the line takes to bring just these bytes.
-async fn small(bed: &Bed, name: &'static str, count: usize) -> Row {
+async fn small(bed: &Bed, name: &'static str, end: End, count: usize) -> Row {
     let film = &bed.films[0];
     let article = bed.profile.article;
-    let mut lot = Lot(11);
+    // Other places each time: nothing of them is here already.
+    let (mut lot, what) = match end {
+        End::Open => (Lot(10), "64 KiB at a random place, as a player asks"),
+        End::Said => (
+            Lot(11),
+            "64 KiB at a random place and no more, all of them proven",
+        ),
+    };
     let (mut times, mut limits) = (Vec::new(), Vec::new());
     let before = bodies(&bed.newsd.counts());
     let mut spanned = 0;
     for _ in 0..count {
         let at = lot.below(film.body.len() - SMALL);
-        let end = at + SMALL;
+        let upto = at + SMALL;
         let inside = at % article;
         // All of it in one article, or its end in the next one, which comes at the same time.
         let limit = if inside + SMALL <= article {
             bed.until(inside + SMALL)
         } else {
-            bed.until(article).max(bed.until(end % article))
+            bed.until(article).max(bed.until(upto % article))
         };
-        spanned += (end - 1) / article - at / article + 1;
-        let mut stream = bed.server.open(film, Range::Exact(at, SMALL)).await;
+        spanned += (upto - 1) / article - at / article + 1;
+        let range = match end {
+            End::Open => Range::From(at),
+            End::Said => Range::Exact(at, SMALL),
+        };
+        let mut stream = bed.server.open(film, range).await;
         stream.take(SMALL).await.expect("reads");
         times.push(ms(stream.started.elapsed()));
+        drop(stream);
         limits.push(limit * 1e3);
         settled(&bed.newsd, Duration::from_millis(60)).await;
     }
     let fetched = bodies(&bed.newsd.counts()) - before;
-    Row::new(name, "64 KiB at a random place", mean(&times), "ms")
+    Row::new(name, what, mean(&times), "ms")
         .against("round trip + bytes before them / bandwidth", mean(&limits))
         .at_most(1.15 * mean(&limits))
         .note(format!(

@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 
 pub(super) async fn run(lab: &Lab) -> Vec<Row> {
     let mut rows = profile(lab, Profile::PREMIUM_750K, "seq-premium", lab.pick(1000, 3000)).await;
-    rows.extend(profile(lab, Profile::SLOW_4M, "seq-slow", lab.pick(240, 600)).await);
+    // Whole rounds of an article on each connection: of half a round at the end no client can make a whole one.
+    rows.extend(profile(lab, Profile::SLOW_4M, "seq-slow", lab.pick(240, 640)).await);
     rows
 }
 

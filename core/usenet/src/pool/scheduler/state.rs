@@ -9,11 +9,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 impl Scheduler {
-    /// When something came on this connection last; `None` where it is gone.
-    pub(in crate::pool) fn moved(&self, connection: u64) -> Option<Instant> {
+    /// When something came on this connection last, and whether the answer that is due on it has begun; `None` where it is gone.
+    pub(in crate::pool) fn moved(&self, connection: u64) -> Option<(Instant, bool)> {
         let mut state = self.state();
         let slot = state.peers[owner(connection)].slot(connection)?;
-        Some(slot.pulse.last())
+        Some((slot.pulse.last(), slot.pulse.has_begun()))
     }
 
     /// How long after it was sent on a connection of this provider an article is late; `again` where it was late on another one before.
