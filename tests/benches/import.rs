@@ -5,8 +5,8 @@
 //! Existence checks are pipelined and counted apart.
 
 use altmount_newsd::{Body, Command, Newsd, Release};
+use altmount_tests::archive;
 use altmount_tests::child::{ChildServer, Client, run_if_child};
-use rars::{ArchiveVersion, Builder};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -45,18 +45,8 @@ async fn measure() {
 fn volumes(name: &str, seed: u64) -> Release {
     let len = VOLUMES * (VOLUME - 200);
     let film = Body::seeded(seed, len as u64).range(0, len);
-    let mut builder = Builder::new(ArchiveVersion::Rar50)
-        .store(true)
-        .volume_size(Some(VOLUME));
-    builder
-        .add_bytes(b"film.mkv".to_vec(), film, Some(1_700_000_000), None)
-        .expect("takes the film");
-    let volumes = builder.build_volumes(None).expect("writes");
-    let mut release = Release::builder(name).seed(seed).article_size(VOLUME as u64 / 5);
-    for (at, volume) in volumes.into_iter().enumerate() {
-        release = release.file(format!("film.part{:03}.rar", at + 1), Body::bytes(volume));
-    }
-    release.build()
+    let release = Release::builder(name).seed(seed).article_size(VOLUME as u64 / 5);
+    archive::posted(release, archive::volumes(film, VOLUME, None)).build()
 }
 
 /// Episodes as they are.

@@ -3,10 +3,11 @@
 //! `cargo bench -p altmount-tests --bench sabnzbd` (add `-- 5000` for a shorter history). The server in a process of its
 //! own, asked over loopback as Sonarr and others ask; what it answers is read to its end.
 
-use altmount_model::{JobId, VPath};
+use altmount_model::JobId;
 use altmount_newsd::Newsd;
-use altmount_store::{Failure, NewJob, Origin, Passwords, Store, Submitted, now_ms};
+use altmount_store::{Failure, NewJob, Origin, Store, Submitted, now_ms};
 use altmount_tests::child::{ChildServer, Client, run_if_child};
+use altmount_tests::store::upload;
 use futures::{StreamExt, TryStreamExt, stream};
 use std::{
     path::Path,
@@ -84,27 +85,19 @@ async fn page(client: &Client, what: &str, query: &str) {
 async fn seed(data: &Path, finished: usize) {
     let store = Store::open(data).await.expect("opens");
     let blob = store.put_blob("<nzb/>".into()).await.expect("kept");
-    let job = |at: usize, paused: bool| NewJob {
-        source_path: format!("release-{at}.nzb"),
-        source_key: format!("upload-{at}"),
-        file_name: format!("release-{at}.nzb"),
-        size: 6,
-        blob: blob.clone(),
-        destination: VPath::new(&format!("tv/release-{at}")).expect("a path"),
-        delete_source: false,
-        passwords: Passwords::default(),
-        priority: 0,
-        category: at.is_multiple_of(10).then(|| "tv".to_owned()),
-        wanted_importer: None,
-        name: format!("Some.Show.S01E01.1080p.WEB.x264-release-{at}"),
-        bytes: 3_000_000_000,
-        paused,
-        url: None,
-        fetched: true,
-        origin: Origin {
-            posted_ms: Some(now_ms()),
-            ..Origin::default()
-        },
+    let job = |at: usize, paused: bool| {
+        let name = format!("release-{at}");
+        NewJob {
+            category: at.is_multiple_of(10).then(|| "tv".to_owned()),
+            name: format!("Some.Show.S01E01.1080p.WEB.x264-{name}"),
+            bytes: 3_000_000_000,
+            paused,
+            origin: Origin {
+                posted_ms: Some(now_ms()),
+                ..Origin::default()
+            },
+            ..upload(&name, &format!("tv/{name}"), &blob)
+        }
     };
     let mut at = 0;
     while at < finished {

@@ -3,10 +3,10 @@
 
 use crate::harness::{KEY, Server};
 use altmount_newsd::{Body as Content, Command, Counts, Fault, FileSpec, Newsd, Release, Rule};
+use altmount_tests::archive;
 use axum::body::Body;
 use http::{Request, Response};
 use http_body_util::BodyExt;
-use rars::{ArchiveVersion, Builder};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -24,13 +24,18 @@ struct Film {
     uri: String,
 }
 
+/// A release of one film, in articles of [`ARTICLE`] bytes.
+fn posted(name: &str) -> (Release, Content) {
+    let content = Content::stamped(7, LEN, ARTICLE as usize);
+    let file = FileSpec::new("film.mkv", content.clone()).article_size(ARTICLE);
+    (Release::builder(name).seed(7).with(file).build(), content)
+}
+
 /// A film in articles of 100,000 bytes, as a server with its default configuration has it, but that an article which is late because
 /// the machine is busy is not asked for twice.
 async fn film() -> Film {
     let server = Server::with(|config| config.news.hedge_percent = 0).await;
-    let content = Content::stamped(7, LEN, ARTICLE as usize);
-    let file = FileSpec::new("film.mkv", content.clone()).article_size(ARTICLE);
-    let release = Release::builder("movie").seed(7).with(file).build();
+    let (release, content) = posted("movie");
     server.import(&server.post(&release)).await;
     let id = server.file_id("movie/film.mkv").await;
     Film {
@@ -177,9 +182,7 @@ async fn an_article_that_three_of_four_providers_miss_costs_one_answer_of_each()
         }
     })
     .await;
-    let content = Content::stamped(7, LEN, ARTICLE as usize);
-    let file = FileSpec::new("film.mkv", content.clone()).article_size(ARTICLE);
-    let release = Release::builder("movie").seed(7).with(file).build();
+    let (release, content) = posted("movie");
     for newsd in &newsds {
         newsd.add(&release);
     }
@@ -273,18 +276,6 @@ impl Drop for Socket {
 /// Bytes of an article of a usual size.
 const USUAL: u64 = 716_800;
 
-/// A film, stored in volumes of RAR of so many bytes each.
-fn in_volumes(film: Vec<u8>, volume: usize, password: Option<&str>) -> Vec<Vec<u8>> {
-    let mut builder = Builder::new(ArchiveVersion::Rar50)
-        .store(true)
-        .volume_size(Some(volume))
-        .password(password.map(|password| password.as_bytes().to_vec()));
-    builder
-        .add_bytes(b"film.mkv".to_vec(), film, Some(1_700_000_000), None)
-        .expect("takes the film");
-    builder.build_volumes(None).expect("writes")
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_import_of_many_volumes_fetches_an_article_of_each() {
     const ARTICLE: usize = 40_000;
@@ -295,13 +286,11 @@ async fn the_import_of_many_volumes_fetches_an_article_of_each() {
     })
     .await;
     let film = Content::stamped(3, 100 * 3 * ARTICLE as u64, ARTICLE);
-    let volumes = in_volumes(film.range(0, 100 * 3 * ARTICLE), 3 * ARTICLE, None);
+    let volumes = archive::volumes(film.range(0, 100 * 3 * ARTICLE), 3 * ARTICLE, None);
     let count = volumes.len() as u64;
     assert!(count >= 100);
-    let mut release = Release::builder("many").seed(3).article_size(ARTICLE as u64);
-    for (number, volume) in volumes.into_iter().enumerate() {
-        release = release.file(format!("film.part{:03}.rar", number + 1), Content::bytes(volume));
-    }
+    let release = Release::builder("many").seed(3).article_size(ARTICLE as u64);
+    let release = archive::posted(release, volumes);
     let before = bodies(&server.newsd.counts());
     let release = release.build();
     let segments: u64 = release
@@ -327,10 +316,8 @@ async fn large(server: &Server, name: &str, volumes: bool, password: Option<&str
         release = release.meta("password", password);
     }
     if volumes {
-        let volumes = in_volumes(content.range(0, LEN as usize), 15_000_000, password);
-        for (number, volume) in volumes.into_iter().enumerate() {
-            release = release.file(format!("film.part{:03}.rar", number + 1), Content::bytes(volume));
-        }
+        let volumes = archive::volumes(content.range(0, LEN as usize), 15_000_000, password);
+        release = archive::posted(release, volumes);
     } else {
         release = release.file("film.mkv", content.clone());
     }
@@ -384,10 +371,8 @@ async fn what_is_older_than_a_provider_keeps_is_never_asked_of_it() {
         config.news.hedge_percent = 0;
     })
     .await;
-    let content = Content::stamped(7, LEN, ARTICLE as usize);
     for (name, date, from_first) in [("recent", "1767225600", true), ("old", "1000000000", false)] {
-        let file = FileSpec::new("film.mkv", content.clone()).article_size(ARTICLE);
-        let release = Release::builder(name).with(file).build();
+        let (release, content) = posted(name);
         server.newsd.add(&release);
         all.add(&release);
         let before = (server.newsd.counts(), all.counts());
@@ -446,8 +431,7 @@ async fn what_no_provider_keeps_any_more_is_not_called_missing() {
         config.import.max_attempts = 1;
     })
     .await;
-    let file = FileSpec::new("film.mkv", Content::stamped(7, LEN, ARTICLE as usize)).article_size(ARTICLE);
-    let release = Release::builder("old").with(file).build();
+    let (release, _) = posted("old");
     server.newsd.add(&release);
     let nzb = String::from_utf8(release.nzb()).expect("UTF-8");
     let nzb = nzb.replace("date=\"1767225600\"", "date=\"1000000000\"");

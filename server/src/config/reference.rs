@@ -181,7 +181,7 @@ fn prose(out: &mut String, indent: &str, text: &str) {
 pub fn reference_markdown() -> String {
     let mut out = String::from(
         "# Configuration\n\n\
-         <!-- Made from server/src/config/types.rs by `altmount config reference`; a test fails where it is not. -->\n\n\
+         <!-- Made from server/src/config/types.rs by `altmount config reference markdown`; a test fails where it is not. -->\n\n\
          Layers, each before the one above it: the defaults, `config.yaml` in the data directory (or `--config FILE`),\n\
          environment variables, flags. A key that is not known stops the start. `altmount config check` says whether a\n\
          configuration can be used, `altmount config show` what it comes to, without its secrets.\n\n\

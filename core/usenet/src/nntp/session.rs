@@ -7,11 +7,11 @@
 mod answers;
 mod feed;
 
-pub(crate) use super::request::{Answer, Flight, Request, Stage};
 pub(crate) use feed::{Costs, Depth, Feed, Lead};
 
 use super::command::{self, Kind};
 use super::dial::{self, DialError};
+use super::request::{Request, Stage};
 use super::wire::{Turn, Wire};
 use crate::ProviderConfig;
 use crate::yenc::Buffers;

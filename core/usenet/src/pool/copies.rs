@@ -6,7 +6,7 @@ use super::scheduler::{Want, owner};
 use super::search::{Outcome, Target};
 use super::verdict::Said;
 use crate::nntp::Kind;
-use crate::nntp::session::{Flight, Stage};
+use crate::nntp::request::{Flight, Stage};
 use altmount_vfs::Class;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;

@@ -6,9 +6,9 @@ use crate::machine;
 use crate::reference::{self, Mode};
 use crate::report::{Row, mean, median};
 use altmount_newsd::{Body, Command, FileSpec, Newsd, Profile, Release};
+use altmount_tests::archive;
 use altmount_tests::server::{Film, Provider, Server};
 use altmount_tests::stream::Range;
-use rars::{ArchiveVersion, Builder};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -122,23 +122,9 @@ fn plain(name: &str, seed: u64) -> Release {
 fn volumes(name: &str, seed: u64) -> Release {
     const VOLUME: usize = 2_000_000;
     let len = 100 * (VOLUME - 200);
-    let mut builder = Builder::new(ArchiveVersion::Rar50)
-        .store(true)
-        .volume_size(Some(VOLUME));
-    builder
-        .add_bytes(
-            b"film.mkv".to_vec(),
-            Body::seeded(seed, len as u64).range(0, len),
-            Some(1_700_000_000),
-            None,
-        )
-        .expect("takes the film");
-    let volumes = builder.build_volumes(None).expect("writes");
-    let mut release = Release::builder(name).seed(seed).article_size(ARTICLE);
-    for (number, volume) in volumes.into_iter().enumerate() {
-        release = release.file(format!("film.part{:03}.rar", number + 1), Body::bytes(volume));
-    }
-    release.build()
+    let film = Body::seeded(seed, len as u64).range(0, len);
+    let release = Release::builder(name).seed(seed).article_size(ARTICLE);
+    archive::posted(release, archive::volumes(film, VOLUME, None)).build()
 }
 
 fn season(name: &str, seed: u64) -> Release {

@@ -5,8 +5,9 @@ use crate::lab::Lab;
 use crate::report::{Row, median, quantile};
 use altmount_model::{ArticleTable, Content, MessageId, Node, TableNo, VPath};
 use altmount_newsd::{Body, Profile};
-use altmount_store::{CommitOutcome, NewFile, NewJob, NewRelease, Passwords, Store, Submitted, now_ms};
+use altmount_store::{CommitOutcome, NewFile, NewRelease, Store, Submitted, now_ms};
 use altmount_tests::server::{PASSWORD, Server};
+use altmount_tests::store::upload;
 use altmount_tests::stream::Range;
 use bytes::Bytes;
 use serde_json::Value;
@@ -87,25 +88,7 @@ async fn fill(data: &Path) {
     let folders = (FILES - FOLDER) / 1000;
     let names = (0..folders).map(|n| (format!("shows/season {n:03}"), 1000));
     for (destination, files) in names.chain([(LARGE.to_owned(), FOLDER), ("zero".to_owned(), 1)]) {
-        let job = NewJob {
-            source_path: format!("/in/{destination}.nzb"),
-            source_key: format!("/in/{destination}.nzb"),
-            file_name: "bench.nzb".into(),
-            size: 6,
-            blob: blob.clone(),
-            destination: VPath::new(&destination).expect("a path"),
-            delete_source: false,
-            passwords: Passwords::default(),
-            priority: 0,
-            category: None,
-            wanted_importer: None,
-            name: destination.clone(),
-            bytes: 0,
-            paused: false,
-            url: None,
-            fetched: true,
-            origin: altmount_store::Origin::default(),
-        };
+        let job = upload(&destination.replace('/', " "), &destination, &blob);
         let Submitted::Accepted(job) = store.submit(job).await.expect("submits") else {
             panic!("sources differ");
         };

@@ -4,9 +4,9 @@ use super::{Bed, Lot, YENC, ms};
 use crate::lab::{Lab, bodies, settled};
 use crate::report::{Row, mean, quantile};
 use altmount_newsd::{Body, Newsd, Profile, Release};
+use altmount_tests::archive;
 use altmount_tests::server::{Film, Server};
 use altmount_tests::stream::Range;
-use rars::{ArchiveVersion, Builder};
 use std::time::Duration;
 
 const SMALL: u64 = 64 << 10;
@@ -40,9 +40,9 @@ pub(super) async fn run(lab: &Lab) -> Vec<Row> {
         let seeks = if quick { 3 } else { lab.pick(6, 15) };
         rows.extend(large(&bed, plain, &bed.films[0], "plain file", seeks).await);
         if !quick {
-            let film = archive(&bed.server, &bed.newsd, stored, profile.article, None).await;
+            let film = in_archive(&bed.server, &bed.newsd, stored, profile.article, None).await;
             rows.extend(large(&bed, stored, &film, "stored in RAR volumes", seeks).await);
-            let film = archive(
+            let film = in_archive(
                 &bed.server,
                 &bed.newsd,
                 encrypted,
@@ -149,30 +149,22 @@ async fn large(bed: &Bed, name: &'static str, film: &Film, what: &str, count: us
 }
 
 /// A film of 300 MB stored in RAR 5 volumes of 15 MB.
-async fn archive(server: &Server, newsd: &Newsd, name: &str, article: u64, password: Option<&str>) -> Film {
+async fn in_archive(
+    server: &Server,
+    newsd: &Newsd,
+    name: &str,
+    article: u64,
+    password: Option<&str>,
+) -> Film {
     const LEN: u64 = 300_000_000;
     let body = Body::stamped(5, LEN, 1 << 20);
-    let mut builder = Builder::new(ArchiveVersion::Rar50)
-        .store(true)
-        .volume_size(Some(15_000_000))
-        .password(password.map(|password| password.as_bytes().to_vec()));
-    builder
-        .add_bytes(
-            b"film.mkv".to_vec(),
-            body.range(0, LEN as usize),
-            Some(1_700_000_000),
-            None,
-        )
-        .expect("takes the film");
-    let volumes = builder.build_volumes(None).expect("writes");
+    let volumes = archive::volumes(body.range(0, LEN as usize), 15_000_000, password);
     let mut release = Release::builder(name).seed(5).article_size(article);
     if let Some(password) = password {
         release = release.meta("password", password);
     }
-    for (number, volume) in volumes.into_iter().enumerate() {
-        release = release.file(format!("film.part{:03}.rar", number + 1), Body::bytes(volume));
-    }
-    server.import(newsd, &release.build()).await;
+    let release = archive::posted(release, volumes).build();
+    server.import(newsd, &release).await;
     let id = server.file_id(name, "film.mkv").await;
     Film { id, body }
 }
