@@ -44,7 +44,7 @@ pub(super) struct Measure {
     delay: Option<f64>,
     /// Bytes a second of one connection inside a body.
     rate: Option<f64>,
-    /// Bytes of a body on the wire.
+    /// Bytes of an article, decoded; on the wire it has two or three of a hundred more.
     article: Option<f64>,
     /// The same of those whose length nobody knew before: imports have other articles than the film that somebody watches.
     unknown: Option<f64>,
@@ -116,7 +116,7 @@ impl Measure {
         }
     }
 
-    /// A body had so many bytes on the wire, and whether that was expected.
+    /// An article had so many bytes, decoded, and whether that was expected.
     pub(super) fn article(&mut self, bytes: u64, was_known: bool) {
         average(&mut self.article, bytes as f64);
         if !was_known {

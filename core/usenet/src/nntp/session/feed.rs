@@ -38,7 +38,7 @@ pub(crate) struct Costs {
     pub(crate) dial: Duration,
     /// Bytes a second that a connection brings.
     pub(crate) rate: Option<u64>,
-    /// Bytes of an article on the wire.
+    /// Bytes of an article, decoded.
     pub(crate) article: Option<u64>,
     /// A body that has not begun after this time is late.
     pub(crate) late: Duration,
