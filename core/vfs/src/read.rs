@@ -4,7 +4,7 @@
 //! its checksum came out right; a [`Taking`] knows of whom it has such bytes, and [`Core::prove`] waits for the verdicts.
 
 use crate::{
-    Class, Early, FetchError, Ledger, Misses, ReadError, ReadErrorKind,
+    Arrival, Class, Early, FetchError, Ledger, Misses, ReadError, ReadErrorKind,
     ahead::{Budget, Gauge, Habits},
     cipher::BLOCK,
     local::Roots,
@@ -18,8 +18,9 @@ use std::{
     ops::Range,
     pin::pin,
     sync::{Arc, LazyLock, atomic::Ordering},
+    time::Duration,
 };
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 /// Most bytes of one item of a stream, and of one read that puts nothing together.
 pub(crate) const MAX_CHUNK: u64 = 1 << 20;
@@ -30,6 +31,11 @@ const MAX_PLAIN: u64 = 512 << 10;
 const SMALL_CHUNK: usize = 4 << 10;
 /// Shorter pieces are joined by what is here already; nothing is waited for.
 pub(crate) const FULL_CHUNK: usize = 64 << 10;
+/// So many bytes of an article that is arriving are waited for a [`MOMENT`], by who has had some: each step costs a wake-up and a
+/// write, and of ten streams each has but a tenth of the line.
+const AMPLE_CHUNK: u64 = 256 << 10;
+/// Nobody sees that bytes came so much later.
+const MOMENT: Duration = Duration::from_millis(20);
 
 /// The last bytes of an article, and of a range, which are given out when all before them is proven.
 pub(crate) const LAST: u64 = 16 << 10;
@@ -149,6 +155,23 @@ impl Taking {
     pub(crate) fn has_begun(&mut self) {
         self.least = FULL_CHUNK as u64;
     }
+
+    /// Of an article that is arriving, the bytes that are worth a moment.
+    fn ample(&self) -> u64 {
+        if self.least < FULL_CHUNK as u64 {
+            self.least
+        } else {
+            AMPLE_CHUNK
+        }
+    }
+}
+
+/// Returns when so many bytes as are ample are here, or soon after there are enough.
+async fn arrives(arrival: &Arc<Arrival>, enough: u64, ample: u64) {
+    if ample > enough && timeout(MOMENT, arrival.reached(ample)).await.is_ok() {
+        return;
+    }
+    arrival.reached(enough).await;
 }
 
 impl Core {
@@ -291,7 +314,9 @@ impl Core {
             None => self.units.flight(&wanted.key, self.ask(wanted, taking)),
         };
         let mut outcome = pin!(flight.outcome());
-        let enough = range.start + taking.least.min(range.end - range.start);
+        let len = range.end - range.start;
+        let enough = range.start + taking.least.min(len);
+        let ample = range.start + taking.ample().min(len);
         // The last bytes come with the verdict, and a small rest is no step of its own.
         if let Some(arrival) = flight.arrival.as_ref()
             && enough + FULL_CHUNK as u64 <= wanted.len
@@ -299,7 +324,7 @@ impl Core {
             let ended = tokio::select! {
                 biased;
                 ended = &mut outcome => Some(ended),
-                () = arrival.reached(enough) => None,
+                () = arrives(arrival, enough, ample) => None,
             };
             if let Some(ended) = ended {
                 self.prove(taking).await?;

@@ -15,7 +15,7 @@ const KIB: u64 = 1024;
 pub(crate) struct Budget {
     kib: Arc<Semaphore>,
     total: usize,
-    /// Windows that want as much as they can get: players', and all others'.
+    /// Windows that hold something or want to: players', and all others'.
     windows: Arc<[AtomicUsize; 2]>,
 }
 

@@ -8,8 +8,8 @@
 //! units. Whoever goes on, or jumps in a film that is being played, has what a player reads after a jump fetched at once, side by
 //! side, and a little more: more would be wasted where that was all. Who reads on behind that has what lasts a few seconds at the
 //! rate at which it was seen to read, and as much as there may be while it is we whom it waits for: within the reader's own cap,
-//! what the source can have on its way, and its fair share of the budget: a viewer's is as large as if there were neither imports nor
-//! those who only look at a film. A reader that stops reading loses its window after a while,
+//! what the source can have on its way, and its fair share of the budget: a viewer's is as large as if there were no imports. A
+//! reader that stops reading loses its window after a while,
 //! with all that is still on its way.
 
 mod budget;

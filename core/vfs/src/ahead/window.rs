@@ -179,9 +179,6 @@ impl Window {
 
             let idle = shared.last_seen() + self.habits.idle;
             let holds = !self.items.is_empty() || self.waiting.is_some();
-            if holds {
-                self.share_in(position);
-            }
             let room = async {
                 match &mut self.waiting {
                     Some(waiting) => (&mut waiting.room).await,
@@ -247,16 +244,6 @@ impl Window {
     fn begin_at(&mut self, position: u64) {
         self.leaf = None;
         self.walk = Walk::new(&self.plan, position.min(self.range.end), self.range.end);
-    }
-
-    /// Counts from now on among those who share the budget, unless its reader is only looking: that leaves the others' shares as they
-    /// are.
-    fn share_in(&mut self, position: u64) {
-        let is_looking = self.start == Start::Slow && position - self.range.start < PROBE;
-        if !is_looking {
-            self.sharer
-                .get_or_insert_with(|| Sharer::new(&self.budget, self.classes.0));
-        }
     }
 
     /// How many bytes ahead of the position units are to be.
@@ -350,7 +337,8 @@ impl Window {
                 posted: unit.posted,
                 room,
             });
-            self.share_in(position);
+            self.sharer
+                .get_or_insert_with(|| Sharer::new(&self.budget, self.classes.0));
         }
         if end < piece.end {
             leaf.piece.start = end;
