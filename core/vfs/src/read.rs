@@ -31,7 +31,7 @@ const MAX_PLAIN: u64 = 512 << 10;
 const SMALL_CHUNK: usize = 4 << 10;
 /// Shorter pieces are joined by what is here already; nothing is waited for.
 pub(crate) const FULL_CHUNK: usize = 64 << 10;
-/// So many bytes of an article that is arriving are waited for a [`MOMENT`], by who has had some: each step costs a wake-up and a
+/// So many bytes of an article that is arriving are waited for a [`MOMENT`], by who is well under way: each step costs a wake-up and a
 /// write, and of ten streams each has but a tenth of the line.
 const AMPLE_CHUNK: u64 = 256 << 10;
 /// Nobody sees that bytes came so much later.
@@ -71,6 +71,8 @@ pub(crate) struct Taking {
     early: bool,
     /// Of such an article, the fewest bytes that are worth a step.
     least: u64,
+    /// Of such an article, the bytes that are worth a [`MOMENT`].
+    ample: u64,
     /// Whether only that will do which is here.
     here: bool,
     /// One article at most: what was taken of another has its verdict first.
@@ -94,6 +96,7 @@ impl Taking {
         Self {
             early: false,
             least: SMALL_CHUNK as u64,
+            ample: 0,
             here: false,
             unproven: None,
             since: Instant::now(),
@@ -156,13 +159,9 @@ impl Taking {
         self.least = FULL_CHUNK as u64;
     }
 
-    /// Of an article that is arriving, the bytes that are worth a moment.
-    fn ample(&self) -> u64 {
-        if self.least < FULL_CHUNK as u64 {
-            self.least
-        } else {
-            AMPLE_CHUNK
-        }
+    /// So many bytes were read in order that whoever does it will read on: what is given at once then is no reason to fetch more.
+    pub(crate) fn is_under_way(&mut self) {
+        self.ample = AMPLE_CHUNK;
     }
 }
 
@@ -316,7 +315,7 @@ impl Core {
         let mut outcome = pin!(flight.outcome());
         let len = range.end - range.start;
         let enough = range.start + taking.least.min(len);
-        let ample = range.start + taking.ample().min(len);
+        let ample = range.start + taking.ample.min(len);
         // The last bytes come with the verdict, and a small rest is no step of its own.
         if let Some(arrival) = flight.arrival.as_ref()
             && enough + FULL_CHUNK as u64 <= wanted.len

@@ -255,6 +255,9 @@ impl Streaming {
         let mut data = core.chunk(self.position, upto, &mut self.taking).await?;
         self.taking.has_begun();
         self.position += data.len() as u64;
+        if self.position - self.start >= MAX_CHUNK {
+            self.taking.is_under_way();
+        }
         if self.position == self.end && core.early == Early::Held && !self.taking.is_proven() {
             let last = LAST as usize;
             if data.len() > last {

@@ -48,6 +48,8 @@ const PLAYED: u64 = 6 << 20;
 const LONG_UNIT: u64 = 1 << 20;
 /// What lies so close behind the position is needed with it: a cipher reads on to the end of its block.
 const SLACK: u64 = 64;
+/// Nobody asks for less. What begins within it is asked for with what it begins in, and not when that has come.
+const LOOK: u64 = 64 << 10;
 
 /// A unit that is ahead.
 struct Item {
@@ -257,7 +259,7 @@ impl Window {
         }
         let read = position - self.range.start;
         if read < self.habits.after.min(self.unit) && self.start == Start::Slow {
-            return SLACK;
+            return LOOK.saturating_sub(read).max(SLACK);
         }
         let (least, upto) = if self.unit <= LONG_UNIT {
             (2 * self.unit, SEEK_AHEAD)

@@ -91,6 +91,15 @@ async fn a_jump_in_a_film_that_is_played_is_a_players() {
 }
 
 #[tokio::test]
+async fn what_begins_in_the_first_64_kib_is_asked_for_at_once() {
+    let f = Fixture::new(News::gated(), config(), 40, SIZE);
+    let end = 20 * SIZE as u64;
+    assert_eq!(at_once(&f, end - 65_537).await, 1);
+    let f = Fixture::new(News::gated(), config(), 40, SIZE);
+    assert_eq!(at_once(&f, end - 65_000).await, 2);
+}
+
+#[tokio::test]
 async fn opening_and_reading_64_kib_costs_three_articles_at_most() {
     for size in [20_000usize, 40_000, 65_536, 100_000, 716_800, 4 << 20] {
         let needed = (64usize << 10).div_ceil(size);
