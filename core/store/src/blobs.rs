@@ -316,13 +316,11 @@ impl NewBlob {
         drop(file);
         let id = BlobId::of_hash(self.hash);
         self.blobs.name(&self.temp.0, &self.blobs.path(&id))?;
-        // Its name is another one now.
-        std::mem::forget(self.temp);
         Ok(id)
     }
 }
 
-/// A file that is removed where it is not given another name.
+/// A file that is removed where it was not given another name before.
 struct Temp(PathBuf);
 
 impl Drop for Temp {
