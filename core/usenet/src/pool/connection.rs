@@ -41,7 +41,7 @@ impl Pulse {
         self.made + Duration::from_micros(self.last.load(Ordering::Relaxed))
     }
 
-    fn turn(&self, begun: bool) {
+    pub(super) fn turn(&self, begun: bool) {
         self.begun.store(begun, Ordering::Relaxed);
     }
 

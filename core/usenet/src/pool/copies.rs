@@ -124,6 +124,7 @@ impl<'a> Target<'a> {
             .scheduler
             .hedges
             .hold(self.scheduler.typical_article(others))?;
+        self.scheduler.note_late();
         count(&self.scheduler.providers[owner(connection)].counts.hedged);
         let want = Want {
             avoid,

@@ -17,6 +17,9 @@ use tokio::time::Instant;
 /// How long a cap that was learned from "too many connections" holds.
 const LEARNED_CAP: Duration = Duration::from_secs(300);
 
+/// Of so many connections one has room at once for an article that is late.
+const ROOM_OF: usize = 16;
+
 /// What is fixed of a provider, and what is counted.
 #[derive(Debug)]
 pub(super) struct Provider {
@@ -156,6 +159,23 @@ impl Peer {
 
     pub(super) fn in_flight(&self) -> usize {
         self.slots.iter().map(Slot::in_flight).sum()
+    }
+
+    /// Whether the connection `id` is to have nothing behind the article that arrives on it: few others have none. Connections that
+    /// were filled at the same time are all at the same place of their articles, and what is late would have to wait for the rest
+    /// of one and for the whole of the next.
+    pub(super) fn keeps_room(&self, id: u64) -> bool {
+        // What has not begun may take seconds, and is no place to wait behind.
+        let one_arrives = |s: &Slot| s.bodies == 1 && s.pulse.has_begun();
+        let (mut this, mut others) = (false, 0);
+        for slot in self.slots.iter().filter(|s| s.ready) {
+            if slot.id == id {
+                this = one_arrives(slot);
+            } else if slot.bodies == 0 || one_arrives(slot) {
+                others += 1;
+            }
+        }
+        this && others < self.ready() / ROOM_OF
     }
 
     /// Connections that it may have.

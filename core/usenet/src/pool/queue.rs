@@ -100,11 +100,12 @@ impl Heap {
         self.lines.retain(|line| !line.requests.is_empty());
     }
 
-    /// The line whose turn it is among those whose first request this connection may take.
-    fn first(&self, connection: u64, clock: u64) -> Option<(Rank, usize)> {
+    /// The line whose turn it is among those whose first request this connection may take; in a lane that is not `open` to it, only
+    /// what is late or was sent before.
+    fn first(&self, connection: u64, open: bool, clock: u64) -> Option<(Rank, usize)> {
         let lines = self.lines.iter().enumerate();
         let ranked = lines.filter_map(|(at, line)| {
-            let (no, request) = line.requests.front()?;
+            let (no, request) = line.requests.front().filter(|(no, _)| open || *no < 0)?;
             let rank = match *no {
                 no if no < 0 => (false, 0, no),
                 no => (true, given(&line.ledger, clock), no),
@@ -126,6 +127,8 @@ pub(super) struct Taker {
     pub(super) body: bool,
     /// Whether it has room for a STAT.
     pub(super) stat: bool,
+    /// Whether its room for a body is kept for what cannot wait: what a reader waits for, what is late or was sent before.
+    pub(super) kept: bool,
 }
 
 /// The lane in which readers take turns.
@@ -183,7 +186,8 @@ impl Lane {
             if !room || heap.providers & taker.provider == 0 {
                 continue;
             }
-            let Some((rank, line)) = heap.first(taker.connection, clock) else {
+            let open = !taker.kept || heap.kind != Kind::Body || class == 0;
+            let Some((rank, line)) = heap.first(taker.connection, open, clock) else {
                 continue;
             };
             let waiting = Waiting {

@@ -43,6 +43,7 @@ fn take(queue: &mut Queue, body: bool, stat: bool) -> Option<Request> {
         connection: 7,
         body,
         stat,
+        kept: false,
     };
     queue.pop(&taker, |_| true)
 }
@@ -192,6 +193,7 @@ fn a_connection_takes_what_its_provider_may_be_asked_and_what_is_not_late_on_it(
         connection: 8,
         body: true,
         stat: true,
+        kept: false,
     };
     assert!(queue.pop(&taker, |w| w.class != 0).is_none());
     assert_eq!(&*queue.pop(&taker, |_| true).unwrap().id, "late");
@@ -252,4 +254,28 @@ fn what_is_put_back_goes_first() {
     let (old, _answer) = request("old", Class::Import, Kind::Stat);
     queue.put_back(old);
     assert_eq!(order(&mut queue), ["old", "a", "b"]);
+}
+
+#[test]
+fn room_that_is_kept_is_for_what_a_reader_waits_for_and_for_what_is_late() {
+    let (mut queue, _answers) = fill(&[
+        ("ahead", Class::ReadAhead, Kind::Body),
+        ("import", Class::Import, Kind::Body),
+        ("check", Class::Health, Kind::Stat),
+    ]);
+    let (late, _late) = request("late", Class::ReadAhead, Kind::Body);
+    queue.put_back(late);
+    let (waited, _waited) = request("waited", Class::Playback, Kind::Body);
+    queue.push(waited, 100);
+    let taker = Taker {
+        provider: 0b10,
+        connection: 7,
+        body: true,
+        stat: true,
+        kept: true,
+    };
+    let taken = std::iter::from_fn(|| queue.pop(&taker, |_| true));
+    let taken: Vec<_> = taken.map(|request| request.id.into_string()).collect();
+    assert_eq!(taken, ["waited", "late", "check"]);
+    assert_eq!(order(&mut queue), ["ahead", "import"]);
 }

@@ -68,6 +68,7 @@ impl Scheduler {
             connection: id,
             body: body && !(busy && queue.len(Kind::Body, bit) <= claimed),
             stat,
+            kept: body && self.is_late_lately() && peer.keeps_room(id),
         };
         let request = queue.pop(&taker, |waiting| self.is_for(peers, bit, waiting, now));
         let slot = peers[at].slot(id)?;
@@ -353,7 +354,105 @@ fn named_limit(why: &str) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::connection::Pulse;
+    use super::super::super::provider::{Counts, Slot};
+    use super::super::super::quota::Usage;
+    use super::super::INDEX_BITS;
     use super::*;
+    use crate::yenc::Buffers;
+    use crate::{PoolOptions, ProviderConfig};
+    use altmount_vfs::Class;
+    use tokio::sync::{Notify, oneshot};
+
+    /// A scheduler with so many connections on each of which an article arrives.
+    fn busy(connections: u64) -> Arc<Scheduler> {
+        let provider = Provider {
+            config: ProviderConfig::new("a", "h"),
+            tls: None,
+            index: 0,
+            rank: 0,
+            group: 0,
+            usage: Usage::new(None),
+            counts: Counts::default(),
+        };
+        let scheduler = Scheduler::new(vec![provider], PoolOptions::default(), Buffers::new(0));
+        let slots = (0..connections).map(|no| {
+            let pulse = Pulse::new();
+            pulse.turn(true);
+            Slot {
+                id: no << INDEX_BITS,
+                wake: Arc::new(Notify::new()),
+                pulse,
+                since: Instant::now(),
+                ready: true,
+                bodies: 1,
+                stats: 0,
+                is_hungry: false,
+                woken: 0,
+            }
+        });
+        scheduler.state().peers[0].slots.extend(slots);
+        scheduler
+    }
+
+    /// Puts so many articles into the queue; whoever waits for them does while this lives.
+    fn queued(scheduler: &Scheduler, class: Class, articles: usize) -> Vec<oneshot::Receiver<Said>> {
+        let mut state = scheduler.state();
+        let push = |_| {
+            let (reply, answer) = oneshot::channel();
+            let request = Request {
+                class,
+                kind: Kind::Body,
+                providers: 1,
+                reply,
+                ..Request::keep_alive()
+            };
+            state.queue.push(request, 1000);
+            answer
+        };
+        (0..articles).map(push).collect()
+    }
+
+    /// How many of so many connections, each asked once, take an article behind the one that arrives.
+    fn take(scheduler: &Scheduler, connections: u64) -> usize {
+        let ids = (0..connections).map(|no| no << INDEX_BITS);
+        ids.filter(|id| scheduler.next(0, *id, true, false).is_some())
+            .count()
+    }
+
+    #[tokio::test]
+    async fn where_articles_are_late_one_connection_of_sixteen_has_nothing_behind_the_one_that_arrives() {
+        for (connections, late, keep) in [(50, false, 0), (50, true, 3), (16, true, 1), (15, true, 0)] {
+            let scheduler = busy(connections);
+            let _ahead = queued(&scheduler, Class::ReadAhead, 60);
+            if late {
+                scheduler.note_late();
+            }
+            let taken = take(&scheduler, connections);
+            assert_eq!(taken, connections as usize - keep, "{connections} {late}");
+        }
+    }
+
+    #[tokio::test]
+    async fn room_that_is_kept_is_there_for_a_reader_and_no_place_behind_what_has_not_begun() {
+        let scheduler = busy(32);
+        scheduler.note_late();
+        for slot in &scheduler.state().peers[0].slots[..8] {
+            slot.pulse.turn(false);
+        }
+        let _ahead = queued(&scheduler, Class::ReadAhead, 60);
+        assert_eq!(take(&scheduler, 32), 30);
+        let kept: Vec<u64> = {
+            let state = scheduler.state();
+            let slots = state.peers[0].slots.iter();
+            slots.filter(|s| s.bodies == 1).map(|s| s.id).collect()
+        };
+        assert!(kept.len() == 2 && kept.iter().all(|id| id >> INDEX_BITS >= 8), "{kept:?}");
+        let _waits = queued(&scheduler, Class::Playback, 1);
+        let taken = scheduler.next(0, kept[0], true, false);
+        assert_eq!(taken.map(|request| request.class), Some(Class::Playback));
+        assert!(scheduler.next(0, kept[1], true, false).is_none());
+    }
 
     #[test]
     fn a_limit_is_read_where_one_is_named() {
