@@ -447,7 +447,10 @@ mod tests {
             let slots = state.peers[0].slots.iter();
             slots.filter(|s| s.bodies == 1).map(|s| s.id).collect()
         };
-        assert!(kept.len() == 2 && kept.iter().all(|id| id >> INDEX_BITS >= 8), "{kept:?}");
+        assert!(
+            kept.len() == 2 && kept.iter().all(|id| id >> INDEX_BITS >= 8),
+            "{kept:?}"
+        );
         let _waits = queued(&scheduler, Class::Playback, 1);
         let taken = scheduler.next(0, kept[0], true, false);
         assert_eq!(taken.map(|request| request.class), Some(Class::Playback));
