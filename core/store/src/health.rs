@@ -7,6 +7,7 @@ use crate::{Page, Result, StoreError, conn::Conn, queue::to_json, to_i64};
 use altmount_model::FileId;
 use serde::Serialize;
 use sqlx::{Row, sqlite::SqliteRow};
+use std::collections::HashMap;
 
 /// The most articles of one file that are kept by their message-id.
 pub(crate) const MAX_ARTICLES: usize = 1000;
@@ -163,22 +164,31 @@ pub(crate) async fn page(
     })
 }
 
-pub(crate) async fn articles(conn: &mut Conn, file: FileId, limit: u32) -> Result<Vec<MissingArticle>> {
-    let rows: Vec<(String, i64, bool)> = sqlx::query_as(
-        "SELECT message_id, since_ms, confirmed FROM health_articles WHERE file_id = ?1 ORDER BY since_ms, message_id LIMIT ?2",
+/// The articles that each of the files lacks, the first found first, at most `limit` of each.
+pub(crate) async fn articles(
+    conn: &mut Conn,
+    files: &[FileId],
+    limit: u32,
+) -> Result<HashMap<FileId, Vec<MissingArticle>>> {
+    let files: Vec<i64> = files.iter().map(|file| file.0).collect();
+    let rows: Vec<(i64, String, i64, bool)> = sqlx::query_as(
+        "SELECT file_id, message_id, since_ms, confirmed FROM (SELECT *, row_number() OVER \
+         (PARTITION BY file_id ORDER BY since_ms, message_id) AS no FROM health_articles \
+         WHERE file_id IN (SELECT value FROM json_each(?1))) WHERE no <= ?2 ORDER BY file_id, no",
     )
-    .bind(file.0)
+    .bind(to_json(&files, "a list of files")?)
     .bind(limit)
     .fetch_all(conn)
     .await?;
-    let rows = rows
-        .into_iter()
-        .map(|(message_id, since_ms, confirmed)| MissingArticle {
+    let mut all: HashMap<FileId, Vec<MissingArticle>> = HashMap::new();
+    for (file, message_id, since_ms, confirmed) in rows {
+        all.entry(FileId(file)).or_default().push(MissingArticle {
             message_id,
             since_ms,
             confirmed,
         });
-    Ok(rows.collect())
+    }
+    Ok(all)
 }
 
 /// The record that is to be asked for first, due or not.

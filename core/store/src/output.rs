@@ -206,6 +206,15 @@ pub(crate) async fn at(conn: &mut Conn, paths: &[&str]) -> Result<Vec<Output>> {
     rows.iter().map(output_of).collect()
 }
 
+/// Those of the paths that something is to be at: what is noted of them was not forgotten meanwhile, nor does it lie in the trash.
+pub(crate) async fn noted(conn: &mut Conn, paths: &[&str]) -> Result<Vec<String>> {
+    let sql = "SELECT path FROM outputs WHERE path IN (SELECT value FROM json_each(?1)) AND gone <> 1";
+    Ok(sqlx::query_scalar(sql)
+        .bind(to_json(&paths, "a list of paths")?)
+        .fetch_all(conn)
+        .await?)
+}
+
 pub(crate) async fn forget(conn: &mut Conn, paths: &[String]) -> Result<()> {
     sqlx::query("DELETE FROM outputs WHERE path IN (SELECT value FROM json_each(?1))")
         .bind(to_json(&paths, "a list of paths")?)

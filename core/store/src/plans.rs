@@ -174,7 +174,11 @@ async fn files_that_are_replaced_are_found_by_their_ids() {
     );
     let plan = plan(&mut conn, &sql).await;
     let nodes: Vec<&String> = plan.iter().filter(|step| step.contains(" nodes")).collect();
-    assert_eq!(nodes, ["SEARCH nodes USING INTEGER PRIMARY KEY (rowid=?)"], "{plan:?}");
+    assert_eq!(
+        nodes,
+        ["SEARCH nodes USING INTEGER PRIMARY KEY (rowid=?)"],
+        "{plan:?}"
+    );
 }
 
 #[tokio::test]

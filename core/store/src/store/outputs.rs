@@ -96,6 +96,16 @@ impl Outputs {
         output::at(&mut conn, paths).await
     }
 
+    /// Those of the paths that an output is to be at, in no particular order: its file was not deleted since it was noted, as far as
+    /// anybody has removed what was made for it.
+    ///
+    /// # Errors
+    /// As for all.
+    pub async fn noted(&self, paths: &[&str]) -> Result<Vec<String>> {
+        let mut conn = self.0.0.readers.acquire().await?;
+        output::noted(&mut conn, paths).await
+    }
+
     /// What was made for a job's release.
     ///
     /// # Errors
