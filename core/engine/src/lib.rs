@@ -27,6 +27,7 @@ mod fetch;
 mod fresh;
 mod health;
 mod inspect;
+mod kept;
 mod keys;
 mod library;
 mod names;
