@@ -385,6 +385,7 @@ impl App {
                 max_file: settings.engine.max_source_bytes,
                 patience: settings.server.receive_timeout,
                 data_dir: data.path().to_owned(),
+                proxies: settings.server.proxies.clone(),
             })
             .await;
             others = others.merge(sabnzbd.router());

@@ -26,6 +26,7 @@ mod instances;
 mod jobs;
 pub mod links;
 pub mod live;
+mod logins;
 pub mod logs;
 pub mod metrics;
 pub mod mounts;
