@@ -319,7 +319,7 @@ impl App {
             scheduled,
             notifier,
             metrics,
-            uploads: Uploads::new(settings.engine.max_source_bytes),
+            uploads: Uploads::new(settings.engine.max_source_bytes, settings.server.receive_timeout),
             live: live.clone(),
             started,
             limits: Limits {
@@ -341,6 +341,7 @@ impl App {
             session: settings.server.session,
             key: secret,
             started: api.started,
+            receive_timeout: settings.server.receive_timeout,
             stopping: stopping.clone(),
             public: api.public.clone(),
             mounts: mounts.clone(),

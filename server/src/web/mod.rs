@@ -78,6 +78,8 @@ pub struct Parts {
     pub proxies: Proxies,
     /// How long a session lasts that is not used.
     pub session: Duration,
+    /// For a form to arrive.
+    pub receive_timeout: Duration,
     /// The API's key.
     pub key: SecretString,
     /// When the server was started.
