@@ -3,7 +3,7 @@
 use crate::{
     access::Access,
     arr::CurrentArrs,
-    backup::Scheduled,
+    backup::{self, Scheduled},
     categories::Categories,
     config::{CategorySettings, OutputWay, ServerSettings, Settings},
     data::DataDir,
@@ -227,6 +227,8 @@ impl App {
             None => None,
         };
         let core = Core::start(&settings, data.path()).await?;
+        let folder = data.path().to_owned();
+        tokio::task::spawn_blocking(move || backup::sweep(&folder));
         let streams = Streams::default();
         let mounts = match Mounts::start(&core.engine, settings.mount.clone(), streams.clone()).await {
             Ok(mounts) => mounts,
