@@ -242,8 +242,8 @@ impl App {
         let stopping = CancellationToken::new();
         let started = Instant::now();
         let samples = Samples::start(core.pool.clone(), stopping.clone());
-        crate::live::keep_trash_short(Arc::clone(&core.engine), settings.trash, stopping.clone());
         let tasks = TaskTracker::new();
+        live::keep_trash_short(Arc::downgrade(&core.engine), settings.trash, &tasks, &stopping);
         let arrs = CurrentArrs::start(
             &core.engine,
             settings.arr.clone(),
@@ -341,9 +341,9 @@ impl App {
             base: base.clone(),
             proxies: settings.server.proxies.clone(),
             session: settings.server.session,
+            receive_timeout: settings.server.receive_timeout,
             key: secret,
             started: api.started,
-            receive_timeout: settings.server.receive_timeout,
             stopping: stopping.clone(),
             public: api.public.clone(),
             mounts: mounts.clone(),
@@ -385,10 +385,10 @@ impl App {
                 discard: Arc::new(leftovers),
                 meter: Arc::clone(&core.meter),
                 limiter: Arc::clone(&core.limiter),
+                proxies: settings.server.proxies.clone(),
                 max_file: settings.engine.max_source_bytes,
                 patience: settings.server.receive_timeout,
                 data_dir: data.path().to_owned(),
-                proxies: settings.server.proxies.clone(),
             })
             .await;
             others = others.merge(sabnzbd.router());
@@ -482,7 +482,7 @@ impl App {
             }
         };
         tokio::join!(serving, figures, told);
-        tasks.wait().await;
+        wait_for(&tasks, server.shutdown).await;
         core.shutdown(server.shutdown).await;
     }
 
@@ -490,8 +490,21 @@ impl App {
     pub async fn shutdown(self) {
         self.stopping.cancel();
         self.mounts.stop().await;
-        self.tasks.wait().await;
+        wait_for(&self.tasks, self.server.shutdown).await;
         self.core.shutdown(self.server.shutdown).await;
+    }
+}
+
+/// Waits for what goes on beside the requests; for no longer than `deadline`, since a folder on a share that is gone never answers.
+async fn wait_for(tasks: &TaskTracker, deadline: Duration) {
+    // Who is told to end needs a moment for it, even where nobody is to be waited for.
+    let deadline = deadline.max(Duration::from_secs(1));
+    if tokio::time::timeout(deadline, tasks.wait()).await.is_err() {
+        tracing::warn!(
+            tasks = tasks.len(),
+            "work beside the requests is left in the middle: it did not end in {} s",
+            deadline.as_secs()
+        );
     }
 }
 

@@ -321,9 +321,14 @@ impl Live {
 }
 
 /// Deletes for good what was in the trash for `kept`.
-pub(crate) fn keep_trash_short(engine: Arc<Engine>, kept: Duration, stop: CancellationToken) {
-    let engine = Arc::downgrade(&engine);
-    tokio::spawn(async move {
+pub(crate) fn keep_trash_short(
+    engine: Weak<Engine>,
+    kept: Duration,
+    tasks: &TaskTracker,
+    stop: &CancellationToken,
+) {
+    let stop = stop.clone();
+    tasks.spawn(async move {
         loop {
             let Some(running) = engine.upgrade() else { break };
             match running.library().purge_older_than(kept).await {
