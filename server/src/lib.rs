@@ -37,6 +37,7 @@ pub mod outputs;
 pub mod plugins;
 pub mod pools;
 pub mod proxy;
+mod quoted;
 pub mod sabnzbd;
 pub mod samples;
 pub mod support;
