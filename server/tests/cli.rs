@@ -421,5 +421,7 @@ fn what_needs_a_library_makes_none_where_there_is_none() {
             "{arguments:?}: {err}"
         );
     }
-    assert!(!data.exists() && !backup.exists());
+    for path in [&data, &backup] {
+        assert!(std::fs::symlink_metadata(path).is_err(), "{}", path.display());
+    }
 }
