@@ -28,12 +28,15 @@ pub use health::HealthRecords;
 pub use outputs::Outputs;
 
 use crate::{
-    BlobId, BlobReader, NewBlob, Result, StoreError, StoreErrorKind, blobs::Blobs, library, open, queue,
+    BlobId, BlobReader, NewBlob, Result, Statements, StoreError, StoreErrorKind,
+    blobs::Blobs,
+    conn::{Counters, Readers},
+    library, open, queue,
     writer::Writer,
 };
 use altmount_model::FileId;
 use bytes::Bytes;
-use sqlx::{Connection, SqlitePool};
+use sqlx::Connection;
 use std::{path::Path, sync::Arc};
 use tokio::sync::RwLock;
 
@@ -50,7 +53,7 @@ pub struct Store(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     writer: Writer,
-    readers: SqlitePool,
+    readers: Readers,
     blobs: Arc<Blobs>,
     /// Read: a blob is put, or a submission is between the look for its blob and its row. Write: blobs are swept.
     sweep: Arc<RwLock<()>>,
@@ -66,13 +69,13 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + '
 }
 
 /// The blobs among these that no job and no release names.
-async fn unnamed(readers: &SqlitePool, names: &[&str]) -> Result<Vec<BlobId>> {
+async fn unnamed(readers: &Readers, names: &[&str]) -> Result<Vec<BlobId>> {
     let unused: Vec<String> = sqlx::query_scalar(
         "SELECT value FROM json_each(?1) WHERE NOT EXISTS (SELECT 1 FROM jobs WHERE blob = value) \
          AND NOT EXISTS (SELECT 1 FROM releases WHERE blob = value)",
     )
     .bind(queue::to_json(&names, "a list of blobs")?)
-    .fetch_all(readers)
+    .fetch_all(&mut readers.acquire().await?)
     .await?;
     unused.iter().map(|name| BlobId::parse(name)).collect()
 }
@@ -102,9 +105,10 @@ impl Store {
             let _ = conn.close().await;
             return Err(error);
         }
+        let counters = Counters::default();
         Ok(Self(Arc::new(Inner {
-            readers: open::readers(&options),
-            writer: Writer::start(conn, options, Arc::clone(&lock)),
+            readers: Readers::new(&options, counters.clone()),
+            writer: Writer::start(conn, options, counters, Arc::clone(&lock)),
             blobs: Arc::new(blobs),
             sweep: Arc::default(),
             _lock: lock,
@@ -115,6 +119,11 @@ impl Store {
     #[cfg(test)]
     pub(crate) fn writer(&self) -> &Writer {
         &self.0.writer
+    }
+
+    /// How much the database was asked for since the store was opened.
+    pub fn statements(&self) -> Statements {
+        self.0.readers.statements()
     }
 
     /// Finishes what is under way, writes the log back and closes the database. Clones get [`StoreErrorKind::Closed`] from
@@ -198,7 +207,7 @@ impl Store {
     pub async fn setting(&self, key: &str) -> Result<Option<String>> {
         Ok(sqlx::query_scalar("SELECT value FROM settings WHERE key = ?1")
             .bind(key)
-            .fetch_optional(&self.0.readers)
+            .fetch_optional(&mut self.0.readers.acquire().await?)
             .await?)
     }
 
@@ -234,12 +243,12 @@ impl Store {
     pub async fn check(&self) -> Result<Vec<String>> {
         let mut conn = self.0.readers.acquire().await?;
         let mut wrong: Vec<String> = sqlx::query_scalar("PRAGMA quick_check(100)")
-            .fetch_all(&mut *conn)
+            .fetch_all(&mut conn)
             .await?;
         wrong.retain(|line| line != "ok");
         let keys: Vec<(String, Option<i64>, String)> =
             sqlx::query_as("SELECT \"table\", rowid, parent FROM pragma_foreign_key_check LIMIT 100")
-                .fetch_all(&mut *conn)
+                .fetch_all(&mut conn)
                 .await?;
         wrong.extend(keys.into_iter().map(|(table, row, parent)| {
             let row = row.map_or_else(|| "a row".to_owned(), |row| format!("row {row}"));

@@ -205,7 +205,7 @@ impl Arrs {
     async fn by_place(&self, path: &str) -> Result<Option<FileId>, StoreError> {
         let ours = self.places.ours(path);
         if let Some(text) = ours.to_str()
-            && let Some(output) = self.outputs.at(text).await?
+            && let Some(output) = self.outputs.at(&[text]).await?.first()
         {
             return Ok(Some(output.file));
         }
