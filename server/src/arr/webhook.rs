@@ -62,7 +62,7 @@ fn text<'a>(value: &'a Value, name: &str) -> Option<&'a str> {
 }
 
 /// What a message is about.
-pub(super) fn item_of(message: &Value) -> Item {
+fn item_of(message: &Value) -> Item {
     let parent = PARENTS.iter().find_map(|name| message[*name]["id"].as_i64());
     let ids = |name: &str| -> Vec<i64> {
         each(&message[name])
