@@ -1,6 +1,7 @@
 //! What callers see: one handle, whose methods hand work to the writer, to a reader or to a blocking thread.
 
 mod arr;
+mod asked;
 mod backup;
 mod browse;
 mod downloads;
@@ -35,6 +36,7 @@ use crate::{
     writer::Writer,
 };
 use altmount_model::FileId;
+use asked::Asked;
 use bytes::Bytes;
 use sqlx::Connection;
 use std::{path::Path, sync::Arc};
@@ -54,6 +56,7 @@ pub struct Store(Arc<Inner>);
 struct Inner {
     writer: Writer,
     readers: Readers,
+    asked: Asked,
     blobs: Arc<Blobs>,
     /// Read: a blob is put, or a submission is between the look for its blob and its row. Write: blobs are swept.
     sweep: Arc<RwLock<()>>,
@@ -108,6 +111,7 @@ impl Store {
         let counters = Counters::default();
         Ok(Self(Arc::new(Inner {
             readers: Readers::new(&options, counters.clone()),
+            asked: Asked::default(),
             writer: Writer::start(conn, options, counters, Arc::clone(&lock)),
             blobs: Arc::new(blobs),
             sweep: Arc::default(),
@@ -130,6 +134,7 @@ impl Store {
     /// then on; the lock goes with the last of them.
     pub async fn close(self) {
         self.0.readers.close().await;
+        self.0.asked.clear();
         self.0.writer.close().await;
     }
 

@@ -7,7 +7,14 @@ use crate::{
     open::Lock,
 };
 use sqlx::{SqliteConnection, sqlite::SqliteConnectOptions};
-use std::{future::Future, pin::Pin, sync::Arc};
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 use tokio::sync::{mpsc, oneshot};
 
 /// Operations that may wait for the writer; a caller beyond that waits for room.
@@ -88,13 +95,43 @@ enum Message {
     Close(oneshot::Sender<()>),
 }
 
+/// Counts the transactions, so that who has read something knows whether it can be another by now: the count is even, and odd while one
+/// of them is about to become visible.
+#[derive(Debug, Default)]
+pub(crate) struct Changes(AtomicU64);
+
+impl Changes {
+    /// What is read from here on is as good as long as this answers the same. `None` where something changes at this moment.
+    pub(crate) fn state(&self) -> Option<u64> {
+        let state = self.0.load(Ordering::SeqCst);
+        state.is_multiple_of(2).then_some(state)
+    }
+
+    /// Something changes until what is answered is dropped.
+    pub(crate) fn change(&self) -> Change<'_> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        Change(&self.0)
+    }
+}
+
+pub(crate) struct Change<'a>(&'a AtomicU64);
+
+impl Drop for Change<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
 /// The way to the writer.
 #[derive(Clone)]
-pub(crate) struct Writer(mpsc::Sender<Message>);
+pub(crate) struct Writer {
+    operations: mpsc::Sender<Message>,
+    changes: Arc<Changes>,
+}
 
 impl std::fmt::Debug for Writer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Writer({} waiting)", QUEUE - self.0.capacity())
+        write!(f, "Writer({} waiting)", QUEUE - self.operations.capacity())
     }
 }
 
@@ -108,6 +145,8 @@ impl Writer {
     ) -> Self {
         let (sender, receiver) = mpsc::channel(QUEUE);
         let (due, wanted) = mpsc::channel(1);
+        let changes = Arc::new(Changes::default());
+        let counted = Arc::clone(&changes);
         tokio::spawn(checkpoint(options.clone(), wanted));
         tokio::spawn(async move {
             Task {
@@ -116,12 +155,21 @@ impl Writer {
                 options,
                 due,
                 since: 0,
+                changes: counted,
                 lock,
             }
             .run(receiver)
             .await;
         });
-        Self(sender)
+        Self {
+            operations: sender,
+            changes,
+        }
+    }
+
+    /// Tells whether anything was written since.
+    pub(crate) fn changes(&self) -> &Changes {
+        &self.changes
     }
 
     /// Runs `body` in a savepoint of its own; answers when it is on disk.
@@ -136,7 +184,7 @@ impl Writer {
             answer: None,
             reply,
         });
-        self.0
+        self.operations
             .send(Message::Op(op))
             .await
             .map_err(|_| StoreError::closed())?;
@@ -146,7 +194,7 @@ impl Writer {
     /// Finishes what is queued and ends the writer.
     pub(crate) async fn close(&self) {
         let (reply, answer) = oneshot::channel();
-        if self.0.send(Message::Close(reply)).await.is_ok() {
+        if self.operations.send(Message::Close(reply)).await.is_ok() {
             // An error means that the writer had ended by itself.
             let _ = answer.await;
         }
@@ -160,6 +208,7 @@ struct Task {
     options: SqliteConnectOptions,
     due: mpsc::Sender<()>,
     since: u32,
+    changes: Arc<Changes>,
     lock: Arc<Lock>,
 }
 
@@ -244,6 +293,7 @@ impl Task {
             }
             conn.control("RELEASE operation").await?;
         }
+        let _change = self.changes.change();
         conn.commit().await
     }
 }

@@ -254,8 +254,17 @@ impl Store {
     /// # Errors
     /// [`StoreErrorKind::Io`].
     pub async fn job(&self, id: JobId) -> Result<Option<Job>> {
+        let state = self.0.writer.changes().state();
+        let known = state.and_then(|state| self.0.asked.job(state, id));
+        if known.is_some() {
+            return Ok(known);
+        }
         let mut conn = self.0.readers.acquire().await?;
-        queue::job(&mut conn, id).await
+        let job = queue::job(&mut conn, id).await?;
+        if let (Some(state), Some(job)) = (state, &job) {
+            self.0.asked.keep(state, job);
+        }
+        Ok(job)
     }
 
     /// Jobs, newest first.
