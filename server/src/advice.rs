@@ -24,7 +24,7 @@ fn has_seen(details: Option<&Value>) -> bool {
 fn for_kind(kind: &str) -> &'static str {
     match kind {
         "unsupported" => {
-            "No importer takes this. See which types are taken under Settings, Plugins; a plugin may add one."
+            "No importer takes this. See which types are taken under Settings, Importers; a plugin may add one."
         }
         "invalid" => "The file is damaged or no such file. Get it again from where it came from.",
         "compressed" => {

@@ -3,7 +3,7 @@
 use crate::{
     access::Access,
     arr::CurrentArrs,
-    backup::Scheduled,
+    backup::{self, Scheduled},
     categories::Categories,
     config::{CategorySettings, OutputWay, ServerSettings, Settings},
     data::DataDir,
@@ -227,6 +227,8 @@ impl App {
             None => None,
         };
         let core = Core::start(&settings, data.path()).await?;
+        let folder = data.path().to_owned();
+        tokio::task::spawn_blocking(move || backup::sweep(&folder));
         let streams = Streams::default();
         let mounts = match Mounts::start(&core.engine, settings.mount.clone(), streams.clone()).await {
             Ok(mounts) => mounts,
@@ -240,8 +242,8 @@ impl App {
         let stopping = CancellationToken::new();
         let started = Instant::now();
         let samples = Samples::start(core.pool.clone(), stopping.clone());
-        crate::live::keep_trash_short(Arc::clone(&core.engine), settings.trash, stopping.clone());
         let tasks = TaskTracker::new();
+        live::keep_trash_short(Arc::downgrade(&core.engine), settings.trash, &tasks, &stopping);
         let arrs = CurrentArrs::start(
             &core.engine,
             settings.arr.clone(),
@@ -319,7 +321,7 @@ impl App {
             scheduled,
             notifier,
             metrics,
-            uploads: Uploads::new(settings.engine.max_source_bytes),
+            uploads: Uploads::new(settings.engine.max_source_bytes, settings.server.receive_timeout),
             live: live.clone(),
             started,
             limits: Limits {
@@ -339,6 +341,7 @@ impl App {
             base: base.clone(),
             proxies: settings.server.proxies.clone(),
             session: settings.server.session,
+            receive_timeout: settings.server.receive_timeout,
             key: secret,
             started: api.started,
             stopping: stopping.clone(),
@@ -382,6 +385,7 @@ impl App {
                 discard: Arc::new(leftovers),
                 meter: Arc::clone(&core.meter),
                 limiter: Arc::clone(&core.limiter),
+                proxies: settings.server.proxies.clone(),
                 max_file: settings.engine.max_source_bytes,
                 patience: settings.server.receive_timeout,
                 data_dir: data.path().to_owned(),
@@ -478,7 +482,7 @@ impl App {
             }
         };
         tokio::join!(serving, figures, told);
-        tasks.wait().await;
+        wait_for(&tasks, server.shutdown).await;
         core.shutdown(server.shutdown).await;
     }
 
@@ -486,8 +490,21 @@ impl App {
     pub async fn shutdown(self) {
         self.stopping.cancel();
         self.mounts.stop().await;
-        self.tasks.wait().await;
+        wait_for(&self.tasks, self.server.shutdown).await;
         self.core.shutdown(self.server.shutdown).await;
+    }
+}
+
+/// Waits for what goes on beside the requests; for no longer than `deadline`, since a folder on a share that is gone never answers.
+async fn wait_for(tasks: &TaskTracker, deadline: Duration) {
+    // Who is told to end needs a moment for it, even where nobody is to be waited for.
+    let deadline = deadline.max(Duration::from_secs(1));
+    if tokio::time::timeout(deadline, tasks.wait()).await.is_err() {
+        tracing::warn!(
+            tasks = tasks.len(),
+            "work beside the requests is left in the middle: it did not end in {} s",
+            deadline.as_secs()
+        );
     }
 }
 

@@ -145,7 +145,10 @@ impl DataDir {
 
     /// Makes a file in one step, unless somebody else was quicker.
     fn create_file(&self, path: &Path, bytes: &[u8]) -> Result<()> {
-        if path.try_exists()? {
+        let there = path
+            .try_exists()
+            .with_context(|| format!("cannot look at {}", path.display()))?;
+        if there {
             return Ok(());
         }
         match self.written(bytes)?.persist_noclobber(path) {
@@ -167,8 +170,8 @@ impl DataDir {
     }
 
     fn sync(&self) -> Result<()> {
-        fs::File::open(&self.0)?.sync_all()?;
-        Ok(())
+        let synced = fs::File::open(&self.0).and_then(|folder| folder.sync_all());
+        synced.with_context(|| format!("cannot write the data directory {}", self.0.display()))
     }
 }
 

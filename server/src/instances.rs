@@ -123,8 +123,8 @@ async fn write(
     applied.map_err(|error| Unchanged::Refused(format!("{error:#}")))
 }
 
-/// Adds an instance, and uses it at once; with it the category that it sends, where there is none of that name, and the address of this server as it reaches it, where that is given. The
-/// name that it has.
+/// Adds an instance, and uses it at once; with it the category that it sends, where there is none of that name, and the address of
+/// this server as it reaches it, where that is given. The name that it has.
 ///
 /// # Errors
 /// Why it is not added.
@@ -133,6 +133,7 @@ pub(crate) async fn add(
     instance: &ArrInstance,
     own_url: Option<&str>,
 ) -> Result<String, Unchanged> {
+    let _turn = live.edit_turn().await;
     let (editor, mut there) = file(live)?;
     let new = Value::Object(value_of(instance));
     let name = name_of(&new).to_owned();
@@ -154,6 +155,7 @@ pub(crate) async fn add(
 /// # Errors
 /// Why it is as it was.
 pub(crate) async fn change(live: &Live, name: &str, instance: &ArrInstance) -> Result<Applied, Unchanged> {
+    let _turn = live.edit_turn().await;
     let (editor, mut there) = file(live)?;
     let at = there.iter().position(|other| name_of(other) == name);
     let at = at.ok_or_else(|| Unchanged::Unknown(name.to_owned()))?;
@@ -171,6 +173,7 @@ pub(crate) async fn change(live: &Live, name: &str, instance: &ArrInstance) -> R
 /// # Errors
 /// Why it is still there.
 pub(crate) async fn remove(live: &Live, arrs: &CurrentArrs, name: &str) -> Result<Applied, Unchanged> {
+    let turn = live.edit_turn().await;
     let (_, mut there) = file(live)?;
     let before = there.len();
     there.retain(|other| name_of(other) != name);
@@ -178,6 +181,7 @@ pub(crate) async fn remove(live: &Live, arrs: &CurrentArrs, name: &str) -> Resul
         return Err(Unchanged::Unknown(name.to_owned()));
     }
     let applied = write(live, there, None).await?;
+    drop(turn);
     if let Err(error) = arrs.now().revoke(name).await {
         tracing::error!(
             arr.name = name,

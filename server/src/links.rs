@@ -5,9 +5,9 @@
 //! path is there for players that look at names, and decides nothing. The signature is in the query because queries are
 //! not logged.
 
+use crate::quoted;
 use altmount_model::VPath;
 use hmac::{Hmac, KeyInit, Mac};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::Sha256;
 use std::{fmt, sync::Arc};
@@ -17,13 +17,6 @@ use subtle::ConstantTimeEq;
 pub const PREFIX: &str = "/strm";
 /// Bytes of the HMAC that a link has: 128 bits.
 const SIGNATURE_BYTES: usize = 16;
-/// What stands for itself in a path (RFC 3986, "unreserved").
-const QUOTED: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~');
-
 /// The key that links are signed with.
 #[derive(Clone)]
 pub struct LinkKey(Arc<SecretString>);
@@ -45,7 +38,7 @@ impl LinkKey {
             .unwrap_or_else(|_| unreachable!("HMAC takes keys of any length"));
         // The first part keeps signatures of other kinds, should there ever be any, from being taken for these.
         mac.update(format!("file\0{file}\0{version}").as_bytes());
-        hex(&mac.finalize().into_bytes()[..SIGNATURE_BYTES])
+        hex::encode(&mac.finalize().into_bytes()[..SIGNATURE_BYTES])
     }
 
     /// Whether this is the signature of a file's links of this version, in a time that does not depend on how much of it is
@@ -62,16 +55,12 @@ impl LinkKey {
         let mut link = format!("{PREFIX}/{file}");
         for name in path.components() {
             link.push('/');
-            link.extend(utf8_percent_encode(name, QUOTED));
+            link.extend(quoted::name(name));
         }
         link.push_str("?sig=");
         link.push_str(&self.signature(file, version));
         link
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -21,8 +21,8 @@ use std::{
     sync::{Arc, Weak},
     time::Duration,
 };
-use tokio::sync::Mutex;
-use tokio_util::sync::CancellationToken;
+use tokio::sync::{Mutex, MutexGuard};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// Between two looks whether something in the trash is due; how long it is kept is counted in days.
 const TRASH_EVERY: Duration = Duration::from_secs(3600);
@@ -63,6 +63,8 @@ struct Inner {
     parts: Parts,
     /// Held while something is changed: loading importers anew maps new copies for good.
     turn: Mutex<InUse>,
+    /// Held by whoever changes something by what is there.
+    edits: Mutex<()>,
     /// What the server runs with, as far as it needs a restart.
     started_with: Fixed,
     log_level: String,
@@ -149,6 +151,7 @@ impl Live {
                 arrs: arrs(&settings.arr, &settings.outputs),
                 outputs: settings.outputs.clone(),
             }),
+            edits: Mutex::default(),
             started_with: settings.fixed.clone(),
             log_level: settings.log_level.clone(),
         }))
@@ -157,6 +160,12 @@ impl Live {
     /// The file, where it can be changed.
     pub fn editor(&self) -> Option<&crate::config::Editor> {
         self.0.parts.reread.editor()
+    }
+
+    /// To be held from reading a list of the file until [`Self::change`] has written it with something more or less in it: of two
+    /// who do so at once, one would undo what the other has done.
+    pub async fn edit_turn(&self) -> MutexGuard<'_, ()> {
+        self.0.edits.lock().await
     }
 
     /// The data directory.
@@ -312,9 +321,14 @@ impl Live {
 }
 
 /// Deletes for good what was in the trash for `kept`.
-pub(crate) fn keep_trash_short(engine: Arc<Engine>, kept: Duration, stop: CancellationToken) {
-    let engine = Arc::downgrade(&engine);
-    tokio::spawn(async move {
+pub(crate) fn keep_trash_short(
+    engine: Weak<Engine>,
+    kept: Duration,
+    tasks: &TaskTracker,
+    stop: &CancellationToken,
+) {
+    let stop = stop.clone();
+    tasks.spawn(async move {
         loop {
             let Some(running) = engine.upgrade() else { break };
             match running.library().purge_older_than(kept).await {

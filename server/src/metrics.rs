@@ -127,6 +127,7 @@ impl Metrics {
         importers(&engine, &mut text);
         self.providers(&mut text);
         reader(&engine, &mut text);
+        store(&engine, &mut text);
         for (name, help, bytes) in [
             (
                 "cache_limit_bytes",
@@ -426,6 +427,24 @@ fn reader(engine: &Engine, text: &mut Text) {
     ] {
         text.one(name, kind, help, value);
     }
+}
+
+fn store(engine: &Engine, text: &mut Text) {
+    let asked = engine.statements();
+    text.head(
+        "store_statements_total",
+        "counter",
+        "Statements that the database was asked, by what kind of connection.",
+    );
+    for (kind, count) in [("read", asked.read), ("write", asked.written)] {
+        text.value("store_statements_total", &[("kind", kind)], count);
+    }
+    text.one(
+        "store_commits_total",
+        "counter",
+        "Transactions that were written, each with one flush to the disk.",
+        asked.commits,
+    );
 }
 
 /// `/metrics` for a listener of its own, which asks for no key.

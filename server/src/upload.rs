@@ -3,7 +3,7 @@
 use altmount_engine::{Engine, Job, Passwords, SubmitError, SubmitRequest};
 use axum::extract::multipart::{Field, Multipart, MultipartError};
 use bytes::{Bytes, BytesMut};
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// Requests with files that are taken in at once: each holds one of its files in memory.
@@ -21,6 +21,8 @@ pub struct Uploads {
     turns: Arc<Semaphore>,
     /// Bytes of one file.
     limit: u64,
+    /// For the next piece of a body.
+    patience: Duration,
 }
 
 /// What is wrong with an upload.
@@ -30,6 +32,8 @@ pub enum Fault {
     Malformed(String),
     /// A file is too large.
     TooLarge(u64),
+    /// Nothing of it came for this long.
+    Stalled(Duration),
     /// The server is about to end.
     Ending,
 }
@@ -39,6 +43,11 @@ impl fmt::Display for Fault {
         match self {
             Self::Malformed(reason) => write!(f, "the upload cannot be read: {reason}"),
             Self::TooLarge(limit) => write!(f, "a file may have {limit} bytes"),
+            Self::Stalled(patience) => write!(
+                f,
+                "nothing of the upload arrived for {} seconds",
+                patience.as_secs()
+            ),
             Self::Ending => f.write_str("the server is shutting down"),
         }
     }
@@ -60,11 +69,12 @@ pub enum Part {
 }
 
 impl Uploads {
-    /// With this bound on one file.
-    pub fn new(limit: u64) -> Self {
+    /// With this bound on one file; `patience` for the next piece of a body, which holds up others that wait for their turn.
+    pub fn new(limit: u64, patience: Duration) -> Self {
         Self {
             turns: Arc::new(Semaphore::new(AT_ONCE)),
             limit,
+            patience,
         }
     }
 
@@ -76,9 +86,16 @@ impl Uploads {
         self.turns.acquire().await.map_err(|_| Fault::Ending)
     }
 
-    async fn read(mut field: Field<'_>, limit: u64) -> Result<Bytes, Fault> {
+    async fn patient<T>(&self, work: impl Future<Output = Result<T, MultipartError>>) -> Result<T, Fault> {
+        match tokio::time::timeout(self.patience, work).await {
+            Ok(done) => Ok(done?),
+            Err(_) => Err(Fault::Stalled(self.patience)),
+        }
+    }
+
+    async fn read(&self, mut field: Field<'_>, limit: u64) -> Result<Bytes, Fault> {
         let mut bytes = BytesMut::new();
-        while let Some(chunk) = field.chunk().await? {
+        while let Some(chunk) = self.patient(field.chunk()).await? {
             if (bytes.len() + chunk.len()) as u64 > limit {
                 return Err(Fault::TooLarge(limit));
             }
@@ -92,18 +109,18 @@ impl Uploads {
     /// # Errors
     /// [`Fault`].
     pub async fn next(&self, form: &mut Multipart, seen: &mut usize) -> Result<Option<Part>, Fault> {
-        while let Some(field) = form.next_field().await? {
+        while let Some(field) = self.patient(form.next_field()).await? {
             *seen += 1;
             if *seen > MAX_FILES {
                 return Err(Fault::Malformed(format!("it has more than {MAX_FILES} parts")));
             }
             let name = field.name().unwrap_or_default().to_owned();
             let Some(file_name) = field.file_name().map(base_name) else {
-                let text = Self::read(field, MAX_TEXT as u64).await?;
+                let text = self.read(field, MAX_TEXT as u64).await?;
                 let text = String::from_utf8_lossy(&text).into_owned();
                 return Ok(Some(Part::Text(name, text)));
             };
-            let bytes = Self::read(field, self.limit).await?;
+            let bytes = self.read(field, self.limit).await?;
             if file_name.is_empty() && bytes.is_empty() {
                 continue;
             }

@@ -45,6 +45,8 @@ struct Folder {
     jobs: HashMap<JobId, (PathBuf, Option<Place>)>,
     /// Which folder it was when it was last looked through.
     place: Option<Place>,
+    /// Whether it had more files than are looked at then.
+    is_cut: bool,
 }
 
 /// The watched folders, which can be exchanged. Clones share them.
@@ -104,6 +106,7 @@ impl Watches {
                 seen: HashMap::new(),
                 jobs: HashMap::new(),
                 place: None,
+                is_cut: false,
             };
             let (events, token) = (engine.events(), token.clone());
             self.0.tasks.spawn(async move { folder.run(events, token).await });
@@ -202,10 +205,20 @@ impl Folder {
     /// One look; answers after how long the next is due, where a file is still settling.
     async fn pass(&mut self) -> io::Result<Option<Duration>> {
         let root = self.settings.path.clone();
-        let (place, files) = tokio::task::spawn_blocking(move || look(&root))
+        let found = tokio::task::spawn_blocking(move || look(&root))
             .await
             .map_err(io::Error::other)??;
-        self.place = place;
+        if found.is_cut && !self.is_cut {
+            tracing::warn!(
+                "the watch folder '{}' has more files than are looked at, {}; those behind them wait until others have \
+                 gone: take them away, or set 'after: move'",
+                self.settings.path.display(),
+                found.all.len()
+            );
+        }
+        self.is_cut = found.is_cut;
+        self.place = found.place;
+        let files = found.all;
         let now = Instant::now();
         let there: HashSet<&PathBuf> = files.iter().map(|(path, _)| path).collect();
         self.seen.retain(|path, _| there.contains(path));

@@ -400,3 +400,28 @@ async fn speedtest_measures_a_sweep_and_recommends_what_is_enough() {
     );
     assert!(empty.0 == 1 && empty.2.contains("--nzb"), "{empty:?}");
 }
+
+#[test]
+fn what_needs_a_library_makes_none_where_there_is_none() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().join("typo");
+    let backup = folder.path().join("backup.tar.zst");
+    for arguments in [
+        &["backup", text(&backup)][..],
+        &["key", "list"],
+        &["key", "revoke", "1"],
+        &["user", "list"],
+        &["user", "delete", "ann"],
+        &["library", "check", "--orphans"],
+    ] {
+        let (code, out, err) = run(&data, arguments);
+        assert_eq!(code, 1, "{arguments:?}: {out}{err}");
+        assert!(
+            err.contains(text(&data)) && err.contains("--data-dir"),
+            "{arguments:?}: {err}"
+        );
+    }
+    for path in [&data, &backup] {
+        assert!(std::fs::symlink_metadata(path).is_err(), "{}", path.display());
+    }
+}

@@ -25,6 +25,7 @@ mod plugins;
 mod reads;
 mod sabnzbd;
 mod shutdown;
+mod statements;
 mod stream_import;
 mod streaming;
 mod watch;

@@ -2,7 +2,8 @@
 //! (`tests/benches/streaming`).
 
 use crate::harness::{KEY, Server};
-use altmount_newsd::{Body as Content, Command, Counts, Fault, FileSpec, Newsd, Release, Rule};
+use altmount_engine::{JobState, Stage};
+use altmount_newsd::{Body as Content, Command, Counts, Fault, FileSpec, Gate, Newsd, Release, Rule};
 use altmount_tests::archive;
 use axum::body::Body;
 use http::{Request, Response};
@@ -442,4 +443,52 @@ async fn what_no_provider_keeps_any_more_is_not_called_missing() {
     assert!(failure.message.contains("retention_days"), "{}", failure.message);
     let counts = server.newsd.counts();
     assert_eq!((bodies(&counts), counts.get(Command::Stat)), (0, 0));
+}
+
+/// What the importer asked for beside its work, so that it is at hand when the ends are read back, may be late.
+#[tokio::test]
+async fn what_is_on_its_way_when_the_importer_ends_is_fetched_once() {
+    // Enough connections that nothing has to wait behind those.
+    let server = Server::with(|config| {
+        config.news.hedge_percent = 0;
+        config.providers[0].max_connections = 20;
+    })
+    .await;
+    let mut release = Release::builder("season").seed(7);
+    for no in 0..3 {
+        let film = Content::seeded(no, 4 * ARTICLE);
+        release = release.with(FileSpec::new(format!("film {no}.mkv"), film).article_size(ARTICLE));
+    }
+    let release = release.build();
+    let ids = |part: usize| -> Vec<&str> {
+        let files = release.files().iter();
+        files.map(|file| file.segments()[part].id()).collect()
+    };
+    let gate = Gate::new();
+    let held = Rule::new(Fault::Hold(gate.clone())).commands([Command::Body]);
+    server.newsd.rule(held.ids(ids(3)));
+    let job = server.submit(&server.post(&release)).await;
+    let asked = |id: &&str| server.newsd.requests(id, Command::Body);
+    // The importer has ended without them: it knows from the others how long they are, and that they are there.
+    let reading_back = || {
+        let now = server.app.engine().imports().progress(job);
+        now.is_some_and(|now| now.stage == Stage::Verifying)
+    };
+    let started = Instant::now();
+    while !reading_back() {
+        assert!(started.elapsed() < Duration::from_secs(60), "it waits for them");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(ids(3).iter().map(asked).sum::<u64>() > 0, "they were asked for");
+    // Whatever was to be given up is given up by now.
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    gate.open();
+    let job = server.wait(job).await;
+    assert_eq!(job.state, JobState::Completed, "{:?}", job.failure);
+    let bodies = |part| ids(part).iter().map(asked).collect::<Vec<u64>>();
+    assert_eq!(
+        [bodies(0), bodies(1), bodies(2), bodies(3)],
+        [[1; 3], [0; 3], [0; 3], [1; 3]]
+    );
+    assert_eq!(server.newsd.counts().get(Command::Body), 6);
 }

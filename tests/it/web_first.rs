@@ -279,3 +279,30 @@ async fn the_way_out_is_chosen_checked_and_saved() {
     );
     assert!(!server.config().contains("default:"), "{}", server.config());
 }
+
+#[tokio::test]
+async fn what_is_added_at_once_is_all_there() {
+    let server = Server::with_file("").await;
+    let kinds = ["sonarr", "radarr", "lidarr", "readarr", "whisparr", "whisparr_v3"];
+    let adding = kinds.map(|kind| {
+        let new =
+            json!({"kind": kind, "url": format!("http://{}:1", kind.replace('_', "-")), "api_key": ARR_KEY});
+        let server = &server;
+        async move { server.api("POST", "/api/arr", Some(new)).await }
+    });
+    for answer in futures::future::join_all(adding).await {
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+    let listed = server.get("/api/arr").await.json();
+    let mut there: Vec<&str> = listed["data"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter_map(|one| one["kind"].as_str())
+        .collect();
+    there.sort_unstable();
+    assert_eq!(
+        there,
+        ["lidarr", "radarr", "readarr", "sonarr", "whisparr", "whisparr_v3"]
+    );
+}

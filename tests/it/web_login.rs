@@ -408,3 +408,19 @@ async fn users_are_managed_by_the_api() {
     let all = server.get("/api/users").await;
     assert!(!all.text().contains("argon2") && all.json()["meta"]["total"] == 1);
 }
+
+#[tokio::test]
+async fn a_form_that_does_not_come_is_not_waited_for() {
+    let server = Server::with(|config| config.server.receive_timeout_seconds = 1).await;
+    Browser::known(&server).await;
+    for path in ["/login", "/setup"] {
+        let first = futures::stream::iter([Ok::<_, std::io::Error>("name=ann&pass")]);
+        let body = futures::StreamExt::chain(first, futures::stream::pending());
+        let request = Request::post(path)
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(Body::from_stream(body))
+            .expect("a request");
+        let answer = read(server.raw(request).await).await;
+        assert_eq!(answer.status, 408, "{path}: {}", answer.text());
+    }
+}

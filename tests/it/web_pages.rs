@@ -400,3 +400,29 @@ async fn secrets_show_up_nowhere() {
     }
     app.shutdown().await;
 }
+
+#[tokio::test]
+async fn uploads_that_stop_do_not_hold_up_others() {
+    let server = Server::with(|config| config.server.receive_timeout_seconds = 1).await;
+    let film = std::fs::read(server.post(&release())).expect("read");
+    let (kind, whole) = form(&[("file", Some("Whole.nzb"), &film)]);
+    let send = async |body: Body| {
+        let request = Request::post("/api/import/upload")
+            .header("content-type", &kind)
+            .header("x-api-key", crate::harness::KEY);
+        read(server.raw(request.body(body).expect("a request")).await).await
+    };
+    let half = || {
+        let first = bytes::Bytes::copy_from_slice(&whole[..whole.len() / 2]);
+        let first = futures::stream::iter([Ok::<_, std::io::Error>(first)]);
+        Body::from_stream(futures::StreamExt::chain(first, futures::stream::pending()))
+    };
+    // As many as are taken in at once, and one that waits for its turn.
+    let (one, two, three) = tokio::join!(send(half()), send(half()), send(Body::from(whole.clone())));
+    for stalled in [one, two] {
+        let (message, details) = stalled.failure(400);
+        assert!(message.contains("did not arrive in time"), "{message}: {details}");
+    }
+    assert_eq!(three.status, 200, "{}", three.text());
+    assert!(three.json()["data"][0]["queue_id"].is_i64(), "{}", three.text());
+}

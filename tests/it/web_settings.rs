@@ -264,3 +264,112 @@ async fn maps_have_rows_that_are_added_changed_and_taken_out() {
     );
     assert!(server.config().starts_with("# mine\n"), "{}", server.config());
 }
+
+/// The stamp of a list in a page.
+fn stamp(page: &str, key: &str) -> String {
+    let (_, rest) = page
+        .split_once(&format!("name=\"{key}.was\" value=\""))
+        .unwrap_or_else(|| panic!("no stamp of {key} in {page}"));
+    rest.split('"').next().expect("an end").to_owned()
+}
+
+#[tokio::test]
+async fn a_form_that_was_made_from_another_list_is_refused() {
+    let server = Server::with_file("categories: [{name: tv}, {name: movies}]\n").await;
+    let mut browser = Browser::known(&server).await;
+    let token = browser.token().await;
+    let page = browser.get("/settings/config/categories").await;
+    let was = stamp(page.text(), "categories");
+    let second = |was: &str| -> Vec<(String, String)> {
+        [
+            ("csrf", token.as_str()),
+            ("categories.was", was),
+            ("categories.count", "2"),
+            ("categories.1.dir.there", "1"),
+            ("categories.1.dir", "films"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .to_vec()
+    };
+    let send = async |browser: &mut Browser<'_>, path: &str, fields: &[(String, String)]| {
+        let fields: Vec<(&str, &str)> = fields
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
+        browser.post(path, &fields).await
+    };
+    let at = "/settings/config/categories";
+    // Another page takes out the first meanwhile: what was the second is the first now.
+    let out = [
+        ("csrf", token.as_str()),
+        ("categories.was", was.as_str()),
+        ("categories.count", "2"),
+        ("categories.0.remove", "1"),
+    ];
+    let saved = browser.post(at, &out).await;
+    assert!(saved.text().contains("Saved, and in use."), "{}", saved.text());
+    let before = server.config();
+    let refused = send(&mut browser, at, &second(&was)).await;
+    assert_eq!(refused.status, 409);
+    assert!(refused.text().contains("changed elsewhere"), "{}", refused.text());
+    assert_eq!(server.config(), before);
+    // The answer is the form as it is now, which can be sent.
+    let now = stamp(refused.text(), "categories");
+    let mut fields = second(&now);
+    for (name, _) in &mut fields {
+        *name = name.replace(".1.", ".0.");
+    }
+    fields[2].1 = "1".to_owned();
+    let saved = send(&mut browser, at, &fields).await;
+    assert!(saved.text().contains("Saved, and in use."), "{}", saved.text());
+    let categories = server.get("/api/settings").await.json()["data"]["config"]["categories"].clone();
+    assert_eq!(
+        (
+            &categories[0]["name"],
+            &categories[0]["dir"],
+            categories.as_array().map(Vec::len)
+        ),
+        (&json!("movies"), &json!("films"), Some(1))
+    );
+}
+
+#[tokio::test]
+async fn the_news_server_that_is_tried_is_the_one_that_was_chosen() {
+    let server = Server::with_file("").await;
+    let mut browser = Browser::known(&server).await;
+    let token = browser.token().await;
+    let page = browser.get("/settings/config/providers").await;
+    let was = stamp(page.text(), "providers");
+    // The first, which is at hand, and a new one where nothing listens.
+    let try_it = async |browser: &mut Browser<'_>, more: &[(&str, &str)]| {
+        let fields = [
+            &[
+                ("csrf", token.as_str()),
+                ("providers.count", "2"),
+                ("providers.1.host.there", "1"),
+                ("providers.1.host", "127.0.0.1"),
+                ("providers.1.port.there", "1"),
+                ("providers.1.port", "1"),
+                ("providers.1.tls.there", "1"),
+            ][..],
+            more,
+        ]
+        .concat();
+        browser.post("/settings/providers/test", &fields).await
+    };
+    let first = try_it(&mut browser, &[("providers.was", &was), ("test", "0")]).await;
+    assert!(first.text().contains("It works: "), "{}", first.text());
+    for more in [&[][..], &[("providers.0.remove", "1")]] {
+        let fields = [&[("providers.was", was.as_str()), ("test", "1")][..], more].concat();
+        let second = try_it(&mut browser, &fields).await;
+        assert!(second.text().contains("It does not work: "), "{}", second.text());
+    }
+    let gone = [
+        ("providers.was", was.as_str()),
+        ("test", "0"),
+        ("providers.0.remove", "1"),
+    ];
+    assert_eq!(try_it(&mut browser, &gone).await.status, 400);
+    let outdated = [("providers.was", "other"), ("test", "0")];
+    assert_eq!(try_it(&mut browser, &outdated).await.status, 409);
+}

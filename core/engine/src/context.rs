@@ -4,6 +4,7 @@ use crate::{
     ImportLimits,
     error::{import_error_of_fetch, import_error_of_read},
     expand::{Nesting, expand},
+    kept::{Kept, Waits},
     progress::{ArticleCounts, Progress, Stage},
     registered::Registered,
     services,
@@ -53,6 +54,8 @@ pub(crate) struct JobContext {
     pub(crate) stop: CancellationToken,
     /// Where the queued file, or the one inside of it, lies.
     pub(crate) nesting: Nesting,
+    /// Articles that were asked for and that nobody waits for any more.
+    kept: Arc<Kept>,
     /// The reader of handle 1, 2, ...
     readers: Mutex<Vec<Arc<Reader>>>,
     use_of: Arc<Usage>,
@@ -82,6 +85,7 @@ impl JobContext {
         progress: Arc<Progress>,
         stop: CancellationToken,
         nesting: Nesting,
+        kept: Arc<Kept>,
     ) -> Self {
         let in_flight = Semaphore::new(limits.max_in_flight.clamp(1, Semaphore::MAX_PERMITS));
         Self {
@@ -95,6 +99,7 @@ impl JobContext {
             progress,
             stop,
             nesting,
+            kept,
             readers: Mutex::default(),
             use_of: Arc::new(Usage {
                 in_flight,
@@ -123,6 +128,7 @@ impl JobContext {
             progress,
             stop: self.stop.child_token(),
             nesting,
+            kept: Arc::clone(&self.kept),
             readers: Mutex::default(),
             use_of: Arc::clone(&self.use_of),
         }
@@ -183,7 +189,9 @@ impl JobContext {
         let _doing = self.progress.doing(Stage::Reading);
         let one = async |(id, posted): Dated| -> Result<ArticleAnswer> {
             let permit = self.permit().await?;
-            let fetched = self.vfs.article_head(id.as_str(), Class::Import, posted).await;
+            let waits = Waits::new(&self.kept, self.vfs.fetching(id.as_str(), Class::Import, posted));
+            let fetched = waits.fetching().head().await;
+            drop(waits);
             drop(permit);
             self.progress.count(ArticleCounts {
                 read: 1,

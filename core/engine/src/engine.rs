@@ -7,7 +7,7 @@ use crate::{
     shared::Shared,
     worker::{Worker, WorkerStatus},
 };
-use altmount_store::{Arrs, Outputs, Result, Store};
+use altmount_store::{Arrs, Outputs, Result, Statements, Store};
 use altmount_vfs::{Vfs, VfsStats};
 use std::{
     collections::HashMap,
@@ -211,6 +211,11 @@ impl Engine {
     /// What the reader has served and holds.
     pub fn reads(&self) -> VfsStats {
         self.imports.shared.vfs.stats()
+    }
+
+    /// How much the store has asked of its database.
+    pub fn statements(&self) -> Statements {
+        self.imports.shared.store.statements()
     }
 
     /// What each worker does now.

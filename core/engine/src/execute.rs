@@ -4,6 +4,7 @@ use crate::{
     EngineConfig,
     context::JobContext,
     expand::Nesting,
+    kept::{Keeps, Kept},
     panics,
     password::split_password,
     progress::{Progress, Stage},
@@ -132,7 +133,11 @@ impl Host<'_> {
         input.passwords = self.passwords(&input);
         let secrets = input.passwords.clone();
         let file_name = input.file_name.clone();
-        let result = self.run(input, &choice, Arc::clone(&progress), stop).await;
+        // What is under way stays so until the files were read back.
+        let kept = Arc::new(Kept::default());
+        let _keeps = Keeps(&kept);
+        let run = self.run(input, &choice, Arc::clone(&progress), stop, Arc::clone(&kept));
+        let result = run.await;
         let (summary, staged) = result.map_err(|ended| match ended {
             Ended::Failed(error) => Ended::Failed(clean_error(error, &secrets)),
             stopped @ Ended::Stopped { .. } => stopped,
@@ -186,6 +191,7 @@ impl Host<'_> {
         choice: &Choice,
         progress: Arc<Progress>,
         stop: &CancellationToken,
+        kept: Arc<Kept>,
     ) -> Result<(Summary, Staged), Ended> {
         let limits = self.config.limits.clone();
         let staging = Arc::new(Staging::new(limits.clone(), input.destination));
@@ -208,6 +214,7 @@ impl Host<'_> {
             progress,
             asked.clone(),
             Nesting::top(Arc::clone(&self.registry), input.passwords),
+            kept,
         ));
         let span = tracing::info_span!(
             "import",

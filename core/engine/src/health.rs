@@ -125,12 +125,16 @@ impl Health {
         self.records.page(state, offset, limit).await
     }
 
-    /// The articles that a file lacks, the first found first.
+    /// The articles that each of the files lacks, the first found first: at most `limit` of each. A file that lacks none is left out.
     ///
     /// # Errors
     /// Those of the store.
-    pub async fn articles(&self, file: FileId, limit: u32) -> Result<Vec<MissingArticle>> {
-        self.records.articles(file, limit).await
+    pub async fn articles(
+        &self,
+        files: &[FileId],
+        limit: u32,
+    ) -> Result<HashMap<FileId, Vec<MissingArticle>>> {
+        self.records.articles_of(files, limit).await
     }
 
     /// The bytes of a file that cannot be read because of the articles that are noted as missing, as ranges in order and apart:

@@ -27,6 +27,7 @@ mod fetch;
 mod fresh;
 mod health;
 mod inspect;
+mod kept;
 mod keys;
 mod library;
 mod names;
@@ -73,7 +74,7 @@ pub use altmount_store::{
     ArrFile, ArrWork, Arrs, CancelOutcome, DeleteOutcome, EndedImports, Entry, Failure, HealthRecord,
     HealthState, HistoryFilter, Job, JobFilter, JobState, Key, MakeDirOutcome, MissingArticle, Origin,
     Output, OutputKind, Outputs, Page, Passwords, ROOT, Release, ReleaseFile, RenameOutcome, ReplaceLimits,
-    ReplaceVerdict, RestoreOutcome, Result as StoreResult, RetryOutcome, Scope, Session, StoreError,
-    StoreErrorKind, Trashed, Usage, User, Watched,
+    ReplaceVerdict, RestoreOutcome, Result as StoreResult, RetryOutcome, Scope, Session, Statements,
+    StoreError, StoreErrorKind, Trashed, Usage, User, Watched,
 };
 pub use altmount_vfs::{Class, DiskStats, ReadError, ReadErrorKind, Reader, Timings, VfsStats};

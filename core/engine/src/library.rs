@@ -10,7 +10,7 @@ use altmount_store::{DeleteOutcome, Entry, MakeDirOutcome, RenameOutcome, Result
 use altmount_vfs::{Class, ReadError, Reader, TableSource};
 use async_trait::async_trait;
 use moka::{future::Cache, policy::EvictionPolicy};
-use std::{fmt, sync::Arc};
+use std::{collections::HashMap, fmt, sync::Arc};
 
 /// How often an open starts anew where a re-import replaces the file meanwhile.
 const OPEN_TRIES: usize = 5;
@@ -89,6 +89,14 @@ impl Library {
         self.shared.store.entry(id).await
     }
 
+    /// The entries of those of the ids that are there, in no particular order.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn entries(&self, ids: &[FileId]) -> Result<Vec<Entry>> {
+        self.shared.store.entries(ids).await
+    }
+
     /// The entry of this name (a path of one name) in a folder.
     ///
     /// # Errors
@@ -111,6 +119,14 @@ impl Library {
     /// Those of the store.
     pub async fn path_of(&self, id: FileId) -> Result<Option<VPath>> {
         self.shared.store.path_of(id).await
+    }
+
+    /// Where those of the entries are that are at a path.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn paths_of(&self, ids: &[FileId]) -> Result<HashMap<FileId, VPath>> {
+        self.shared.store.paths_of(ids).await
     }
 
     /// Opens a file for reading. Fetches nothing. The reader goes on to work where the file is replaced or deleted.

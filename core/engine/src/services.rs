@@ -275,12 +275,8 @@ pub(crate) async fn names(cx: &JobContext, request: NamesRequest) -> Result<Name
 /// `library.exists`.
 pub(crate) async fn exists(store: &Store, request: ExistsRequest) -> Result<ExistsAnswer> {
     within(request.paths.len(), MAX_PATHS, "paths of library.exists")?;
-    let mut exists = Vec::with_capacity(request.paths.len());
-    for path in &request.paths {
-        let found = store.lookup(path).await;
-        let found = found
-            .map_err(|error| crate::error::import_error_of_store("the library cannot be asked", &error))?;
-        exists.push(found.is_some());
-    }
+    let exists = store.exist(&request.paths).await;
+    let exists =
+        exists.map_err(|error| crate::error::import_error_of_store("the library cannot be asked", &error))?;
     Ok(ExistsAnswer { exists })
 }

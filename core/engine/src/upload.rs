@@ -6,7 +6,7 @@
 use crate::error::import_error_of_store;
 use altmount_sdk::{ErrorKind, ImportError, Result};
 use altmount_store::{BlobId, BlobReader, Store, StoreError};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use tokio::sync::Mutex;
 
 /// Longest file that is kept in memory between its submission and its import, in bytes.
@@ -130,15 +130,13 @@ impl Upload {
         };
         while at + piece.len() as u64 <= start {
             at += piece.len() as u64;
-            // Given back before the next one is made.
-            drop(piece);
-            (reader, piece) = self.next(reader, at).await?;
+            (reader, piece) = self.next(reader, piece, at).await?;
         }
         let upto = at + piece.len() as u64;
         let mut bytes = slice(&piece, at, start, end.min(upto));
         if upto < end {
             at = upto;
-            (reader, piece) = self.next(reader, at).await?;
+            (reader, piece) = self.next(reader, piece, at).await?;
             // No read is longer than a piece, so that it ends in this one.
             bytes = [bytes, slice(&piece, at, at, end)].concat().into();
         }
@@ -146,20 +144,33 @@ impl Upload {
         Ok((bytes, Place::Within { reader, piece, start }))
     }
 
-    /// Unpacks the piece at `at`.
-    async fn next(&self, reader: Option<BlobReader>, at: u64) -> Result<(Option<BlobReader>, Bytes)> {
+    /// Unpacks the piece at `at`, into the memory of the one before it where nobody reads that any more: what is new would be cleared
+    /// first, and touched for the first time.
+    async fn next(
+        &self,
+        reader: Option<BlobReader>,
+        before: Bytes,
+        at: u64,
+    ) -> Result<(Option<BlobReader>, Bytes)> {
         let other_length = || {
             let text = format!("the queued file has another length than {} bytes", self.len);
             ImportError::new(ErrorKind::Internal, text)
         };
         let mut reader = reader.ok_or_else(other_length)?;
-        let wanted = PIECE.min(self.len - at);
-        let is_last = at + wanted == self.len;
+        let is_last = self.len - at <= PIECE;
+        let wanted = PIECE.min(self.len - at) as usize;
+        let mut piece = match before.try_into_mut() {
+            Ok(piece) if piece.len() >= wanted => piece,
+            _ => BytesMut::zeroed(wanted),
+        };
+        piece.truncate(wanted);
         let unpack = move || {
-            let mut bytes = Vec::with_capacity(PIECE as usize);
-            // One more at its end, which is not there: then its checksum is looked at.
-            let read = reader.read(wanted + u64::from(is_last), &mut bytes);
-            read.map(|()| (reader, bytes))
+            let mut read = reader.read(&mut piece)?;
+            if is_last {
+                // Behind its end is nothing, and then its checksum is looked at.
+                read += reader.read(&mut [0])?;
+            }
+            Ok((reader, piece, read))
         };
         let unpacked = tokio::task::spawn_blocking(unpack).await;
         let unpacked = unpacked.map_err(|error| {
@@ -168,11 +179,11 @@ impl Upload {
                 format!("a thread for disk work failed: {error}"),
             )
         })?;
-        let (reader, bytes) = unpacked.map_err(unreadable)?;
-        if bytes.len() as u64 != wanted {
+        let (reader, piece, read) = unpacked.map_err(unreadable)?;
+        if read != wanted {
             return Err(other_length());
         }
-        Ok(((!is_last).then_some(reader), bytes.into()))
+        Ok(((!is_last).then_some(reader), piece.freeze()))
     }
 }
 

@@ -307,6 +307,18 @@ impl ArticleTable {
         Some(&self.ids.as_str()[start..end])
     }
 
+    /// The message-ids in order, as by [`Self::id`] for each.
+    pub fn ids(&self) -> impl Iterator<Item = &str> {
+        let text = self.ids.as_str();
+        let mut start = 0;
+        self.ends.iter().map(move |end| {
+            let id = &text[start..*end as usize];
+            // Behind the space.
+            start = *end as usize + 1;
+            id
+        })
+    }
+
     /// Offset of the first byte of article `index`, and its decoded length.
     pub fn extent(&self, index: usize) -> Option<(u64, u64)> {
         if index >= self.count() {

@@ -1,8 +1,9 @@
 //! What is known of the *arr applications around: who has which file, and what is still to be done there.
 
-use crate::{Result, queue::to_json};
+use crate::{Result, conn::Conn, queue::to_json};
 use altmount_model::{FileId, JobId, ReleaseId};
-use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
+use sqlx::{Row, sqlite::SqliteRow};
+use std::collections::HashMap;
 
 /// Something that is to be done at an *arr.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,7 +91,7 @@ fn file_of(row: &SqliteRow) -> Result<ArrFile> {
 
 /// What is wished for already stays due when it was.
 pub(crate) async fn wish(
-    conn: &mut SqliteConnection,
+    conn: &mut Conn,
     instance: &str,
     thing: &str,
     work: &str,
@@ -112,7 +113,7 @@ pub(crate) async fn wish(
 }
 
 /// The work of an instance that is due first, due or not.
-pub(crate) async fn next(conn: &mut SqliteConnection, instance: &str) -> Result<Option<ArrWork>> {
+pub(crate) async fn next(conn: &mut Conn, instance: &str) -> Result<Option<ArrWork>> {
     let row = sqlx::query(
         "SELECT id, wishes, work, attempts, after_ms, error FROM arr_work WHERE instance = ?1 \
          ORDER BY after_ms, id LIMIT 1",
@@ -123,7 +124,7 @@ pub(crate) async fn next(conn: &mut SqliteConnection, instance: &str) -> Result<
     row.as_ref().map(work_of).transpose()
 }
 
-pub(crate) async fn waiting(conn: &mut SqliteConnection, instance: &str) -> Result<u64> {
+pub(crate) async fn waiting(conn: &mut Conn, instance: &str) -> Result<u64> {
     let count: i64 = sqlx::query_scalar("SELECT count(*) FROM arr_work WHERE instance = ?1")
         .bind(instance)
         .fetch_one(conn)
@@ -132,7 +133,7 @@ pub(crate) async fn waiting(conn: &mut SqliteConnection, instance: &str) -> Resu
 }
 
 /// Ends a work, unless it was wished for again meanwhile: then it is due anew `again`.
-pub(crate) async fn done(conn: &mut SqliteConnection, work: &ArrWork, again: i64) -> Result<()> {
+pub(crate) async fn done(conn: &mut Conn, work: &ArrWork, again: i64) -> Result<()> {
     sqlx::query("DELETE FROM arr_work WHERE id = ?1 AND wishes = ?2")
         .bind(work.id)
         .bind(work.wishes)
@@ -146,7 +147,7 @@ pub(crate) async fn done(conn: &mut SqliteConnection, work: &ArrWork, again: i64
     Ok(())
 }
 
-pub(crate) async fn failed(conn: &mut SqliteConnection, id: i64, error: &str, after: i64) -> Result<()> {
+pub(crate) async fn failed(conn: &mut Conn, id: i64, error: &str, after: i64) -> Result<()> {
     sqlx::query("UPDATE arr_work SET attempts = attempts + 1, error = ?2, after_ms = ?3 WHERE id = ?1")
         .bind(id)
         .bind(error)
@@ -157,7 +158,7 @@ pub(crate) async fn failed(conn: &mut SqliteConnection, id: i64, error: &str, af
 }
 
 pub(crate) async fn grabbed(
-    conn: &mut SqliteConnection,
+    conn: &mut Conn,
     instance: &str,
     nzo_id: &str,
     item: &str,
@@ -179,7 +180,7 @@ pub(crate) async fn grabbed(
 }
 
 /// Who grabbed a download, and for what.
-pub(crate) async fn grab(conn: &mut SqliteConnection, nzo_id: &str) -> Result<Option<(String, String)>> {
+pub(crate) async fn grab(conn: &mut Conn, nzo_id: &str) -> Result<Option<(String, String)>> {
     Ok(
         sqlx::query_as("SELECT instance, item FROM arr_grabs WHERE nzo_id = ?1")
             .bind(nzo_id)
@@ -188,7 +189,7 @@ pub(crate) async fn grab(conn: &mut SqliteConnection, nzo_id: &str) -> Result<Op
     )
 }
 
-pub(crate) async fn put_file(conn: &mut SqliteConnection, file: &ArrFile) -> Result<()> {
+pub(crate) async fn put_file(conn: &mut Conn, file: &ArrFile) -> Result<()> {
     sqlx::query(
         "INSERT INTO arr_files (instance, path, arr_file, nzo_id, item, file_id) VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
          ON CONFLICT (instance, path) DO UPDATE SET arr_file = excluded.arr_file, nzo_id = excluded.nzo_id, \
@@ -205,12 +206,7 @@ pub(crate) async fn put_file(conn: &mut SqliteConnection, file: &ArrFile) -> Res
     Ok(())
 }
 
-pub(crate) async fn move_file(
-    conn: &mut SqliteConnection,
-    instance: &str,
-    from: &str,
-    to: &str,
-) -> Result<bool> {
+pub(crate) async fn move_file(conn: &mut Conn, instance: &str, from: &str, to: &str) -> Result<bool> {
     if from != to {
         // What was recorded there is not there any more, or it could not have been moved there.
         sqlx::query(
@@ -233,11 +229,7 @@ pub(crate) async fn move_file(
 }
 
 /// Removes an *arr's file and answers what was known of it.
-pub(crate) async fn drop_file(
-    conn: &mut SqliteConnection,
-    instance: &str,
-    path: &str,
-) -> Result<Option<ArrFile>> {
+pub(crate) async fn drop_file(conn: &mut Conn, instance: &str, path: &str) -> Result<Option<ArrFile>> {
     let row = sqlx::query(
         "DELETE FROM arr_files WHERE instance = ?1 AND path = ?2 \
          RETURNING instance, path, arr_file, nzo_id, item, file_id",
@@ -250,11 +242,7 @@ pub(crate) async fn drop_file(
 }
 
 /// Every file of an *arr in a folder, by whole names.
-pub(crate) async fn files_below(
-    conn: &mut SqliteConnection,
-    instance: &str,
-    folder: &str,
-) -> Result<Vec<ArrFile>> {
+pub(crate) async fn files_below(conn: &mut Conn, instance: &str, folder: &str) -> Result<Vec<ArrFile>> {
     let folder = folder.trim_end_matches(['/', '\\']);
     let rows = sqlx::query(
         "SELECT instance, path, arr_file, nzo_id, item, file_id FROM arr_files WHERE instance = ?1 \
@@ -267,7 +255,7 @@ pub(crate) async fn files_below(
     rows.iter().map(file_of).collect()
 }
 
-pub(crate) async fn files_of(conn: &mut SqliteConnection, file: FileId) -> Result<Vec<ArrFile>> {
+pub(crate) async fn files_of(conn: &mut Conn, file: FileId) -> Result<Vec<ArrFile>> {
     let rows = sqlx::query(
         "SELECT instance, path, arr_file, nzo_id, item, file_id FROM arr_files WHERE file_id = ?1 ORDER BY id",
     )
@@ -278,7 +266,7 @@ pub(crate) async fn files_of(conn: &mut SqliteConnection, file: FileId) -> Resul
 }
 
 /// Whether any *arr has a file of a download.
-pub(crate) async fn holds(conn: &mut SqliteConnection, nzo_id: &str) -> Result<bool> {
+pub(crate) async fn holds(conn: &mut Conn, nzo_id: &str) -> Result<bool> {
     let found: Option<i64> = sqlx::query_scalar("SELECT 1 FROM arr_files WHERE nzo_id = ?1 LIMIT 1")
         .bind(nzo_id)
         .fetch_optional(conn)
@@ -287,7 +275,7 @@ pub(crate) async fn holds(conn: &mut SqliteConnection, nzo_id: &str) -> Result<b
 }
 
 /// Those of the download ids that are ours, with their jobs.
-pub(crate) async fn ours(conn: &mut SqliteConnection, ids: &[String]) -> Result<Vec<(String, JobId)>> {
+pub(crate) async fn ours(conn: &mut Conn, ids: &[String]) -> Result<Vec<(String, JobId)>> {
     let found: Vec<(String, i64)> = sqlx::query_as(
         "SELECT j.nzo_id, j.id FROM json_each(?1) AS given CROSS JOIN jobs AS j INDEXED BY jobs_nzo \
          ON j.nzo_id = given.value AND j.nzo_id IS NOT NULL",
@@ -299,7 +287,7 @@ pub(crate) async fn ours(conn: &mut SqliteConnection, ids: &[String]) -> Result<
 }
 
 pub(crate) async fn may_replace(
-    conn: &mut SqliteConnection,
+    conn: &mut Conn,
     instance: &str,
     item: &str,
     fingerprint: &str,
@@ -348,7 +336,7 @@ pub(crate) async fn may_replace(
 }
 
 /// How many replacements there were since then.
-pub(crate) async fn recent(conn: &mut SqliteConnection, since: i64) -> Result<u64> {
+pub(crate) async fn recent(conn: &mut Conn, since: i64) -> Result<u64> {
     let count: i64 = sqlx::query_scalar("SELECT count(*) FROM replacements WHERE at_ms >= ?1")
         .bind(since)
         .fetch_one(conn)
@@ -358,7 +346,7 @@ pub(crate) async fn recent(conn: &mut SqliteConnection, since: i64) -> Result<u6
 
 /// Notes which downloads are stuck by which rule, and forgets the others; answers since when each is.
 pub(crate) async fn stuck(
-    conn: &mut SqliteConnection,
+    conn: &mut Conn,
     instance: &str,
     seen: &[(String, String)],
     now: i64,
@@ -374,26 +362,27 @@ pub(crate) async fn stuck(
     .bind(to_json(&pairs, "a list of downloads")?)
     .execute(&mut *conn)
     .await?;
-    let mut since = Vec::with_capacity(seen.len());
-    for (nzo, rule) in seen {
-        since.push(
-            sqlx::query_scalar(
-                "INSERT INTO arr_stuck (instance, nzo_id, rule, since_ms) VALUES (?1, ?2, ?3, ?4) \
-                 ON CONFLICT (instance, nzo_id, rule) DO UPDATE SET since_ms = since_ms RETURNING since_ms",
-            )
-            .bind(instance)
-            .bind(nzo)
-            .bind(rule)
-            .bind(now)
-            .fetch_one(&mut *conn)
-            .await?,
-        );
-    }
-    Ok(since)
+    let noted: Vec<(String, String, i64)> = sqlx::query_as(
+        "INSERT INTO arr_stuck (instance, nzo_id, rule, since_ms) \
+         SELECT ?1, value ->> 0, value ->> 1, ?3 FROM json_each(?2) WHERE true \
+         ON CONFLICT (instance, nzo_id, rule) DO UPDATE SET since_ms = since_ms RETURNING nzo_id, rule, since_ms",
+    )
+    .bind(instance)
+    .bind(to_json(&seen, "a list of downloads")?)
+    .bind(now)
+    .fetch_all(conn)
+    .await?;
+    let noted: HashMap<(&str, &str), i64> = noted
+        .iter()
+        .map(|(nzo, rule, since)| ((nzo.as_str(), rule.as_str()), *since))
+        .collect();
+    let since =
+        |(nzo, rule): &(String, String)| noted.get(&(nzo.as_str(), rule.as_str())).copied().unwrap_or(now);
+    Ok(seen.iter().map(since).collect())
 }
 
 /// The numbers of a release's article tables.
-pub(crate) async fn tables(conn: &mut SqliteConnection, release: ReleaseId) -> Result<Vec<u32>> {
+pub(crate) async fn tables(conn: &mut Conn, release: ReleaseId) -> Result<Vec<u32>> {
     let numbers: Vec<i64> =
         sqlx::query_scalar("SELECT no FROM article_tables WHERE release_id = ?1 ORDER BY no")
             .bind(release.0)

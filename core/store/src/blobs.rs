@@ -344,19 +344,24 @@ impl fmt::Debug for BlobReader {
 }
 
 impl BlobReader {
-    /// Adds its next bytes to `to`, as many as `len`; fewer only where it ends.
+    /// Fills `to` with its next bytes; how many they are: fewer only where it ends.
     ///
     /// # Errors
     /// [`StoreErrorKind::Corrupt`] where it is damaged, [`StoreErrorKind::Io`].
-    pub fn read(&mut self, len: u64, to: &mut Vec<u8>) -> Result<()> {
-        let read = (&mut self.decoder).take(len).read_to_end(to);
-        match read {
-            Ok(_) => Ok(()),
-            Err(error) if error.raw_os_error().is_some() => {
-                Err(StoreError::io("read the blob", &self.path, error))
+    pub fn read(&mut self, to: &mut [u8]) -> Result<usize> {
+        let mut filled = 0;
+        while filled < to.len() {
+            match self.decoder.read(&mut to[filled..]) {
+                Ok(0) => break,
+                Ok(read) => filled += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.raw_os_error().is_some() => {
+                    return Err(StoreError::io("read the blob", &self.path, error));
+                }
+                Err(error) => return Err(damaged(&self.path, &error.to_string())),
             }
-            Err(error) => Err(damaged(&self.path, &error.to_string())),
         }
+        Ok(filled)
     }
 }
 

@@ -1,14 +1,16 @@
 //! Putting a release into the library: checks and packing outside of the writer, then one step inside it.
 
 use crate::{
-    CommitOutcome, NewFile, NewRelease, Result, StoreError, StoreErrorKind, library,
+    CommitOutcome, NewFile, NewRelease, Result, StoreError, StoreErrorKind,
+    conn::Conn,
+    library,
     pack::{self, PackedTable, Packer},
     queue::{path_of_text, to_json},
     replace::Tree,
     to_i64,
 };
 use altmount_model::{ArticleTable, FileId, JobId, Node, ReleaseId, VPath};
-use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
+use sqlx::{QueryBuilder, Sqlite};
 use std::{collections::HashSet, sync::Arc};
 
 /// Article tables that one statement stores.
@@ -135,7 +137,7 @@ fn check_content(file: &NewFile, tables: &[Arc<ArticleTable>]) -> Result<()> {
 }
 
 pub(crate) async fn commit(
-    conn: &mut SqliteConnection,
+    conn: &mut Conn,
     id: JobId,
     owner: &str,
     prepared: Prepared,
@@ -181,7 +183,7 @@ pub(crate) async fn commit(
         Some(old) => Tree::load(conn, folder, old).await?,
         None => Tree::empty(folder),
     };
-    tree.make_room(conn, &prepared.files, now).await?;
+    tree.make_room(conn, &prepared.files).await?;
     tree.put(conn, release, prepared.files, now).await?;
     finish(conn, id, release, folder, old, now).await?;
     sqlx::query("UPDATE jobs SET missing_bytes = ?2 WHERE id = ?1")
@@ -193,7 +195,7 @@ pub(crate) async fn commit(
 }
 
 async fn finish(
-    conn: &mut SqliteConnection,
+    conn: &mut Conn,
     id: JobId,
     release: ReleaseId,
     folder: FileId,
@@ -224,7 +226,7 @@ async fn finish(
             .execute(&mut *conn)
             .await?;
         // It stays where a person has moved a file of it elsewhere: that file reads as before.
-        library::drop_unused_release(conn, old).await?;
+        library::drop_unused_releases(conn, &[old.0]).await?;
     }
     sqlx::query(
         "UPDATE jobs SET state = 2, release_id = ?2, finished_ms = ?3, lease_owner = NULL, lease_until_ms = NULL, \
@@ -240,7 +242,7 @@ async fn finish(
 
 /// The release's folder, made with those above it where it is missing, and the older release that it is of.
 async fn folder(
-    conn: &mut SqliteConnection,
+    conn: &mut Conn,
     destination: &VPath,
     source_key: &str,
     release: ReleaseId,

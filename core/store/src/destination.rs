@@ -1,8 +1,7 @@
 //! Which folder a release gets. Decided once, in the transaction that accepts the job.
 
-use crate::{Result, StoreError, library};
+use crate::{Result, StoreError, conn::Conn, library};
 use altmount_model::{JobId, MAX_COMPONENT_BYTES, VPath};
-use sqlx::SqliteConnection;
 
 /// Numbers that are tried one by one before larger steps.
 const ONE_BY_ONE: u32 = 16;
@@ -40,7 +39,7 @@ pub(crate) fn numbered_file(name: &str, n: u32) -> String {
 
 /// The job that is going to put its release at or (with `below`) below `path`.
 pub(crate) async fn reserved(
-    conn: &mut SqliteConnection,
+    conn: &mut Conn,
     path: &VPath,
     below: bool,
     except: Option<JobId>,
@@ -63,7 +62,7 @@ pub(crate) async fn reserved(
 
 /// Whether a release of this source may be put at exactly `path`, as no other job is going there: nothing is there, or
 /// an older release of the same source.
-async fn is_vacant(conn: &mut SqliteConnection, path: &VPath, source_key: &str) -> Result<bool> {
+async fn is_vacant(conn: &mut Conn, path: &VPath, source_key: &str) -> Result<bool> {
     let Some(node) = library::lookup(conn, path).await? else {
         return Ok(true);
     };
@@ -73,7 +72,7 @@ async fn is_vacant(conn: &mut SqliteConnection, path: &VPath, source_key: &str) 
 }
 
 /// Whether releases may be put below `path`: it is a plain folder, or could be one.
-async fn is_passable(conn: &mut SqliteConnection, path: &VPath, except: Option<JobId>) -> Result<bool> {
+async fn is_passable(conn: &mut Conn, path: &VPath, except: Option<JobId>) -> Result<bool> {
     if reserved(conn, path, false, except).await?.is_some() {
         return Ok(false);
     }
@@ -84,7 +83,7 @@ async fn is_passable(conn: &mut SqliteConnection, path: &VPath, except: Option<J
 }
 
 /// Whether a job that is queued nowhere may go (back) to `path`.
-pub(crate) async fn is_free(conn: &mut SqliteConnection, path: &VPath, source_key: &str) -> Result<bool> {
+pub(crate) async fn is_free(conn: &mut Conn, path: &VPath, source_key: &str) -> Result<bool> {
     let mut above = path.parent();
     while let Some(folder) = above.filter(|folder| !folder.is_root()) {
         if !is_passable(conn, &folder, None).await? {
@@ -98,7 +97,7 @@ pub(crate) async fn is_free(conn: &mut SqliteConnection, path: &VPath, source_ke
 /// The folder for a release that is wanted at `wanted`: where an older release of the same source and wish still is, else
 /// `wanted`, with the first component that is held by something else numbered: `name (2)`, `name (3)`, ...
 pub(crate) async fn allocate(
-    conn: &mut SqliteConnection,
+    conn: &mut Conn,
     wanted: &VPath,
     source_key: &str,
     job: Option<JobId>,
@@ -135,7 +134,7 @@ pub(crate) async fn allocate(
 
 /// Whether a release may lie at (`last`) or below `path`.
 async fn is_usable(
-    conn: &mut SqliteConnection,
+    conn: &mut Conn,
     path: &VPath,
     last: bool,
     source_key: &str,
@@ -148,7 +147,7 @@ async fn is_usable(
 }
 
 async fn first_free(
-    conn: &mut SqliteConnection,
+    conn: &mut Conn,
     folder: &VPath,
     name: &str,
     last: bool,

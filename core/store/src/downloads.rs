@@ -2,19 +2,21 @@
 //! savepoint, unless it says otherwise.
 
 use crate::{
-    HistoryFilter, Job, JobState, NewJob, Page, Passwords, Result, Submitted, Usage, destination,
+    HistoryFilter, Job, JobState, NewJob, Page, Passwords, Result, Submitted, Usage,
+    conn::Conn,
+    destination,
     queue::{self, from_json, job_of, to_json},
     store::pattern,
     to_i64,
 };
 use altmount_model::{JobId, VPath};
-use sqlx::{AssertSqlSafe, QueryBuilder, Row, Sqlite, SqliteConnection};
+use sqlx::{AssertSqlSafe, QueryBuilder, Row, Sqlite};
 
 /// Longest text that is searched for, in characters.
 const MAX_SEARCH: usize = 256;
 
 /// Runs on a reader, in a transaction so that the total fits the items.
-pub(crate) async fn active(conn: &mut SqliteConnection, limit: u32) -> Result<Page<Job>> {
+pub(crate) async fn active(conn: &mut Conn, limit: u32) -> Result<Page<Job>> {
     let rows = sqlx::query(queue::ACTIVE)
         .bind(limit)
         .fetch_all(&mut *conn)
@@ -129,11 +131,7 @@ pub(crate) fn page(
 }
 
 /// Runs on a reader, in a transaction so that the parts fit. Four statements, whatever there is.
-pub(crate) async fn history(
-    conn: &mut SqliteConnection,
-    filter: &HistoryFilter,
-    limit: u32,
-) -> Result<Page<Job>> {
+pub(crate) async fn history(conn: &mut Conn, filter: &HistoryFilter, limit: u32) -> Result<Page<Job>> {
     let offset = i64::try_from(filter.offset).unwrap_or(i64::MAX);
     let mut total = count(filter)?;
     let total: i64 = total.build_query_scalar().fetch_one(&mut *conn).await?;
@@ -168,7 +166,7 @@ fn ids_json(ids: &[JobId]) -> Result<String> {
 }
 
 /// Runs a statement over a list of ids (`?1`) that answers those that it changed.
-async fn changed(conn: &mut SqliteConnection, sql: &'static str, ids: &[JobId]) -> Result<Vec<JobId>> {
+async fn changed(conn: &mut Conn, sql: &'static str, ids: &[JobId]) -> Result<Vec<JobId>> {
     let changed: Vec<i64> = sqlx::query_scalar(AssertSqlSafe(sql))
         .bind(ids_json(ids)?)
         .fetch_all(conn)
@@ -176,21 +174,17 @@ async fn changed(conn: &mut SqliteConnection, sql: &'static str, ids: &[JobId]) 
     Ok(changed.into_iter().map(JobId).collect())
 }
 
-pub(crate) async fn archive(conn: &mut SqliteConnection, ids: &[JobId]) -> Result<Vec<JobId>> {
+pub(crate) async fn archive(conn: &mut Conn, ids: &[JobId]) -> Result<Vec<JobId>> {
     let sql = "UPDATE jobs SET archived = 1 WHERE id IN (SELECT value FROM json_each(?1)) AND state >= 2 RETURNING id";
     changed(conn, sql, ids).await
 }
 
-pub(crate) async fn forget(conn: &mut SqliteConnection, ids: &[JobId]) -> Result<Vec<JobId>> {
+pub(crate) async fn forget(conn: &mut Conn, ids: &[JobId]) -> Result<Vec<JobId>> {
     let sql = "DELETE FROM jobs WHERE id IN (SELECT value FROM json_each(?1)) AND state >= 2 RETURNING id";
     changed(conn, sql, ids).await
 }
 
-pub(crate) async fn set_paused(
-    conn: &mut SqliteConnection,
-    ids: &[JobId],
-    paused: bool,
-) -> Result<Vec<JobId>> {
+pub(crate) async fn set_paused(conn: &mut Conn, ids: &[JobId], paused: bool) -> Result<Vec<JobId>> {
     let sql = if paused {
         "UPDATE jobs SET paused = 1 WHERE id IN (SELECT value FROM json_each(?1)) AND state IN (0, 1) RETURNING id"
     } else {
@@ -199,7 +193,7 @@ pub(crate) async fn set_paused(
     changed(conn, sql, ids).await
 }
 
-pub(crate) async fn reorder(conn: &mut SqliteConnection, ids: &[JobId]) -> Result<()> {
+pub(crate) async fn reorder(conn: &mut Conn, ids: &[JobId]) -> Result<()> {
     let rows: Vec<(i64, i64)> = sqlx::query_as(
         "SELECT id, position FROM jobs WHERE id IN (SELECT value FROM json_each(?1)) AND state = 0",
     )
@@ -221,7 +215,7 @@ pub(crate) async fn reorder(conn: &mut SqliteConnection, ids: &[JobId]) -> Resul
 }
 
 pub(crate) async fn relabel(
-    conn: &mut SqliteConnection,
+    conn: &mut Conn,
     id: JobId,
     name: &str,
     category: Option<&str>,
@@ -255,11 +249,7 @@ fn joined(first: Vec<String>, more: &Passwords) -> Vec<String> {
     all
 }
 
-pub(crate) async fn add_passwords(
-    conn: &mut SqliteConnection,
-    id: JobId,
-    passwords: Vec<String>,
-) -> Result<bool> {
+pub(crate) async fn add_passwords(conn: &mut Conn, id: JobId, passwords: Vec<String>) -> Result<bool> {
     let stored: Option<String> = sqlx::query_scalar("SELECT passwords FROM jobs WHERE id = ?1")
         .bind(id.0)
         .fetch_optional(&mut *conn)
@@ -275,7 +265,7 @@ pub(crate) async fn add_passwords(
 }
 
 pub(crate) async fn fetched(
-    conn: &mut SqliteConnection,
+    conn: &mut Conn,
     id: JobId,
     owner: &str,
     new: NewJob,
@@ -319,26 +309,31 @@ pub(crate) async fn fetched(
     Ok(queue::job(conn, id).await?.map(|job| (job, more)))
 }
 
-pub(crate) async fn add_usage(conn: &mut SqliteConnection, usage: &[Usage]) -> Result<()> {
-    for one in usage {
-        sqlx::query(
-            "INSERT INTO usage (day, provider, bytes, tried, found) VALUES (?1, ?2, ?3, ?4, ?5) \
-             ON CONFLICT (day, provider) DO UPDATE SET bytes = bytes + excluded.bytes, tried = tried + excluded.tried, \
-             found = found + excluded.found",
-        )
-        .bind(&one.day)
-        .bind(&one.provider)
-        .bind(to_i64(one.bytes, "a number of bytes")?)
-        .bind(to_i64(one.tried, "a number of articles")?)
-        .bind(to_i64(one.found, "a number of articles")?)
-        .execute(&mut *conn)
-        .await?;
-    }
+pub(crate) async fn add_usage(conn: &mut Conn, usage: &[Usage]) -> Result<()> {
+    let rows = usage.iter().map(|one| {
+        Ok((
+            &one.day,
+            &one.provider,
+            to_i64(one.bytes, "a number of bytes")?,
+            to_i64(one.tried, "a number of articles")?,
+            to_i64(one.found, "a number of articles")?,
+        ))
+    });
+    let rows: Vec<_> = rows.collect::<Result<_>>()?;
+    sqlx::query(
+        "INSERT INTO usage (day, provider, bytes, tried, found) \
+         SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4 FROM json_each(?1) WHERE true \
+         ON CONFLICT (day, provider) DO UPDATE SET bytes = bytes + excluded.bytes, tried = tried + excluded.tried, \
+         found = found + excluded.found",
+    )
+    .bind(to_json(&rows, "what news servers gave")?)
+    .execute(conn)
+    .await?;
     Ok(())
 }
 
 /// Runs on a reader.
-pub(crate) async fn usage(conn: &mut SqliteConnection) -> Result<Vec<Usage>> {
+pub(crate) async fn usage(conn: &mut Conn) -> Result<Vec<Usage>> {
     let rows: Vec<(String, String, i64, i64, i64)> =
         sqlx::query_as("SELECT day, provider, bytes, tried, found FROM usage ORDER BY day, provider")
             .fetch_all(conn)

@@ -3,10 +3,11 @@
 //! One "no" of all provider groups makes a file *suspect*. Only where they say so again, some time later, is it *missing*:
 //! nothing is ever done because of the first.
 
-use crate::{Page, Result, StoreError, queue::to_json, to_i64};
+use crate::{Page, Result, StoreError, conn::Conn, queue::to_json, to_i64};
 use altmount_model::FileId;
 use serde::Serialize;
-use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
+use sqlx::{Row, sqlite::SqliteRow};
+use std::collections::HashMap;
 
 /// The most articles of one file that are kept by their message-id.
 pub(crate) const MAX_ARTICLES: usize = 1000;
@@ -122,14 +123,14 @@ fn record_of(row: &SqliteRow) -> Result<HealthRecord> {
 pub(crate) const RECORD: &str = "SELECT file_id, state, since_ms, state_ms, articles, checks, checked_ms, check_after_ms, \
      action, action_ms FROM health WHERE file_id = ?1";
 
-pub(crate) async fn record(conn: &mut SqliteConnection, file: FileId) -> Result<Option<HealthRecord>> {
+pub(crate) async fn record(conn: &mut Conn, file: FileId) -> Result<Option<HealthRecord>> {
     let row = sqlx::query(RECORD).bind(file.0).fetch_optional(conn).await?;
     row.as_ref().map(record_of).transpose()
 }
 
 /// Those of a state (of all states without one), the last found first.
 pub(crate) async fn page(
-    conn: &mut SqliteConnection,
+    conn: &mut Conn,
     state: Option<HealthState>,
     offset: u64,
     limit: u32,
@@ -163,30 +164,35 @@ pub(crate) async fn page(
     })
 }
 
+/// The articles that each of the files lacks, the first found first, at most `limit` of each.
 pub(crate) async fn articles(
-    conn: &mut SqliteConnection,
-    file: FileId,
+    conn: &mut Conn,
+    files: &[FileId],
     limit: u32,
-) -> Result<Vec<MissingArticle>> {
-    let rows: Vec<(String, i64, bool)> = sqlx::query_as(
-        "SELECT message_id, since_ms, confirmed FROM health_articles WHERE file_id = ?1 ORDER BY since_ms, message_id LIMIT ?2",
+) -> Result<HashMap<FileId, Vec<MissingArticle>>> {
+    let files: Vec<i64> = files.iter().map(|file| file.0).collect();
+    let rows: Vec<(i64, String, i64, bool)> = sqlx::query_as(
+        "SELECT file_id, message_id, since_ms, confirmed FROM (SELECT *, row_number() OVER \
+         (PARTITION BY file_id ORDER BY since_ms, message_id) AS no FROM health_articles \
+         WHERE file_id IN (SELECT value FROM json_each(?1))) WHERE no <= ?2 ORDER BY file_id, no",
     )
-    .bind(file.0)
+    .bind(to_json(&files, "a list of files")?)
     .bind(limit)
     .fetch_all(conn)
     .await?;
-    let rows = rows
-        .into_iter()
-        .map(|(message_id, since_ms, confirmed)| MissingArticle {
+    let mut all: HashMap<FileId, Vec<MissingArticle>> = HashMap::new();
+    for (file, message_id, since_ms, confirmed) in rows {
+        all.entry(FileId(file)).or_default().push(MissingArticle {
             message_id,
             since_ms,
             confirmed,
         });
-    Ok(rows.collect())
+    }
+    Ok(all)
 }
 
 /// The record that is to be asked for first, due or not.
-pub(crate) async fn next(conn: &mut SqliteConnection) -> Result<Option<(FileId, i64)>> {
+pub(crate) async fn next(conn: &mut Conn) -> Result<Option<(FileId, i64)>> {
     let next: Option<(i64, i64)> =
         sqlx::query_as("SELECT file_id, check_after_ms FROM health ORDER BY check_after_ms LIMIT 1")
             .fetch_optional(conn)
@@ -195,7 +201,7 @@ pub(crate) async fn next(conn: &mut SqliteConnection) -> Result<Option<(FileId, 
 }
 
 /// Files that are missing and for which nothing was done yet, the first found first.
-pub(crate) async fn idle(conn: &mut SqliteConnection, limit: u32) -> Result<Vec<FileId>> {
+pub(crate) async fn idle(conn: &mut Conn, limit: u32) -> Result<Vec<FileId>> {
     let files: Vec<i64> = sqlx::query_scalar(
         "SELECT h.file_id FROM health AS h JOIN nodes AS n ON n.id = h.file_id AND n.trashed = 0 \
          WHERE h.state = 'missing' AND h.action IS NULL ORDER BY h.state_ms LIMIT ?1",
@@ -206,7 +212,7 @@ pub(crate) async fn idle(conn: &mut SqliteConnection, limit: u32) -> Result<Vec<
     Ok(files.into_iter().map(FileId).collect())
 }
 
-pub(crate) async fn counts(conn: &mut SqliteConnection) -> Result<(u64, u64)> {
+pub(crate) async fn counts(conn: &mut Conn) -> Result<(u64, u64)> {
     let (suspect, missing): (i64, i64) = sqlx::query_as(
         "SELECT count(*) FILTER (WHERE h.state = 'suspect'), count(*) FILTER (WHERE h.state = 'missing') \
          FROM health AS h JOIN nodes AS n ON n.id = h.file_id AND n.trashed = 0",
@@ -216,7 +222,7 @@ pub(crate) async fn counts(conn: &mut SqliteConnection) -> Result<(u64, u64)> {
     Ok((suspect.cast_unsigned(), missing.cast_unsigned()))
 }
 
-async fn keep_articles(conn: &mut SqliteConnection, file: FileId, ids: &[String], now: i64) -> Result<u64> {
+async fn keep_articles(conn: &mut Conn, file: FileId, ids: &[String], now: i64) -> Result<u64> {
     // No more than the bound, those that are there included.
     let done = sqlx::query(
         "INSERT INTO health_articles (file_id, message_id, since_ms) SELECT ?1, value, ?3 FROM json_each(?2) \
@@ -233,7 +239,7 @@ async fn keep_articles(conn: &mut SqliteConnection, file: FileId, ids: &[String]
 }
 
 /// Begins a record where there is none; `false` where there is no such file.
-async fn begin(conn: &mut SqliteConnection, file: FileId, times: &HealthTimes, now: i64) -> Result<bool> {
+async fn begin(conn: &mut Conn, file: FileId, times: &HealthTimes, now: i64) -> Result<bool> {
     sqlx::query(
         "INSERT INTO health (file_id, state, since_ms, state_ms, articles, check_after_ms) \
          SELECT ?1, 'suspect', ?2, ?2, 0, ?3 FROM nodes WHERE id = ?1 AND is_dir = 0 AND trashed = 0 \
@@ -253,7 +259,7 @@ async fn begin(conn: &mut SqliteConnection, file: FileId, times: &HealthTimes, n
 
 /// Notes articles that every provider group denies to have. Answers the record where that is news.
 pub(crate) async fn missed(
-    conn: &mut SqliteConnection,
+    conn: &mut Conn,
     file: FileId,
     ids: &[String],
     times: &HealthTimes,
@@ -280,7 +286,7 @@ pub(crate) async fn missed(
 
 /// Notes what came of asking anew. Answers the record as it was and as it is, `None` for one that is not, or not any more.
 pub(crate) async fn asked(
-    conn: &mut SqliteConnection,
+    conn: &mut Conn,
     file: FileId,
     asked: &Asked,
     times: &HealthTimes,
@@ -361,7 +367,7 @@ pub(crate) async fn asked(
 }
 
 /// Notes what was done because a file is missing.
-pub(crate) async fn acted(conn: &mut SqliteConnection, file: FileId, action: &str, now: i64) -> Result<()> {
+pub(crate) async fn acted(conn: &mut Conn, file: FileId, action: &str, now: i64) -> Result<()> {
     sqlx::query("UPDATE health SET action = ?2, action_ms = ?3 WHERE file_id = ?1")
         .bind(file.0)
         .bind(action)

@@ -18,6 +18,7 @@
 mod arr;
 mod blobs;
 mod commit;
+mod conn;
 mod destination;
 mod downloads;
 mod entry;
@@ -41,6 +42,7 @@ mod writer;
 
 pub use arr::{ArrFile, ArrWork, ReplaceLimits, ReplaceVerdict};
 pub use blobs::{BlobId, BlobReader, NewBlob};
+pub use conn::Statements;
 pub use entry::{
     CommitOutcome, DeleteOutcome, Entry, MakeDirOutcome, NewFile, NewRelease, Release, RenameOutcome,
     RestoreOutcome, Trashed,

@@ -1,11 +1,14 @@
 //! The SQL of the library's tree. What only reads runs on any connection, what changes on the writer's.
 
 use crate::{
-    BlobId, DeleteOutcome, Entry, MakeDirOutcome, Release, Result, StoreError, destination, pack,
-    queue::{from_json, path_of_text},
+    BlobId, DeleteOutcome, Entry, MakeDirOutcome, Release, Result, StoreError,
+    conn::Conn,
+    destination, pack,
+    queue::{from_json, path_of_text, to_json},
 };
 use altmount_model::{ArticleTable, Content, FileId, JobId, ReleaseId, TableNo, VPath};
-use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
+use sqlx::{Row, sqlite::SqliteRow};
+use std::collections::HashMap;
 
 /// The root folder's id.
 pub(crate) const ROOT: FileId = FileId(1);
@@ -16,6 +19,7 @@ macro_rules! columns {
         "n.id, n.parent, n.name, n.is_dir, n.size, n.mtime_ms, n.created_ms, n.release_id, n.etag"
     };
 }
+pub(crate) use columns;
 
 /// A folder's entries: one range of one index, in its order. As one JSON text and not as rows, each of which would cost
 /// more in copies and hand-overs than SQLite needs to find it.
@@ -34,6 +38,14 @@ pub(crate) const LOOKUP: &str = concat!(
     columns!(),
     " FROM walk CROSS JOIN nodes AS n ON n.id = walk.id WHERE walk.depth = ?3"
 );
+
+/// Which of the paths ?1 (a JSON array of arrays of names) below ?2 are there, by their places in the array: one index look-up for
+/// each name of each.
+pub(crate) const EXIST: &str = "WITH RECURSIVE walk (no, names, id, depth) AS (\
+     SELECT key, value, ?2, 0 FROM json_each(?1) UNION ALL \
+     SELECT walk.no, walk.names, n.id, walk.depth + 1 FROM walk CROSS JOIN nodes AS n ON n.parent = walk.id AND n.listed = 1 \
+     AND n.name = json_extract(walk.names, '$[' || walk.depth || ']')) \
+     SELECT no FROM walk WHERE depth = json_array_length(names)";
 
 /// The listed files of release ?1 that are in its folder, each with its path below that, in the order of their paths.
 pub(crate) const RELEASE_FILES: &str = concat!(
@@ -72,20 +84,16 @@ pub(crate) fn entry_of(row: &SqliteRow) -> Result<Entry> {
 }
 
 /// One statement whatever the depth, so a rename in between cannot mix two states.
-pub(crate) async fn lookup(conn: &mut SqliteConnection, path: &VPath) -> Result<Option<Entry>> {
+pub(crate) async fn lookup(conn: &mut Conn, path: &VPath) -> Result<Option<Entry>> {
     lookup_below(conn, ROOT, path).await
 }
 
 /// Looks `path` up from a folder on.
-pub(crate) async fn lookup_below(
-    conn: &mut SqliteConnection,
-    from: FileId,
-    path: &VPath,
-) -> Result<Option<Entry>> {
+pub(crate) async fn lookup_below(conn: &mut Conn, from: FileId, path: &VPath) -> Result<Option<Entry>> {
     let names: Vec<&str> = path.components().collect();
     let depth = names.len() as i64;
     let row = sqlx::query(LOOKUP)
-        .bind(crate::queue::to_json(&names, "a path")?)
+        .bind(to_json(&names, "a path")?)
         .bind(from.0)
         .bind(depth)
         .fetch_optional(conn)
@@ -93,7 +101,7 @@ pub(crate) async fn lookup_below(
     row.as_ref().map(entry_of).transpose()
 }
 
-pub(crate) async fn entry(conn: &mut SqliteConnection, id: FileId) -> Result<Option<Entry>> {
+pub(crate) async fn entry(conn: &mut Conn, id: FileId) -> Result<Option<Entry>> {
     let row = sqlx::query(concat!(
         "SELECT ",
         columns!(),
@@ -105,12 +113,38 @@ pub(crate) async fn entry(conn: &mut SqliteConnection, id: FileId) -> Result<Opt
     row.as_ref().map(entry_of).transpose()
 }
 
-pub(crate) async fn list(
-    conn: &mut SqliteConnection,
-    dir: FileId,
-    after: &str,
-    limit: u32,
-) -> Result<Vec<Entry>> {
+/// The entries of these ids that are there, in no particular order.
+pub(crate) async fn entries(conn: &mut Conn, ids: &[FileId]) -> Result<Vec<Entry>> {
+    let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
+    let rows = sqlx::query(concat!(
+        "SELECT ",
+        columns!(),
+        " FROM nodes AS n WHERE n.id IN (SELECT value FROM json_each(?1)) AND n.trashed = 0"
+    ))
+    .bind(to_json(&ids, "a list of ids")?)
+    .fetch_all(conn)
+    .await?;
+    rows.iter().map(entry_of).collect()
+}
+
+/// Whether there is something at each of these paths, in their order.
+pub(crate) async fn exist(conn: &mut Conn, paths: &[VPath]) -> Result<Vec<bool>> {
+    let names: Vec<Vec<&str>> = paths.iter().map(|path| path.components().collect()).collect();
+    let found: Vec<i64> = sqlx::query_scalar(EXIST)
+        .bind(to_json(&names, "a list of paths")?)
+        .bind(ROOT.0)
+        .fetch_all(conn)
+        .await?;
+    let mut exist = vec![false; paths.len()];
+    for at in found {
+        if let Some(one) = usize::try_from(at).ok().and_then(|at| exist.get_mut(at)) {
+            *one = true;
+        }
+    }
+    Ok(exist)
+}
+
+pub(crate) async fn list(conn: &mut Conn, dir: FileId, after: &str, limit: u32) -> Result<Vec<Entry>> {
     // No name is empty, so an empty `after` is the beginning.
     let text: String = sqlx::query_scalar(LIST)
         .bind(dir.0)
@@ -147,26 +181,38 @@ pub(crate) async fn list(
 }
 
 /// The path of a listed entry. What is in the trash has none.
-pub(crate) async fn path_of(conn: &mut SqliteConnection, id: FileId) -> Result<Option<VPath>> {
-    let found: Vec<(String, bool)> = sqlx::query_as(
-        "WITH RECURSIVE up (id, parent, name, listed, depth) AS (\
-         SELECT id, parent, name, listed, 0 FROM nodes WHERE id = ?1 AND trashed = 0 UNION ALL \
-         SELECT n.id, n.parent, n.name, n.listed, up.depth + 1 FROM up CROSS JOIN nodes AS n ON n.id = up.parent) \
-         SELECT name, listed FROM up ORDER BY depth DESC",
+pub(crate) async fn path_of(conn: &mut Conn, id: FileId) -> Result<Option<VPath>> {
+    Ok(paths_of(conn, &[id]).await?.remove(&id))
+}
+
+/// The paths of those of the entries that are listed and not in the trash.
+pub(crate) async fn paths_of(conn: &mut Conn, ids: &[FileId]) -> Result<HashMap<FileId, VPath>> {
+    let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
+    let found: Vec<(i64, String, bool)> = sqlx::query_as(
+        "WITH RECURSIVE up (of, parent, name, listed, depth) AS (\
+         SELECT n.id, n.parent, n.name, n.listed, 0 FROM json_each(?1) AS given \
+         CROSS JOIN nodes AS n ON n.id = given.value AND n.trashed = 0 UNION \
+         SELECT up.of, n.parent, n.name, n.listed, up.depth + 1 FROM up CROSS JOIN nodes AS n ON n.id = up.parent) \
+         SELECT of, name, listed FROM up ORDER BY of, depth DESC",
     )
-    .bind(id.0)
+    .bind(to_json(&ids, "a list of ids")?)
     .fetch_all(conn)
     .await?;
-    if found.is_empty() || found.iter().any(|(_, listed)| !listed) {
-        return Ok(None);
+    let mut paths = HashMap::new();
+    for names in found.chunk_by(|a, b| a.0 == b.0) {
+        if let Some((of, ..)) = names.first()
+            && names.iter().all(|(_, _, listed)| *listed)
+        {
+            let names: Vec<&str> = names.iter().skip(1).map(|(_, name, _)| name.as_str()).collect();
+            paths.insert(FileId(*of), path_of_text(&names.join("/"))?);
+        }
     }
-    let names: Vec<&str> = found.iter().skip(1).map(|(name, _)| name.as_str()).collect();
-    path_of_text(&names.join("/")).map(Some)
+    Ok(paths)
 }
 
 /// The release whose folder this is, and its source's key.
 pub(crate) async fn release_of_folder(
-    conn: &mut SqliteConnection,
+    conn: &mut Conn,
     folder: FileId,
 ) -> Result<Option<(ReleaseId, String)>> {
     let found: Option<(i64, String)> =
@@ -177,7 +223,7 @@ pub(crate) async fn release_of_folder(
     Ok(found.map(|(id, key)| (ReleaseId(id), key)))
 }
 
-pub(crate) async fn release(conn: &mut SqliteConnection, id: ReleaseId) -> Result<Option<Release>> {
+pub(crate) async fn release(conn: &mut Conn, id: ReleaseId) -> Result<Option<Release>> {
     let row = sqlx::query(
         "SELECT job_id, source_key, destination, folder_id, blob, importer, meta, notes, created_ms \
          FROM releases WHERE id = ?1",
@@ -200,10 +246,7 @@ pub(crate) async fn release(conn: &mut SqliteConnection, id: ReleaseId) -> Resul
     }))
 }
 
-pub(crate) async fn content(
-    conn: &mut SqliteConnection,
-    file: FileId,
-) -> Result<Option<(ReleaseId, Vec<u8>)>> {
+pub(crate) async fn content(conn: &mut Conn, file: FileId) -> Result<Option<(ReleaseId, Vec<u8>)>> {
     let found: Option<(i64, Vec<u8>)> = sqlx::query_as(
         "SELECT n.release_id, c.content FROM nodes AS n CROSS JOIN contents AS c ON c.file_id = n.id WHERE n.id = ?1",
     )
@@ -219,10 +262,7 @@ pub(crate) fn unpack_content(found: Option<(ReleaseId, Vec<u8>)>) -> Result<Opti
         .transpose()
 }
 
-pub(crate) async fn attributes(
-    conn: &mut SqliteConnection,
-    file: FileId,
-) -> Result<Option<serde_json::Value>> {
+pub(crate) async fn attributes(conn: &mut Conn, file: FileId) -> Result<Option<serde_json::Value>> {
     let text: Option<String> = sqlx::query_scalar("SELECT attributes FROM contents WHERE file_id = ?1")
         .bind(file.0)
         .fetch_optional(conn)
@@ -231,11 +271,7 @@ pub(crate) async fn attributes(
         .transpose()
 }
 
-pub(crate) async fn table(
-    conn: &mut SqliteConnection,
-    release: ReleaseId,
-    no: TableNo,
-) -> Result<Option<Vec<u8>>> {
+pub(crate) async fn table(conn: &mut Conn, release: ReleaseId, no: TableNo) -> Result<Option<Vec<u8>>> {
     Ok(
         sqlx::query_scalar("SELECT packed FROM article_tables WHERE release_id = ?1 AND no = ?2")
             .bind(release.0)
@@ -249,64 +285,73 @@ pub(crate) fn unpack_table(packed: Option<Vec<u8>>, no: TableNo) -> Result<Optio
     packed.map(|packed| pack::unpack_table(&packed, no)).transpose()
 }
 
-/// Removes an entry with all below it, and the releases that no entry refers to any more.
-pub(crate) async fn remove(conn: &mut SqliteConnection, id: FileId) -> Result<u64> {
+/// Removes entries with all below them, and the releases that no entry refers to any more.
+pub(crate) async fn remove(conn: &mut Conn, ids: &[FileId]) -> Result<u64> {
+    let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
+    let ids = to_json(&ids, "a list of ids")?;
     let releases: Vec<i64> = sqlx::query_scalar(
-        "WITH RECURSIVE below (id) AS (SELECT ?1 UNION ALL \
+        "WITH RECURSIVE below (id) AS (SELECT value FROM json_each(?1) UNION \
          SELECT n.id FROM below CROSS JOIN nodes AS n ON n.parent = below.id) \
          SELECT DISTINCT n.release_id FROM below CROSS JOIN nodes AS n ON n.id = below.id \
          WHERE n.release_id IS NOT NULL",
     )
-    .bind(id.0)
+    .bind(&ids)
     .fetch_all(&mut *conn)
     .await?;
     // One statement: the foreign key from child to parent is checked at its end.
     let gone = sqlx::query(
-        "DELETE FROM nodes WHERE id IN (WITH RECURSIVE below (id) AS (SELECT ?1 UNION ALL \
+        "DELETE FROM nodes WHERE id IN (WITH RECURSIVE below (id) AS (SELECT value FROM json_each(?1) UNION \
          SELECT n.id FROM below CROSS JOIN nodes AS n ON n.parent = below.id) SELECT id FROM below)",
     )
-    .bind(id.0)
+    .bind(&ids)
     .execute(&mut *conn)
     .await?;
-    for release in releases {
-        drop_unused_release(conn, ReleaseId(release)).await?;
-    }
+    drop_unused_releases(conn, &releases).await?;
     Ok(gone.rows_affected())
 }
 
-/// Removes a release with its tables where no file of it is left.
-pub(crate) async fn drop_unused_release(conn: &mut SqliteConnection, release: ReleaseId) -> Result<bool> {
+/// Removes those of the releases, with their tables, of which no file is left; answers how many that were.
+pub(crate) async fn drop_unused_releases(conn: &mut Conn, releases: &[i64]) -> Result<u64> {
     let gone = sqlx::query(
-        "DELETE FROM releases WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM nodes WHERE release_id = ?1)",
+        "DELETE FROM releases WHERE id IN (SELECT value FROM json_each(?1)) \
+         AND NOT EXISTS (SELECT 1 FROM nodes WHERE release_id = releases.id)",
     )
-    .bind(release.0)
+    .bind(to_json(&releases, "a list of releases")?)
     .execute(conn)
     .await?;
-    Ok(gone.rows_affected() == 1)
+    Ok(gone.rows_affected())
 }
 
 /// Sets a folder's time of change, always forward, so that its entity tag changes.
-pub(crate) async fn touch(conn: &mut SqliteConnection, dir: FileId, now: i64) -> Result<()> {
-    sqlx::query("UPDATE nodes SET mtime_ms = max(?2, mtime_ms + 1) WHERE id = ?1")
-        .bind(dir.0)
-        .bind(now)
-        .execute(conn)
-        .await?;
+pub(crate) async fn touch(conn: &mut Conn, dir: FileId, now: i64) -> Result<()> {
+    touch_all(conn, [dir], now).await
+}
+
+/// The same for several.
+pub(crate) async fn touch_all(
+    conn: &mut Conn,
+    dirs: impl IntoIterator<Item = FileId>,
+    now: i64,
+) -> Result<()> {
+    let ids: Vec<i64> = dirs.into_iter().map(|dir| dir.0).collect();
+    sqlx::query(
+        "UPDATE nodes SET mtime_ms = max(?2, mtime_ms + 1) WHERE id IN (SELECT value FROM json_each(?1))",
+    )
+    .bind(to_json(&ids, "a list of folders")?)
+    .bind(now)
+    .execute(conn)
+    .await?;
     Ok(())
 }
 
-pub(crate) async fn delete(
-    conn: &mut SqliteConnection,
-    found: Option<Entry>,
-    now: i64,
-) -> Result<DeleteOutcome> {
+pub(crate) async fn delete(conn: &mut Conn, found: Option<Entry>, now: i64) -> Result<DeleteOutcome> {
     let Some(found) = found else {
         return Ok(DeleteOutcome::NotFound);
     };
     let Some(parent) = found.parent else {
         return Ok(DeleteOutcome::Root);
     };
-    let entries = remove(conn, found.id).await?;
+    let entries = remove(conn, &[found.id]).await?;
     touch(conn, parent, now).await?;
     Ok(DeleteOutcome::Deleted {
         id: found.id,
@@ -315,7 +360,7 @@ pub(crate) async fn delete(
 }
 
 pub(crate) async fn insert_dir(
-    conn: &mut SqliteConnection,
+    conn: &mut Conn,
     parent: FileId,
     name: &str,
     release: Option<ReleaseId>,
@@ -334,7 +379,7 @@ pub(crate) async fn insert_dir(
     Ok(FileId(id))
 }
 
-pub(crate) async fn make_dir(conn: &mut SqliteConnection, path: &VPath, now: i64) -> Result<MakeDirOutcome> {
+pub(crate) async fn make_dir(conn: &mut Conn, path: &VPath, now: i64) -> Result<MakeDirOutcome> {
     let (Some(parent), Some(name)) = (path.parent(), path.name()) else {
         return Ok(MakeDirOutcome::Exists);
     };

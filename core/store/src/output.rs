@@ -1,11 +1,14 @@
 //! What was made outside of the library for files of it, and what is still to be made.
 
 use crate::{
-    Entry, Job, Result, StoreError, library,
+    Entry, Job, Result, StoreError,
+    conn::Conn,
+    library,
     queue::{self, to_json},
 };
 use altmount_model::{FileId, JobId, ReleaseId, VPath};
-use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
+use sqlx::{Row, sqlite::SqliteRow};
+use std::collections::HashMap;
 
 /// A way in which a file of the library is had outside of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -82,7 +85,7 @@ fn output_of(row: &SqliteRow) -> Result<Output> {
     })
 }
 
-pub(crate) async fn unpublished(conn: &mut SqliteConnection, now: i64, but: &[JobId]) -> Result<Option<Job>> {
+pub(crate) async fn unpublished(conn: &mut Conn, now: i64, but: &[JobId]) -> Result<Option<Job>> {
     let but: Vec<i64> = but.iter().map(|id| id.0).collect();
     let id: Option<i64> = sqlx::query_scalar(UNPUBLISHED)
         .bind(now)
@@ -95,7 +98,7 @@ pub(crate) async fn unpublished(conn: &mut SqliteConnection, now: i64, but: &[Jo
     }
 }
 
-pub(crate) async fn next_unpublished(conn: &mut SqliteConnection, but: &[JobId]) -> Result<Option<i64>> {
+pub(crate) async fn next_unpublished(conn: &mut Conn, but: &[JobId]) -> Result<Option<i64>> {
     let but: Vec<i64> = but.iter().map(|id| id.0).collect();
     Ok(sqlx::query_scalar(NEXT_UNPUBLISHED)
         .bind(to_json(&but, "a list of jobs")?)
@@ -103,7 +106,7 @@ pub(crate) async fn next_unpublished(conn: &mut SqliteConnection, but: &[JobId])
         .await?)
 }
 
-pub(crate) async fn published(conn: &mut SqliteConnection, job: JobId, storage: &str) -> Result<bool> {
+pub(crate) async fn published(conn: &mut Conn, job: JobId, storage: &str) -> Result<bool> {
     let done = sqlx::query(
         "UPDATE jobs SET storage = ?2, publish_error = NULL, publish_after_ms = 0 WHERE id = ?1 AND state = 2",
     )
@@ -114,12 +117,7 @@ pub(crate) async fn published(conn: &mut SqliteConnection, job: JobId, storage: 
     Ok(done.rows_affected() == 1)
 }
 
-pub(crate) async fn unpublish(
-    conn: &mut SqliteConnection,
-    job: JobId,
-    error: &str,
-    after: i64,
-) -> Result<()> {
+pub(crate) async fn unpublish(conn: &mut Conn, job: JobId, error: &str, after: i64) -> Result<()> {
     sqlx::query(
         "UPDATE jobs SET publish_attempts = publish_attempts + 1, publish_error = ?2, publish_after_ms = ?3 \
          WHERE id = ?1 AND state = 2 AND storage IS NULL",
@@ -133,7 +131,7 @@ pub(crate) async fn unpublish(
 }
 
 /// Makes everything that waits for another try due.
-pub(crate) async fn publish_now(conn: &mut SqliteConnection) -> Result<()> {
+pub(crate) async fn publish_now(conn: &mut Conn) -> Result<()> {
     sqlx::query(
         "UPDATE jobs SET publish_after_ms = 0 WHERE state = 2 AND storage IS NULL AND publish_after_ms > 0",
     )
@@ -143,27 +141,34 @@ pub(crate) async fn publish_now(conn: &mut SqliteConnection) -> Result<()> {
 }
 
 /// Notes what is going to be made or was. A path belongs to whoever noted it last.
-pub(crate) async fn put(conn: &mut SqliteConnection, outputs: &[Output]) -> Result<()> {
-    for output in outputs {
-        // Where the file was deleted since it was looked up, what is made for it is to be removed again. What is made again
-        // counts as that until it is there.
-        sqlx::query(
-            "INSERT INTO outputs (job_id, file_id, kind, path, folder, mark, orphan) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, NOT EXISTS (SELECT 1 FROM nodes WHERE id = ?2 AND trashed = 0)) \
-             ON CONFLICT (path) DO UPDATE SET \
-             gone = CASE WHEN file_id = excluded.file_id AND gone = 2 THEN 2 ELSE 0 END, \
-             job_id = excluded.job_id, file_id = excluded.file_id, kind = excluded.kind, folder = excluded.folder, \
-             mark = excluded.mark, orphan = excluded.orphan",
-        )
-        .bind(output.job.0)
-        .bind(output.file.0)
-        .bind(output.kind.as_str())
-        .bind(&output.path)
-        .bind(&output.folder)
-        .bind(&output.mark)
-        .execute(&mut *conn)
-        .await?;
-    }
+pub(crate) async fn put(conn: &mut Conn, outputs: &[Output]) -> Result<()> {
+    let rows: Vec<_> = outputs
+        .iter()
+        .map(|output| {
+            (
+                output.job.0,
+                output.file.0,
+                output.kind.as_str(),
+                &output.path,
+                &output.folder,
+                &output.mark,
+            )
+        })
+        .collect();
+    // Where the file was deleted since it was looked up, what is made for it is to be removed again. What is made again
+    // counts as that until it is there.
+    sqlx::query(
+        "INSERT INTO outputs (job_id, file_id, kind, path, folder, mark, orphan) \
+         SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, \
+         NOT EXISTS (SELECT 1 FROM nodes WHERE id = value ->> 1 AND trashed = 0) FROM json_each(?1) WHERE true \
+         ON CONFLICT (path) DO UPDATE SET \
+         gone = CASE WHEN file_id = excluded.file_id AND gone = 2 THEN 2 ELSE 0 END, \
+         job_id = excluded.job_id, file_id = excluded.file_id, kind = excluded.kind, folder = excluded.folder, \
+         mark = excluded.mark, orphan = excluded.orphan",
+    )
+    .bind(to_json(&rows, "a list of outputs")?)
+    .execute(conn)
+    .await?;
     Ok(())
 }
 
@@ -176,7 +181,7 @@ pub(crate) enum Which {
     Back(u32),
 }
 
-pub(crate) async fn find(conn: &mut SqliteConnection, which: Which) -> Result<Vec<Output>> {
+pub(crate) async fn find(conn: &mut Conn, which: Which) -> Result<Vec<Output>> {
     let (filter, value) = match which {
         Which::Job(id) => ("job_id = ?1 AND gone = 0 ORDER BY path", id.0),
         Which::File(id) => ("file_id = ?1 AND gone = 0 ORDER BY path", id.0),
@@ -191,16 +196,26 @@ pub(crate) async fn find(conn: &mut SqliteConnection, which: Which) -> Result<Ve
     rows.iter().map(output_of).collect()
 }
 
-pub(crate) async fn at(conn: &mut SqliteConnection, path: &str) -> Result<Option<Output>> {
-    let sql = format!("SELECT {COLUMNS} FROM outputs WHERE path = ?1");
-    let row = sqlx::query(sqlx::AssertSqlSafe(sql))
-        .bind(path)
-        .fetch_optional(conn)
+/// The outputs at these paths, in no particular order.
+pub(crate) async fn at(conn: &mut Conn, paths: &[&str]) -> Result<Vec<Output>> {
+    let sql = format!("SELECT {COLUMNS} FROM outputs WHERE path IN (SELECT value FROM json_each(?1))");
+    let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
+        .bind(to_json(&paths, "a list of paths")?)
+        .fetch_all(conn)
         .await?;
-    row.as_ref().map(output_of).transpose()
+    rows.iter().map(output_of).collect()
 }
 
-pub(crate) async fn forget(conn: &mut SqliteConnection, paths: &[String]) -> Result<()> {
+/// Those of the paths that something is to be at: what is noted of them was not forgotten meanwhile, nor does it lie in the trash.
+pub(crate) async fn noted(conn: &mut Conn, paths: &[&str]) -> Result<Vec<String>> {
+    let sql = "SELECT path FROM outputs WHERE path IN (SELECT value FROM json_each(?1)) AND gone <> 1";
+    Ok(sqlx::query_scalar(sql)
+        .bind(to_json(&paths, "a list of paths")?)
+        .fetch_all(conn)
+        .await?)
+}
+
+pub(crate) async fn forget(conn: &mut Conn, paths: &[String]) -> Result<()> {
     sqlx::query("DELETE FROM outputs WHERE path IN (SELECT value FROM json_each(?1))")
         .bind(to_json(&paths, "a list of paths")?)
         .execute(conn)
@@ -210,45 +225,50 @@ pub(crate) async fn forget(conn: &mut SqliteConnection, paths: &[String]) -> Res
 
 /// Notes outputs that were removed with their file, each with whether it was still there. Those of a file that can be had back are
 /// remembered; what somebody had taken before is his, and is forgotten.
-pub(crate) async fn removed(conn: &mut SqliteConnection, outputs: &[(Output, bool)]) -> Result<()> {
-    for (output, was_there) in outputs {
-        sqlx::query(
-            "DELETE FROM outputs WHERE path = ?1 AND file_id = ?2 AND \
-             (NOT EXISTS (SELECT 1 FROM nodes WHERE id = ?2) OR (NOT ?3 AND gone = 0))",
-        )
-        .bind(&output.path)
-        .bind(output.file.0)
-        .bind(was_there)
-        .execute(&mut *conn)
-        .await?;
-        // A file that came back meanwhile is to have it again.
-        sqlx::query(
-            "UPDATE outputs SET gone = CASE WHEN (SELECT trashed FROM nodes WHERE id = ?2) THEN 1 ELSE 2 END \
-             WHERE path = ?1 AND file_id = ?2",
-        )
-        .bind(&output.path)
-        .bind(output.file.0)
-        .execute(&mut *conn)
-        .await?;
-    }
+pub(crate) async fn removed(conn: &mut Conn, outputs: &[(Output, bool)]) -> Result<()> {
+    let rows: Vec<_> = outputs
+        .iter()
+        .map(|(output, was_there)| (&output.path, output.file.0, was_there))
+        .collect();
+    let rows = to_json(&rows, "a list of outputs")?;
+    sqlx::query(
+        "DELETE FROM outputs WHERE id IN (SELECT o.id FROM json_each(?1) AS r CROSS JOIN outputs AS o \
+         ON o.path = r.value ->> 0 WHERE o.file_id = r.value ->> 1 AND \
+         (NOT EXISTS (SELECT 1 FROM nodes WHERE id = o.file_id) OR (NOT r.value ->> 2 AND o.gone = 0)))",
+    )
+    .bind(&rows)
+    .execute(&mut *conn)
+    .await?;
+    // A file that came back meanwhile is to have it again.
+    sqlx::query(
+        "UPDATE outputs SET gone = CASE WHEN (SELECT trashed FROM nodes WHERE id = file_id) THEN 1 ELSE 2 END \
+         WHERE id IN (SELECT o.id FROM json_each(?1) AS r CROSS JOIN outputs AS o ON o.path = r.value ->> 0 \
+         WHERE o.file_id = r.value ->> 1)",
+    )
+    .bind(&rows)
+    .execute(conn)
+    .await?;
     Ok(())
 }
 
-/// Notes that an output which was to be made again is there.
-pub(crate) async fn made_again(conn: &mut SqliteConnection, output: &Output) -> Result<()> {
-    sqlx::query("UPDATE outputs SET gone = 0 WHERE path = ?1 AND file_id = ?2 AND gone = 2")
-        .bind(&output.path)
-        .bind(output.file.0)
-        .execute(conn)
-        .await?;
+/// Notes that outputs which were to be made again are there.
+pub(crate) async fn made_again(conn: &mut Conn, outputs: &[Output]) -> Result<()> {
+    let rows: Vec<_> = outputs
+        .iter()
+        .map(|output| (&output.path, output.file.0))
+        .collect();
+    sqlx::query(
+        "UPDATE outputs SET gone = 0 WHERE gone = 2 AND id IN (SELECT o.id FROM json_each(?1) AS r \
+         CROSS JOIN outputs AS o ON o.path = r.value ->> 0 WHERE o.file_id = r.value ->> 1)",
+    )
+    .bind(to_json(&rows, "a list of outputs")?)
+    .execute(conn)
+    .await?;
     Ok(())
 }
 
 /// The listed files of a release that are in its folder, in the order of their paths.
-pub(crate) async fn release_files(
-    conn: &mut SqliteConnection,
-    release: ReleaseId,
-) -> Result<Vec<ReleaseFile>> {
+pub(crate) async fn release_files(conn: &mut Conn, release: ReleaseId) -> Result<Vec<ReleaseFile>> {
     let rows = sqlx::query(library::RELEASE_FILES)
         .bind(release.0)
         .fetch_all(conn)
@@ -262,16 +282,22 @@ pub(crate) async fn release_files(
     rows.iter().map(file).collect()
 }
 
-pub(crate) async fn link_version(conn: &mut SqliteConnection, file: FileId) -> Result<u32> {
-    let version: Option<i64> = sqlx::query_scalar("SELECT version FROM link_versions WHERE file_id = ?1")
-        .bind(file.0)
-        .fetch_optional(conn)
-        .await?;
-    Ok(u32::try_from(version.unwrap_or(0)).unwrap_or(u32::MAX))
+/// The version of each file's links, in the order of the files.
+pub(crate) async fn link_versions(conn: &mut Conn, files: &[FileId]) -> Result<Vec<u32>> {
+    let ids: Vec<i64> = files.iter().map(|id| id.0).collect();
+    let known: Vec<(i64, i64)> = sqlx::query_as(
+        "SELECT file_id, version FROM link_versions WHERE file_id IN (SELECT value FROM json_each(?1))",
+    )
+    .bind(to_json(&ids, "a list of files")?)
+    .fetch_all(conn)
+    .await?;
+    let known: HashMap<i64, i64> = known.into_iter().collect();
+    let version = |id: &i64| u32::try_from(known.get(id).copied().unwrap_or(0)).unwrap_or(u32::MAX);
+    Ok(ids.iter().map(version).collect())
 }
 
 /// Answers how many files there were.
-pub(crate) async fn revoke(conn: &mut SqliteConnection, files: &[FileId]) -> Result<u64> {
+pub(crate) async fn revoke(conn: &mut Conn, files: &[FileId]) -> Result<u64> {
     let ids: Vec<i64> = files.iter().map(|id| id.0).collect();
     let done = sqlx::query(
         "INSERT INTO link_versions (file_id, version) SELECT n.id, 1 FROM json_each(?1) AS given \
@@ -285,17 +311,15 @@ pub(crate) async fn revoke(conn: &mut SqliteConnection, files: &[FileId]) -> Res
 }
 
 /// Completed jobs with a release, in the order of their ids, behind `after`.
-pub(crate) async fn completed(conn: &mut SqliteConnection, after: JobId, limit: u32) -> Result<Vec<Job>> {
-    let ids: Vec<i64> = sqlx::query_scalar(
-        "SELECT id FROM jobs WHERE id > ?1 AND state = 2 AND release_id IS NOT NULL ORDER BY id LIMIT ?2",
-    )
-    .bind(after.0)
-    .bind(limit)
-    .fetch_all(&mut *conn)
-    .await?;
-    let mut jobs = Vec::with_capacity(ids.len());
-    for id in ids {
-        jobs.extend(queue::job(conn, JobId(id)).await?);
-    }
-    Ok(jobs)
+pub(crate) async fn completed(conn: &mut Conn, after: JobId, limit: u32) -> Result<Vec<Job>> {
+    let sql = format!(
+        "{} WHERE id > ?1 AND state = 2 AND release_id IS NOT NULL ORDER BY id LIMIT ?2",
+        queue::SELECT
+    );
+    let rows = sqlx::query(sqlx::AssertSqlSafe(sql))
+        .bind(after.0)
+        .bind(limit)
+        .fetch_all(conn)
+        .await?;
+    rows.iter().map(queue::job_of).collect()
 }

@@ -68,10 +68,16 @@ impl Packer {
                 table.count()
             )));
         }
-        let ids = || (0..table.count()).filter_map(|at| table.id(at).map(str::as_bytes));
+        let ids = || table.ids().map(str::as_bytes);
         let first = ids().next().unwrap_or_default();
         let (mut prefix, mut suffix, mut shortest, mut all) = (first.len(), first.len(), first.len(), 0);
+        // Runs of ids of one length.
+        let mut runs: Vec<(usize, u64)> = Vec::new();
         for id in ids() {
+            match runs.last_mut() {
+                Some((last, count)) if *last == id.len() => *count += 1,
+                _ => runs.push((id.len(), 1)),
+            }
             if !id.starts_with(&first[..prefix]) {
                 prefix = id.iter().zip(first).take_while(|(a, b)| a == b).count();
             }
@@ -101,16 +107,9 @@ impl Packer {
             put(&mut head, size);
             put(&mut head, u64::from(count));
         }
-        let mut runs: Vec<(usize, u64)> = Vec::new();
-        for len in ids().map(|id| id.len() - prefix - suffix) {
-            match runs.last_mut() {
-                Some((last, count)) if *last == len => *count += 1,
-                _ => runs.push((len, 1)),
-            }
-        }
         put(&mut head, runs.len() as u64);
         for (len, count) in runs {
-            put(&mut head, len as u64);
+            put(&mut head, (len - prefix - suffix) as u64);
             put(&mut head, count);
         }
         let what = "an article table";

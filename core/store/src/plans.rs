@@ -1,6 +1,6 @@
 //! The statements of the hot paths use the indexes that are meant for them.
 
-use crate::{HistoryFilter, downloads, library, open, queue};
+use crate::{HistoryFilter, downloads, library, open, queue, replace};
 use sqlx::{AssertSqlSafe, Row, SqliteConnection};
 
 /// A new database; the folder has to outlive the connection.
@@ -158,4 +158,37 @@ async fn a_search_of_the_history_reads_names_alone() {
             "{steps:?}"
         );
     }
+}
+
+#[tokio::test]
+async fn files_that_are_replaced_are_found_by_their_ids() {
+    let (_dir, mut conn) = database().await;
+    let row = "(?, ?, ?, ?, ?)";
+    let rows = vec![row; 500].join(", ");
+    let sql = format!(
+        "{}VALUES {rows}{}?{}?{}",
+        replace::REPLACE_FROM,
+        replace::REPLACE_SET,
+        replace::REPLACE_OF,
+        replace::REPLACE_WHERE
+    );
+    let plan = plan(&mut conn, &sql).await;
+    let nodes: Vec<&String> = plan.iter().filter(|step| step.contains(" nodes")).collect();
+    assert_eq!(
+        nodes,
+        ["SEARCH nodes USING INTEGER PRIMARY KEY (rowid=?)"],
+        "{plan:?}"
+    );
+}
+
+#[tokio::test]
+async fn whether_paths_are_there_is_one_index_look_up_for_each_name() {
+    let (_dir, mut conn) = database().await;
+    let plan = plan(&mut conn, library::EXIST).await;
+    let nodes: Vec<&String> = plan.iter().filter(|step| step.contains(" n ")).collect();
+    assert_eq!(
+        nodes,
+        ["SEARCH n USING COVERING INDEX nodes_children (parent=? AND listed=? AND name=?)"],
+        "{plan:?}"
+    );
 }

@@ -4,11 +4,11 @@
 
 use crate::{
     BlobId, CancelOutcome, Failure, Job, JobFilter, JobState, NewJob, Origin, Page, Passwords, Result,
-    RetryOutcome, StoreError, Submitted, destination, to_i64,
+    RetryOutcome, StoreError, Submitted, conn::Conn, destination, to_i64,
 };
 use altmount_model::{JobId, ReleaseId, VPath};
 use rand::Rng;
-use sqlx::{Row, SqliteConnection, sqlite::SqliteRow};
+use sqlx::{Row, sqlite::SqliteRow};
 
 /// How often the server may die with a job before the job is given up.
 pub(crate) const CRASH_LIMIT: u32 = 3;
@@ -164,7 +164,7 @@ pub(crate) fn to_json<T: serde::Serialize>(value: &T, what: &str) -> Result<Stri
         .map_err(|e| StoreError::invalid(format!("{what} has no JSON form")).with_source(e))
 }
 
-async fn active_with_key(conn: &mut SqliteConnection, key: &str) -> Result<Option<JobId>> {
+async fn active_with_key(conn: &mut Conn, key: &str) -> Result<Option<JobId>> {
     let id = sqlx::query_scalar(
         "SELECT id FROM jobs INDEXED BY jobs_active_source WHERE source_key = ?1 AND state IN (0, 1)",
     )
@@ -180,7 +180,7 @@ const NZO_CHARS: usize = 8;
 const NZO_PREFIX: &str = "SABnzbd_nzo_";
 
 /// A name for a job that no job has.
-async fn new_nzo_id(conn: &mut SqliteConnection) -> Result<String> {
+async fn new_nzo_id(conn: &mut Conn) -> Result<String> {
     const LETTERS: &[u8] = b"abcdefghijklmnopqrstuvwxyz0123456789";
     loop {
         let mut name = NZO_PREFIX.to_owned();
@@ -199,7 +199,7 @@ async fn new_nzo_id(conn: &mut SqliteConnection) -> Result<String> {
     }
 }
 
-pub(crate) async fn submit(conn: &mut SqliteConnection, new: NewJob, now: i64) -> Result<Submitted> {
+pub(crate) async fn submit(conn: &mut Conn, new: NewJob, now: i64) -> Result<Submitted> {
     if let Some(other) = active_with_key(conn, &new.source_key).await? {
         return Ok(Submitted::Duplicate(other));
     }
@@ -239,12 +239,7 @@ pub(crate) async fn submit(conn: &mut SqliteConnection, new: NewJob, now: i64) -
     Ok(Submitted::Accepted(Box::new(job_of(&row)?)))
 }
 
-pub(crate) async fn claim(
-    conn: &mut SqliteConnection,
-    owner: &str,
-    lease_ms: i64,
-    now: i64,
-) -> Result<Option<Job>> {
+pub(crate) async fn claim(conn: &mut Conn, owner: &str, lease_ms: i64, now: i64) -> Result<Option<Job>> {
     sqlx::query(WAITING).bind(now).execute(&mut *conn).await?;
     // A lease that ran out: its worker hangs. What was to be cancelled is, the rest is due again.
     sqlx::query(EXPIRED).bind(now).execute(&mut *conn).await?;
@@ -257,7 +252,7 @@ pub(crate) async fn claim(
     row.as_ref().map(job_of).transpose()
 }
 
-pub(crate) async fn renew(conn: &mut SqliteConnection, id: JobId, owner: &str, until: i64) -> Result<bool> {
+pub(crate) async fn renew(conn: &mut Conn, id: JobId, owner: &str, until: i64) -> Result<bool> {
     let done =
         sqlx::query("UPDATE jobs SET lease_until_ms = ?3 WHERE id = ?1 AND state = 1 AND lease_owner = ?2")
             .bind(id.0)
@@ -269,7 +264,7 @@ pub(crate) async fn renew(conn: &mut SqliteConnection, id: JobId, owner: &str, u
 }
 
 /// Runs on a reader.
-pub(crate) async fn next_due(conn: &mut SqliteConnection) -> Result<Option<i64>> {
+pub(crate) async fn next_due(conn: &mut Conn) -> Result<Option<i64>> {
     Ok(sqlx::query_scalar(concat!(
         "SELECT min(at) FROM (\
          SELECT 0 AS at WHERE EXISTS (SELECT 1 FROM jobs INDEXED BY jobs_ready \
@@ -281,7 +276,7 @@ pub(crate) async fn next_due(conn: &mut SqliteConnection) -> Result<Option<i64>>
     .await?)
 }
 
-pub(crate) async fn recover(conn: &mut SqliteConnection, now: i64) -> Result<u64> {
+pub(crate) async fn recover(conn: &mut Conn, now: i64) -> Result<u64> {
     sqlx::query(
         "UPDATE jobs SET state = 4, finished_ms = ?1, lease_owner = NULL, lease_until_ms = NULL \
          WHERE state = 1 AND cancel_requested = 1",
@@ -308,7 +303,7 @@ pub(crate) async fn recover(conn: &mut SqliteConnection, now: i64) -> Result<u64
     Ok(requeued.rows_affected())
 }
 
-pub(crate) async fn requeue(conn: &mut SqliteConnection, id: JobId, owner: &str, now: i64) -> Result<bool> {
+pub(crate) async fn requeue(conn: &mut Conn, id: JobId, owner: &str, now: i64) -> Result<bool> {
     let done = sqlx::query(
         "UPDATE jobs SET state = CASE cancel_requested WHEN 1 THEN 4 ELSE 0 END, \
          finished_ms = CASE cancel_requested WHEN 1 THEN ?3 END, not_before_ms = 0, lease_owner = NULL, \
@@ -322,7 +317,7 @@ pub(crate) async fn requeue(conn: &mut SqliteConnection, id: JobId, owner: &str,
     Ok(done.rows_affected() == 1)
 }
 
-pub(crate) async fn set_importer(conn: &mut SqliteConnection, id: JobId, choice: &str) -> Result<bool> {
+pub(crate) async fn set_importer(conn: &mut Conn, id: JobId, choice: &str) -> Result<bool> {
     let done = sqlx::query("UPDATE jobs SET importer = ?2 WHERE id = ?1")
         .bind(id.0)
         .bind(choice)
@@ -332,7 +327,7 @@ pub(crate) async fn set_importer(conn: &mut SqliteConnection, id: JobId, choice:
 }
 
 pub(crate) async fn set_progress(
-    conn: &mut SqliteConnection,
+    conn: &mut Conn,
     id: JobId,
     owner: &str,
     done: u64,
@@ -353,7 +348,7 @@ pub(crate) async fn set_progress(
 }
 
 pub(crate) async fn fail(
-    conn: &mut SqliteConnection,
+    conn: &mut Conn,
     id: JobId,
     owner: &str,
     failure: Failure,
@@ -385,7 +380,7 @@ pub(crate) async fn fail(
     Ok(done.rows_affected() == 1)
 }
 
-pub(crate) async fn cancel(conn: &mut SqliteConnection, id: JobId, now: i64) -> Result<CancelOutcome> {
+pub(crate) async fn cancel(conn: &mut Conn, id: JobId, now: i64) -> Result<CancelOutcome> {
     let Some(job) = job(conn, id).await? else {
         return Ok(CancelOutcome::NotFound);
     };
@@ -409,7 +404,7 @@ pub(crate) async fn cancel(conn: &mut SqliteConnection, id: JobId, now: i64) -> 
     }
 }
 
-pub(crate) async fn cancelled(conn: &mut SqliteConnection, id: JobId, owner: &str, now: i64) -> Result<bool> {
+pub(crate) async fn cancelled(conn: &mut Conn, id: JobId, owner: &str, now: i64) -> Result<bool> {
     let done = sqlx::query(
         "UPDATE jobs SET state = 4, finished_ms = ?3, lease_owner = NULL, lease_until_ms = NULL \
          WHERE id = ?1 AND state = 1 AND lease_owner = ?2",
@@ -422,7 +417,7 @@ pub(crate) async fn cancelled(conn: &mut SqliteConnection, id: JobId, owner: &st
     Ok(done.rows_affected() == 1)
 }
 
-pub(crate) async fn retry(conn: &mut SqliteConnection, id: JobId) -> Result<RetryOutcome> {
+pub(crate) async fn retry(conn: &mut Conn, id: JobId) -> Result<RetryOutcome> {
     let Some(job) = job(conn, id).await? else {
         return Ok(RetryOutcome::NotFound);
     };
@@ -459,7 +454,7 @@ pub(crate) async fn retry(conn: &mut SqliteConnection, id: JobId) -> Result<Retr
 }
 
 /// Runs anywhere.
-pub(crate) async fn job(conn: &mut SqliteConnection, id: JobId) -> Result<Option<Job>> {
+pub(crate) async fn job(conn: &mut Conn, id: JobId) -> Result<Option<Job>> {
     let row = sqlx::query(concat!("SELECT ", columns!(), " FROM jobs WHERE id = ?1"))
         .bind(id.0)
         .fetch_optional(conn)
@@ -468,7 +463,7 @@ pub(crate) async fn job(conn: &mut SqliteConnection, id: JobId) -> Result<Option
 }
 
 /// Runs on a reader, in a transaction so that the total fits the items.
-pub(crate) async fn jobs(conn: &mut SqliteConnection, filter: &JobFilter, limit: u32) -> Result<Page<Job>> {
+pub(crate) async fn jobs(conn: &mut Conn, filter: &JobFilter, limit: u32) -> Result<Page<Job>> {
     let wanted = |state: JobState| filter.states.is_empty() || filter.states.contains(&state);
     let offset = i64::try_from(filter.offset).unwrap_or(i64::MAX);
     let rows = sqlx::query(PAGE)
@@ -498,7 +493,7 @@ pub(crate) async fn jobs(conn: &mut SqliteConnection, filter: &JobFilter, limit:
 }
 
 /// Runs on a reader. `names` is a JSON list.
-pub(crate) async fn by_nzo(conn: &mut SqliteConnection, names: &str) -> Result<Vec<Job>> {
+pub(crate) async fn by_nzo(conn: &mut Conn, names: &str) -> Result<Vec<Job>> {
     let rows = sqlx::query(concat!(
         "SELECT ",
         columns!(),

@@ -1,8 +1,7 @@
 //! Moving entries of the library.
 
-use crate::{Entry, RenameOutcome, Result, StoreError, library, store::trash::trash};
+use crate::{Entry, RenameOutcome, Result, StoreError, conn::Conn, library, store::trash::trash};
 use altmount_model::{FileId, JobId, MAX_PATH_BYTES, VPath};
-use sqlx::SqliteConnection;
 
 /// What becomes of an entry that is where another is moved to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,7 +15,7 @@ pub(crate) enum Target {
 }
 
 pub(crate) async fn rename(
-    conn: &mut SqliteConnection,
+    conn: &mut Conn,
     from: &VPath,
     to: &VPath,
     over: Target,
@@ -48,7 +47,7 @@ pub(crate) async fn rename(
         if over == Target::Trashed {
             trash(conn, target.id, now).await?;
         } else {
-            library::remove(conn, target.id).await?;
+            library::remove(conn, &[target.id]).await?;
         }
     }
     sqlx::query("UPDATE nodes SET parent = ?2, name = ?3 WHERE id = ?1")
@@ -72,7 +71,7 @@ pub(crate) async fn rename(
 
 /// The job whose release could not be put where it is promised if `moved` lay at `to`: the folder itself must stay free,
 /// and those above it must stay plain folders.
-async fn in_the_way(conn: &mut SqliteConnection, moved: &Entry, to: &VPath) -> Result<Option<JobId>> {
+async fn in_the_way(conn: &mut Conn, moved: &Entry, to: &VPath) -> Result<Option<JobId>> {
     let reservations: Vec<(i64, String)> = sqlx::query_as(
         "SELECT id, destination FROM jobs INDEXED BY jobs_active_destination WHERE state IN (0, 1) AND destination = ?1 UNION ALL \
          SELECT id, destination FROM jobs INDEXED BY jobs_active_destination WHERE state IN (0, 1) AND destination > ?1 || '/' AND destination < ?1 || '0'",
@@ -104,7 +103,7 @@ async fn in_the_way(conn: &mut SqliteConnection, moved: &Entry, to: &VPath) -> R
 }
 
 /// The length of the longest path below a folder, with its leading `/`, in bytes.
-async fn longest_below(conn: &mut SqliteConnection, dir: FileId) -> Result<usize> {
+async fn longest_below(conn: &mut Conn, dir: FileId) -> Result<usize> {
     let longest: i64 = sqlx::query_scalar(
         "WITH RECURSIVE below (id, len) AS (SELECT ?1, 0 UNION ALL \
          SELECT n.id, below.len + 1 + octet_length(n.name) FROM below CROSS JOIN nodes AS n ON n.parent = below.id) \

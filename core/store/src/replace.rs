@@ -1,8 +1,8 @@
 //! Laying a release's files into its folder, over those of an older release of the same source.
 
-use crate::{Result, commit::PreparedFile, destination::numbered, library, queue::to_json};
+use crate::{Result, commit::PreparedFile, conn::Conn, destination::numbered, library, queue::to_json};
 use altmount_model::{FileId, MAX_COMPONENT_BYTES, ReleaseId, VPath};
-use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
+use sqlx::{QueryBuilder, Sqlite};
 use std::collections::{HashMap, HashSet};
 
 /// Files that one statement puts into the tree.
@@ -15,6 +15,8 @@ pub(crate) struct Tree {
     /// By folder, whether it is listed, and name.
     nodes: HashMap<(FileId, bool, String), Known>,
     touched: HashSet<FileId>,
+    /// The highest id that was ever given; looked up when one is first needed. Nobody else writes meanwhile.
+    last_id: Option<i64>,
 }
 
 #[derive(Clone)]
@@ -32,10 +34,11 @@ impl Tree {
             old: None,
             nodes: HashMap::new(),
             touched: HashSet::new(),
+            last_id: None,
         }
     }
 
-    pub(crate) async fn load(conn: &mut SqliteConnection, folder: FileId, old: ReleaseId) -> Result<Self> {
+    pub(crate) async fn load(conn: &mut Conn, folder: FileId, old: ReleaseId) -> Result<Self> {
         type Row = (i64, i64, String, bool, bool, Option<i64>, Option<Vec<u8>>);
         let rows: Vec<Row> = sqlx::query_as(
             "WITH RECURSIVE below (id) AS (SELECT ?1 UNION ALL \
@@ -67,12 +70,7 @@ impl Tree {
 
     /// Removes what the older release has and the new one has not. What people have put into the folder stays, with the
     /// folders that it lies in.
-    pub(crate) async fn make_room(
-        &mut self,
-        conn: &mut SqliteConnection,
-        files: &[PreparedFile],
-        now: i64,
-    ) -> Result<()> {
+    pub(crate) async fn make_room(&mut self, conn: &mut Conn, files: &[PreparedFile]) -> Result<()> {
         let parents: HashMap<FileId, FileId> = self
             .nodes
             .iter()
@@ -112,14 +110,8 @@ impl Tree {
             .bind(to_json(&ids, "a list of ids")?)
             .execute(&mut *conn)
             .await?;
-        let left: HashSet<FileId> = gone
-            .iter()
-            .filter_map(|id| parents.get(id).copied())
-            .filter(|parent| stays.contains(parent))
-            .collect();
-        for parent in left {
-            self.touch(conn, parent, now).await?;
-        }
+        let left = gone.iter().filter_map(|id| parents.get(id));
+        self.touched.extend(left.filter(|parent| stays.contains(parent)));
         Ok(())
     }
 
@@ -139,56 +131,68 @@ impl Tree {
         found.filter(|n| !n.is_dir && self.is_old(n)).map(|n| n.id)
     }
 
-    async fn touch(&mut self, conn: &mut SqliteConnection, dir: FileId, now: i64) -> Result<()> {
-        if self.touched.insert(dir) {
-            library::touch(conn, dir, now).await?;
-        }
-        Ok(())
+    async fn next_id(&mut self, conn: &mut Conn) -> Result<i64> {
+        let last = match self.last_id {
+            Some(last) => last,
+            None => {
+                sqlx::query_scalar("SELECT seq FROM sqlite_sequence WHERE name = 'nodes'")
+                    .fetch_one(conn)
+                    .await?
+            }
+        };
+        self.last_id = Some(last + 1);
+        Ok(last + 1)
     }
 
     /// Puts files where they belong: over the older release's file of that path, whose id it keeps, or as a new one, with
-    /// a number where a person has put something there. New ones take one statement for many: each costs a way to the thread of the
-    /// connection and back.
+    /// a number where a person has put something there. Each kind takes one statement for many: each costs a way to the thread
+    /// of the connection and back.
     pub(crate) async fn put(
         &mut self,
-        conn: &mut SqliteConnection,
+        conn: &mut Conn,
         release: ReleaseId,
         files: Vec<PreparedFile>,
         now: i64,
     ) -> Result<()> {
-        let mut new = Vec::new();
+        let mut rows = Rows::default();
         for file in files {
             // An unlisted file has no place in the tree: it belongs to the release's folder, and its path is its name.
             let (dir, name) = if file.listed {
-                let dir = self.dir_of(conn, release, &file.path, now).await?;
+                let dir = self.dir_of(conn, release, &file.path, &mut rows).await?;
                 (dir, file.path.name().unwrap_or_default())
             } else {
                 (self.folder, file.path.as_str())
             };
-            let there = self.nodes.get(&(dir, file.listed, name.to_owned()));
-            if let Some(old) = there.filter(|n| !n.is_dir && self.is_old(n)).cloned() {
-                replace(conn, release, &old, file, now).await?;
+            let place = (dir, file.listed, name.to_owned());
+            if let Some(old) = self.nodes.get(&place).filter(|n| !n.is_dir && self.is_old(n)) {
+                let (id, same) = (old.id, old.etag.as_deref() == Some(&file.etag));
+                rows.replaced.push(Replaced { id, same, file });
+                self.nodes.insert(place, Known::new(id, false, release));
                 continue;
             }
             let name = self.free_name(dir, file.listed, name);
             if file.listed && self.old.is_some() {
-                self.touch(conn, dir, now).await?;
+                self.touched.insert(dir);
             }
-            // Nobody asks for the id of what is new.
-            let known = Known::new(FileId(0), false, release);
+            let id = FileId(self.next_id(conn).await?);
+            let known = Known::new(id, false, release);
             self.nodes.insert((dir, file.listed, name.clone()), known);
-            new.push(NewNode { dir, name, file });
+            rows.files.push(NewFile { id, dir, name, file });
         }
-        insert(conn, release, new, now).await
+        rows.write(conn, release, now).await?;
+        if !self.touched.is_empty() {
+            library::touch_all(conn, self.touched.drain(), now).await?;
+        }
+        Ok(())
     }
 
-    /// The folder of a listed file, made where it is missing.
+    /// The folder of a listed file, which is to be made where it is missing.
     async fn dir_of(
         &mut self,
-        conn: &mut SqliteConnection,
+        conn: &mut Conn,
         release: ReleaseId,
         path: &VPath,
-        now: i64,
+        rows: &mut Rows,
     ) -> Result<FileId> {
         let mut at = self.folder;
         let Some(parent) = path.parent() else {
@@ -204,28 +208,30 @@ impl Tree {
                         .is_none_or(|node| node.is_dir)
                 })
                 .unwrap_or_else(|| name.to_owned());
-            let known = self.nodes.get(&(at, true, name.clone())).cloned();
-            at = match known {
-                Some(node) if self.is_old(&node) => {
-                    sqlx::query("UPDATE nodes SET release_id = ?2 WHERE id = ?1")
-                        .bind(node.id.0)
-                        .bind(release.0)
-                        .execute(&mut *conn)
-                        .await?;
-                    self.nodes
-                        .insert((at, true, name), Known::new(node.id, true, release));
+            let id = match self.nodes.get(&(at, true, name.clone())) {
+                Some(node) if self.is_old(node) => {
+                    rows.kept_dirs.push(node.id.0);
                     node.id
                 }
-                Some(node) => node.id,
+                Some(node) => {
+                    at = node.id;
+                    continue;
+                }
                 None => {
-                    let id = library::insert_dir(conn, at, &name, Some(release), now).await?;
+                    let id = FileId(self.next_id(conn).await?);
                     if self.old.is_some() {
-                        self.touch(conn, at, now).await?;
+                        self.touched.insert(at);
                     }
-                    self.nodes.insert((at, true, name), Known::new(id, true, release));
+                    rows.dirs.push(NewDir {
+                        id,
+                        parent: at,
+                        name: name.clone(),
+                    });
                     id
                 }
             };
+            self.nodes.insert((at, true, name), Known::new(id, true, release));
+            at = id;
         }
         Ok(at)
     }
@@ -246,87 +252,145 @@ impl Tree {
     }
 }
 
+/// What is to be written for a release's files.
+#[derive(Default)]
+struct Rows {
+    /// Those above others come first.
+    dirs: Vec<NewDir>,
+    /// Folders of the older release that are the new one's from now on.
+    kept_dirs: Vec<i64>,
+    files: Vec<NewFile>,
+    replaced: Vec<Replaced>,
+}
+
+struct NewDir {
+    id: FileId,
+    parent: FileId,
+    name: String,
+}
+
 /// A file that was not there before.
-struct NewNode {
+struct NewFile {
+    id: FileId,
     dir: FileId,
     name: String,
     file: PreparedFile,
 }
 
-/// Puts files into the tree, many at a time.
-async fn insert(conn: &mut SqliteConnection, release: ReleaseId, new: Vec<NewNode>, now: i64) -> Result<()> {
-    if new.is_empty() {
-        return Ok(());
-    }
-    // The highest id that was ever given; nobody else writes meanwhile.
-    let mut last: i64 = sqlx::query_scalar("SELECT seq FROM sqlite_sequence WHERE name = 'nodes'")
-        .fetch_one(&mut *conn)
-        .await?;
-    let mut new = new.into_iter();
-    loop {
-        let some: Vec<(i64, NewNode)> = (last + 1..).zip(new.by_ref().take(AT_ONCE)).collect();
-        let Some((id, _)) = some.last() else {
-            return Ok(());
-        };
-        last = *id;
-        let mut nodes = QueryBuilder::<Sqlite>::new(
-            "INSERT INTO nodes (id, parent, name, listed, is_dir, size, mtime_ms, created_ms, release_id, etag) ",
-        );
-        nodes.push_values(&some, |mut row, (id, NewNode { dir, name, file })| {
-            row.push_bind(*id)
-                .push_bind(dir.0)
-                .push_bind(name.clone())
-                .push_bind(file.listed)
-                .push_bind(false)
-                .push_bind(file.size)
-                .push_bind(file.mtime_ms.unwrap_or(now))
-                .push_bind(now)
-                .push_bind(release.0)
-                .push_bind(file.etag.to_vec());
-        });
-        nodes.build().persistent(false).execute(&mut *conn).await?;
-        let mut contents =
-            QueryBuilder::<Sqlite>::new("INSERT INTO contents (file_id, content, attributes) ");
-        contents.push_values(some, |mut row, (id, NewNode { file, .. })| {
-            row.push_bind(id)
-                .push_bind(file.content)
-                .push_bind(file.attributes);
-        });
-        contents.build().persistent(false).execute(&mut *conn).await?;
+/// A file over one of the older release.
+struct Replaced {
+    id: FileId,
+    /// Whether it has the same bytes.
+    same: bool,
+    file: PreparedFile,
+}
+
+/// So many of them at a time.
+fn some<T>(all: &mut Vec<T>) -> Option<Vec<T>> {
+    let rest = all.split_off(all.len().min(AT_ONCE));
+    let some = std::mem::replace(all, rest);
+    (!some.is_empty()).then_some(some)
+}
+
+impl Rows {
+    async fn write(mut self, conn: &mut Conn, release: ReleaseId, now: i64) -> Result<()> {
+        if !self.kept_dirs.is_empty() {
+            sqlx::query("UPDATE nodes SET release_id = ?2 WHERE id IN (SELECT value FROM json_each(?1))")
+                .bind(to_json(&self.kept_dirs, "a list of folders")?)
+                .bind(release.0)
+                .execute(&mut *conn)
+                .await?;
+        }
+        while let Some(dirs) = some(&mut self.dirs) {
+            insert_dirs(conn, release, dirs, now).await?;
+        }
+        while let Some(files) = some(&mut self.files) {
+            insert(conn, release, files, now).await?;
+        }
+        while let Some(files) = some(&mut self.replaced) {
+            replace(conn, release, files, now).await?;
+        }
+        Ok(())
     }
 }
 
-/// Puts a file over one of the older release.
-async fn replace(
-    conn: &mut SqliteConnection,
-    release: ReleaseId,
-    old: &Known,
-    file: PreparedFile,
-    now: i64,
+async fn insert_dirs(conn: &mut Conn, release: ReleaseId, dirs: Vec<NewDir>, now: i64) -> Result<()> {
+    let mut rows = QueryBuilder::<Sqlite>::new(
+        "INSERT INTO nodes (id, parent, name, listed, is_dir, size, mtime_ms, created_ms, release_id) ",
+    );
+    rows.push_values(dirs, |mut row, NewDir { id, parent, name }| {
+        row.push_bind(id.0)
+            .push_bind(parent.0)
+            .push_bind(name)
+            .push_bind(true)
+            .push_bind(true)
+            .push_bind(0)
+            .push_bind(now)
+            .push_bind(now)
+            .push_bind(release.0);
+    });
+    rows.build().persistent(false).execute(conn).await?;
+    Ok(())
+}
+
+async fn insert(conn: &mut Conn, release: ReleaseId, files: Vec<NewFile>, now: i64) -> Result<()> {
+    let mut nodes = QueryBuilder::<Sqlite>::new(
+        "INSERT INTO nodes (id, parent, name, listed, is_dir, size, mtime_ms, created_ms, release_id, etag) ",
+    );
+    nodes.push_values(&files, |mut row, NewFile { id, dir, name, file }| {
+        row.push_bind(id.0)
+            .push_bind(dir.0)
+            .push_bind(name.clone())
+            .push_bind(file.listed)
+            .push_bind(false)
+            .push_bind(file.size)
+            .push_bind(file.mtime_ms.unwrap_or(now))
+            .push_bind(now)
+            .push_bind(release.0)
+            .push_bind(file.etag.to_vec());
+    });
+    nodes.build().persistent(false).execute(&mut *conn).await?;
+    put_contents(conn, files.into_iter().map(|new| (new.id, new.file))).await
+}
+
+/// Puts files over those of the older release.
+async fn replace(conn: &mut Conn, release: ReleaseId, files: Vec<Replaced>, now: i64) -> Result<()> {
+    let mut nodes = QueryBuilder::<Sqlite>::new(REPLACE_FROM);
+    nodes.push_values(&files, |mut row, Replaced { id, same, file }| {
+        row.push_bind(id.0)
+            .push_bind(file.size)
+            .push_bind(file.mtime_ms)
+            .push_bind(*same)
+            .push_bind(file.etag.to_vec());
+    });
+    nodes.push(REPLACE_SET).push_bind(now);
+    nodes.push(REPLACE_OF).push_bind(release.0);
+    nodes.push(REPLACE_WHERE);
+    nodes.build().persistent(false).execute(&mut *conn).await?;
+    put_contents(conn, files.into_iter().map(|new| (new.id, new.file))).await
+}
+
+/// The parts of the statement that puts files over older ones: rows, the time now, the release.
+pub(crate) const REPLACE_FROM: &str = "WITH new (id, size, mtime_ms, same, etag) AS (";
+pub(crate) const REPLACE_SET: &str = ") UPDATE nodes SET size = new.size, etag = new.etag, \
+     mtime_ms = coalesce(new.mtime_ms, iif(new.same, nodes.mtime_ms, ";
+pub(crate) const REPLACE_OF: &str = ")), release_id = ";
+pub(crate) const REPLACE_WHERE: &str = " FROM new WHERE nodes.id = new.id";
+
+async fn put_contents(
+    conn: &mut Conn,
+    files: impl IntoIterator<Item = (FileId, PreparedFile)>,
 ) -> Result<()> {
-    let same = old.etag.as_deref() == Some(&file.etag);
-    sqlx::query(
-        "UPDATE nodes SET size = ?2, mtime_ms = coalesce(?3, iif(?4, mtime_ms, ?5)), release_id = ?6, \
-         etag = ?7 WHERE id = ?1",
-    )
-    .bind(old.id.0)
-    .bind(file.size)
-    .bind(file.mtime_ms)
-    .bind(same)
-    .bind(now)
-    .bind(release.0)
-    .bind(&file.etag[..])
-    .execute(&mut *conn)
-    .await?;
-    sqlx::query(
-        "INSERT INTO contents (file_id, content, attributes) VALUES (?1, ?2, ?3) \
-         ON CONFLICT (file_id) DO UPDATE SET content = excluded.content, attributes = excluded.attributes",
-    )
-    .bind(old.id.0)
-    .bind(file.content)
-    .bind(file.attributes)
-    .execute(conn)
-    .await?;
+    let mut contents = QueryBuilder::<Sqlite>::new("INSERT INTO contents (file_id, content, attributes) ");
+    contents.push_values(files, |mut row, (id, file)| {
+        row.push_bind(id.0)
+            .push_bind(file.content)
+            .push_bind(file.attributes);
+    });
+    contents.push(
+        " ON CONFLICT (file_id) DO UPDATE SET content = excluded.content, attributes = excluded.attributes",
+    );
+    contents.build().persistent(false).execute(conn).await?;
     Ok(())
 }
 

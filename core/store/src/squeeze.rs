@@ -1,7 +1,7 @@
 //! How what is large is compressed: NZBs and tables of message-ids. Half of it are ids, in which nothing repeats, the rest is the same in
-//! every line. So matches are long and need no thorough search (a fast level, few and long hashes, which stay in the processor's own
-//! cache), but what is between them is worth its entropy coding, which fast levels leave out by themselves. Of a real NZB that takes a
-//! third less time than zstd's level 1, for the same size.
+//! every line. So matches are long and need no thorough search (a fast level, few and long hashes: 1,024 of them reach back to the file
+//! before, and four times as many take an eighth more time for the same size), but what is between them is worth its entropy coding, which
+//! fast levels leave out by themselves. Of a real NZB that takes a third less time than zstd's level 1, for the same size.
 
 use std::io::{self, Write};
 use zstd::stream::{raw::CParameter, write::Encoder};
@@ -12,7 +12,7 @@ const SETTINGS: [CParameter; 6] = [
     CParameter::CompressionLevel(-4),
     CParameter::LiteralCompressionMode(ParamSwitch::Enable),
     CParameter::MinMatch(7),
-    CParameter::HashLog(12),
+    CParameter::HashLog(10),
     CParameter::WindowLog(17),
     CParameter::ChecksumFlag(true),
 ];

@@ -1,6 +1,7 @@
 //! What callers see: one handle, whose methods hand work to the writer, to a reader or to a blocking thread.
 
 mod arr;
+mod asked;
 mod backup;
 mod browse;
 mod downloads;
@@ -28,12 +29,16 @@ pub use health::HealthRecords;
 pub use outputs::Outputs;
 
 use crate::{
-    BlobId, BlobReader, NewBlob, Result, StoreError, StoreErrorKind, blobs::Blobs, library, open, queue,
+    BlobId, BlobReader, NewBlob, Result, Statements, StoreError, StoreErrorKind,
+    blobs::Blobs,
+    conn::{Counters, Readers},
+    library, open, queue,
     writer::Writer,
 };
 use altmount_model::FileId;
+use asked::Asked;
 use bytes::Bytes;
-use sqlx::{Connection, SqlitePool};
+use sqlx::Connection;
 use std::{path::Path, sync::Arc};
 use tokio::sync::RwLock;
 
@@ -50,7 +55,8 @@ pub struct Store(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     writer: Writer,
-    readers: SqlitePool,
+    readers: Readers,
+    asked: Asked,
     blobs: Arc<Blobs>,
     /// Read: a blob is put, or a submission is between the look for its blob and its row. Write: blobs are swept.
     sweep: Arc<RwLock<()>>,
@@ -66,13 +72,13 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + '
 }
 
 /// The blobs among these that no job and no release names.
-async fn unnamed(readers: &SqlitePool, names: &[&str]) -> Result<Vec<BlobId>> {
+async fn unnamed(readers: &Readers, names: &[&str]) -> Result<Vec<BlobId>> {
     let unused: Vec<String> = sqlx::query_scalar(
         "SELECT value FROM json_each(?1) WHERE NOT EXISTS (SELECT 1 FROM jobs WHERE blob = value) \
          AND NOT EXISTS (SELECT 1 FROM releases WHERE blob = value)",
     )
     .bind(queue::to_json(&names, "a list of blobs")?)
-    .fetch_all(readers)
+    .fetch_all(&mut readers.acquire().await?)
     .await?;
     unused.iter().map(|name| BlobId::parse(name)).collect()
 }
@@ -102,9 +108,11 @@ impl Store {
             let _ = conn.close().await;
             return Err(error);
         }
+        let counters = Counters::default();
         Ok(Self(Arc::new(Inner {
-            readers: open::readers(&options),
-            writer: Writer::start(conn, options, Arc::clone(&lock)),
+            readers: Readers::new(&options, counters.clone()),
+            asked: Asked::default(),
+            writer: Writer::start(conn, options, counters, Arc::clone(&lock)),
             blobs: Arc::new(blobs),
             sweep: Arc::default(),
             _lock: lock,
@@ -117,10 +125,16 @@ impl Store {
         &self.0.writer
     }
 
+    /// How much the database was asked for since the store was opened.
+    pub fn statements(&self) -> Statements {
+        self.0.readers.statements()
+    }
+
     /// Finishes what is under way, writes the log back and closes the database. Clones get [`StoreErrorKind::Closed`] from
     /// then on; the lock goes with the last of them.
     pub async fn close(self) {
         self.0.readers.close().await;
+        self.0.asked.clear();
         self.0.writer.close().await;
     }
 
@@ -198,7 +212,7 @@ impl Store {
     pub async fn setting(&self, key: &str) -> Result<Option<String>> {
         Ok(sqlx::query_scalar("SELECT value FROM settings WHERE key = ?1")
             .bind(key)
-            .fetch_optional(&self.0.readers)
+            .fetch_optional(&mut self.0.readers.acquire().await?)
             .await?)
     }
 
@@ -234,12 +248,12 @@ impl Store {
     pub async fn check(&self) -> Result<Vec<String>> {
         let mut conn = self.0.readers.acquire().await?;
         let mut wrong: Vec<String> = sqlx::query_scalar("PRAGMA quick_check(100)")
-            .fetch_all(&mut *conn)
+            .fetch_all(&mut conn)
             .await?;
         wrong.retain(|line| line != "ok");
         let keys: Vec<(String, Option<i64>, String)> =
             sqlx::query_as("SELECT \"table\", rowid, parent FROM pragma_foreign_key_check LIMIT 100")
-                .fetch_all(&mut *conn)
+                .fetch_all(&mut conn)
                 .await?;
         wrong.extend(keys.into_iter().map(|(table, row, parent)| {
             let row = row.map_or_else(|| "a row".to_owned(), |row| format!("row {row}"));

@@ -1,8 +1,20 @@
 //! The one task that writes.
 
-use crate::{Result, StoreError, open, open::Lock};
-use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
-use std::{future::Future, pin::Pin, sync::Arc};
+use crate::{
+    Result, StoreError,
+    conn::{Conn, Counters},
+    open,
+    open::Lock,
+};
+use sqlx::{SqliteConnection, sqlite::SqliteConnectOptions};
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 use tokio::sync::{mpsc, oneshot};
 
 /// Operations that may wait for the writer; a caller beyond that waits for room.
@@ -20,10 +32,8 @@ trait Operation: Send {
     /// Whether nobody waits for the answer any more.
     fn is_abandoned(&self) -> bool;
     /// Runs it and keeps the answer; `Err` where its savepoint has to be rolled back.
-    fn run<'a>(
-        &'a mut self,
-        conn: &'a mut SqliteConnection,
-    ) -> Pin<Box<dyn Future<Output = Result<(), ()>> + Send + 'a>>;
+    fn run<'a>(&'a mut self, conn: &'a mut Conn)
+    -> Pin<Box<dyn Future<Output = Result<(), ()>> + Send + 'a>>;
     /// The transaction is on disk: gives the answer.
     fn done(self: Box<Self>);
     /// The transaction is not on disk: gives that as the answer.
@@ -39,7 +49,7 @@ struct Op<T, F> {
 impl<T, F> Operation for Op<T, F>
 where
     T: Send + 'static,
-    F: for<'c> FnOnce(&'c mut SqliteConnection) -> OpFuture<'c, T> + Send + 'static,
+    F: for<'c> FnOnce(&'c mut Conn) -> OpFuture<'c, T> + Send + 'static,
 {
     fn is_abandoned(&self) -> bool {
         self.reply.is_closed()
@@ -47,7 +57,7 @@ where
 
     fn run<'a>(
         &'a mut self,
-        conn: &'a mut SqliteConnection,
+        conn: &'a mut Conn,
     ) -> Pin<Box<dyn Future<Output = Result<(), ()>> + Send + 'a>> {
         Box::pin(async move {
             let Some(body) = self.body.take() else {
@@ -85,41 +95,88 @@ enum Message {
     Close(oneshot::Sender<()>),
 }
 
+/// Counts the transactions, so that who has read something knows whether it can be another by now: the count is even, and odd while one
+/// of them is about to become visible.
+#[derive(Debug, Default)]
+pub(crate) struct Changes(AtomicU64);
+
+impl Changes {
+    /// What is read from here on is as good as long as this answers the same. `None` where something changes at this moment.
+    pub(crate) fn state(&self) -> Option<u64> {
+        let state = self.0.load(Ordering::SeqCst);
+        state.is_multiple_of(2).then_some(state)
+    }
+
+    /// Something changes until what is answered is dropped.
+    pub(crate) fn change(&self) -> Change<'_> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        Change(&self.0)
+    }
+}
+
+pub(crate) struct Change<'a>(&'a AtomicU64);
+
+impl Drop for Change<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
 /// The way to the writer.
 #[derive(Clone)]
-pub(crate) struct Writer(mpsc::Sender<Message>);
+pub(crate) struct Writer {
+    operations: mpsc::Sender<Message>,
+    changes: Arc<Changes>,
+}
 
 impl std::fmt::Debug for Writer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Writer({} waiting)", QUEUE - self.0.capacity())
+        write!(f, "Writer({} waiting)", QUEUE - self.operations.capacity())
     }
 }
 
 impl Writer {
     /// Starts the writer over an open connection. `lock` is held until the writer is gone.
-    pub(crate) fn start(conn: SqliteConnection, options: SqliteConnectOptions, lock: Arc<Lock>) -> Self {
+    pub(crate) fn start(
+        conn: SqliteConnection,
+        options: SqliteConnectOptions,
+        counters: Counters,
+        lock: Arc<Lock>,
+    ) -> Self {
         let (sender, receiver) = mpsc::channel(QUEUE);
         let (due, wanted) = mpsc::channel(1);
+        let changes = Arc::new(Changes::default());
+        let counted = Arc::clone(&changes);
         tokio::spawn(checkpoint(options.clone(), wanted));
         tokio::spawn(async move {
             Task {
-                conn: Some(conn),
+                conn: Some(Conn::writer(conn, counters.clone())),
+                counters,
                 options,
                 due,
                 since: 0,
+                changes: counted,
                 lock,
             }
             .run(receiver)
             .await;
         });
-        Self(sender)
+        Self {
+            operations: sender,
+            changes,
+        }
+    }
+
+    /// Tells whether anything was written since.
+    pub(crate) fn changes(&self) -> &Changes {
+        &self.changes
     }
 
     /// Runs `body` in a savepoint of its own; answers when it is on disk.
     pub(crate) async fn write<T, F>(&self, body: F) -> Result<T>
     where
         T: Send + 'static,
-        F: for<'c> FnOnce(&'c mut SqliteConnection) -> OpFuture<'c, T> + Send + 'static,
+        F: for<'c> FnOnce(&'c mut Conn) -> OpFuture<'c, T> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
         let op = Box::new(Op {
@@ -127,7 +184,7 @@ impl Writer {
             answer: None,
             reply,
         });
-        self.0
+        self.operations
             .send(Message::Op(op))
             .await
             .map_err(|_| StoreError::closed())?;
@@ -137,7 +194,7 @@ impl Writer {
     /// Finishes what is queued and ends the writer.
     pub(crate) async fn close(&self) {
         let (reply, answer) = oneshot::channel();
-        if self.0.send(Message::Close(reply)).await.is_ok() {
+        if self.operations.send(Message::Close(reply)).await.is_ok() {
             // An error means that the writer had ended by itself.
             let _ = answer.await;
         }
@@ -146,10 +203,12 @@ impl Writer {
 
 struct Task {
     /// `None` after a failure, until it can be opened again.
-    conn: Option<SqliteConnection>,
+    conn: Option<Conn>,
+    counters: Counters,
     options: SqliteConnectOptions,
     due: mpsc::Sender<()>,
     since: u32,
+    changes: Arc<Changes>,
     lock: Arc<Lock>,
 }
 
@@ -185,9 +244,7 @@ impl Task {
         drop(receiver);
         if let Some(mut conn) = self.conn {
             // Both are tidiness only: the next start would recover the log.
-            let _ = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)")
-                .execute(&mut conn)
-                .await;
+            let _ = conn.control("PRAGMA wal_checkpoint(TRUNCATE)").await;
             let _ = conn.close().await;
         }
         // Before the answer: who has closed the store may open it again at once.
@@ -222,17 +279,22 @@ impl Task {
     async fn try_commit(&mut self, batch: &mut [Box<dyn Operation>]) -> Result<(), sqlx::Error> {
         let conn = match &mut self.conn {
             Some(conn) => conn,
-            empty => empty.insert(open::connect(&self.options).await?),
-        };
-        let mut transaction = conn.begin_with("BEGIN IMMEDIATE").await?;
-        for op in batch {
-            let mut savepoint = transaction.begin().await?;
-            match op.run(&mut savepoint).await {
-                Ok(()) => savepoint.commit().await?,
-                Err(()) => savepoint.rollback().await?,
+            empty => {
+                let conn = open::connect(&self.options).await?;
+                empty.insert(Conn::writer(conn, self.counters.clone()))
             }
+        };
+        // Whoever gets an error from here drops the connection, and with it what it has open.
+        conn.control("BEGIN IMMEDIATE").await?;
+        for op in batch {
+            conn.control("SAVEPOINT operation").await?;
+            if op.run(conn).await.is_err() {
+                conn.control("ROLLBACK TO operation").await?;
+            }
+            conn.control("RELEASE operation").await?;
         }
-        transaction.commit().await
+        let _change = self.changes.change();
+        conn.commit().await
     }
 }
 
@@ -257,11 +319,11 @@ async fn checkpoint(options: SqliteConnectOptions, mut wanted: mpsc::Receiver<()
 
 #[cfg(test)]
 mod tests {
+    use crate::conn::Conn;
     use crate::{Store, StoreErrorKind};
-    use sqlx::SqliteConnection;
     use tokio::sync::oneshot;
 
-    async fn set(conn: &mut SqliteConnection, key: &str) -> crate::Result<()> {
+    async fn set(conn: &mut Conn, key: &str) -> crate::Result<()> {
         sqlx::query("INSERT INTO settings (key, value) VALUES (?1, 'x')")
             .bind(key)
             .execute(conn)

@@ -1,6 +1,6 @@
 use crate::{
-    Arrival, Article, ArticleInfo, ArticleSource, Class, Early, FetchError, HttpProbe, Ledger, Misses,
-    PostedArticle, ReadError, Reader, Stat, TableSource, VfsConfig,
+    Arrival, Article, ArticleSource, Class, Early, FetchError, HttpProbe, Ledger, Misses, PostedArticle,
+    ReadError, Reader, Stat, TableSource, VfsConfig,
     ahead::{Budget, Gauge, Habits},
     disk::{Disk, DiskStats},
     http::Http,
@@ -8,14 +8,13 @@ use crate::{
     plan::Plan,
     played::Played,
     read::Core,
-    units::{Ask, Key, Unit, UnitError, Units},
+    units::Units,
 };
 use altmount_model::Content;
 use std::{
     fmt,
     sync::{Arc, atomic::Ordering},
 };
-use tokio::time::Instant;
 
 /// What all readers share: the article source, the cache, the flights, the HTTP client, the read-ahead budget.
 pub struct Vfs {
@@ -138,51 +137,13 @@ impl Vfs {
     /// # Errors
     /// Those of the source.
     pub async fn article(&self, id: &str, class: Class) -> Result<Article, FetchError> {
-        let (info, unit) = self.article_unit(id, class, None).await?;
+        let (info, unit) = self.fetching(id, class, None).unit().await?;
         let data = unit.data.whole();
         Ok(Article { info, data })
     }
 
-    /// The same for who does not need its bytes now: it is in the cache then. Says what its headers say, and how many bytes it has.
-    /// `posted` is when it was posted, in seconds since 1970, where that is known.
-    ///
-    /// # Errors
-    /// Those of the source.
-    pub async fn article_head(
-        &self,
-        id: &str,
-        class: Class,
-        posted: Option<i64>,
-    ) -> Result<(ArticleInfo, u64), FetchError> {
-        let (info, unit) = self.article_unit(id, class, posted).await?;
-        Ok((info, unit.data.len()))
-    }
-
-    async fn article_unit(
-        &self,
-        id: &str,
-        class: Class,
-        posted: Option<i64>,
-    ) -> Result<(ArticleInfo, Arc<Unit>), FetchError> {
-        let failed = |reason: &str| FetchError::Unknown {
-            id: id.to_owned(),
-            reason: reason.to_owned(),
-        };
-        let ask = Ask {
-            class,
-            ledger: None,
-            since: (class == Class::Playback).then(Instant::now),
-            posted,
-            len: None,
-        };
-        match self.units.get(&Key::Article(id.into()), ask).await {
-            Ok(unit) => match unit.info.clone() {
-                Some(info) => Ok((info, unit)),
-                None => Err(failed("the cache has something else under its id")),
-            },
-            Err(UnitError::Fetch(e)) => Err(e),
-            Err(UnitError::Read(e)) => Err(failed(&e.message)),
-        }
+    pub(crate) fn units(&self) -> &Arc<Units> {
+        &self.units
     }
 
     /// Whether each of the articles exists, in their order. With each comes when it was posted, in seconds since 1970, where that

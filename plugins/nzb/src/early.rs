@@ -127,7 +127,8 @@ pub(crate) async fn bring_ends(source: Source<'_>, files: &[Likely<'_>], asked: 
 
 /// Drives `beside` for as long as `main` takes. What `main` asks for at its start goes first: files are looked at in order, so that a
 /// first article behind many existence checks would hold up all others. After that `beside` does: an article that has arrived is in the
-/// host's cache only when who asked for it was driven, and the host reads the ends again as soon as `main` has ended.
+/// host's cache only when who asked for it was driven, and the host reads the ends again as soon as `main` has ended. What has not
+/// arrived by then is not given up: the host keeps it under way until it has read the ends.
 pub(crate) async fn while_running<T>(main: impl Future<Output = T>, beside: impl Future<Output = ()>) -> T {
     let (mut main, mut beside) = (std::pin::pin!(main), std::pin::pin!(beside.fuse()));
     let mut has_begun = false;

@@ -116,21 +116,13 @@ impl Nzb {
             .unwrap_or_default()
     }
 
-    pub(crate) fn push_segment(&mut self, id: &str, number: u32, bytes: u32) -> bool {
-        let (Ok(start), Ok(len)) = (u32::try_from(self.ids.len()), u16::try_from(id.len())) else {
-            return false;
-        };
-        // Nobody has it as long as it grows.
-        let ids = Arc::make_mut(&mut self.ids);
-        ids.push_str(id);
-        ids.push(' ');
-        self.segments.push(Segment {
-            start,
-            len,
-            number,
-            bytes,
-        });
-        true
+    /// What adds segments. Made once for many of them: that nobody else has the ids, which grow in place, is looked at here, with an
+    /// operation that locks out other processors and takes longer than to add one.
+    pub(crate) fn adder(&mut self) -> Adder<'_> {
+        Adder {
+            ids: Arc::make_mut(&mut self.ids),
+            segments: &mut self.segments,
+        }
     }
 
     /// Puts the segments from index `first` on into order as those of `file` and adds it.
@@ -207,6 +199,35 @@ impl Nzb {
     }
 }
 
+/// Adds segments to an [`Nzb`].
+pub(crate) struct Adder<'a> {
+    ids: &'a mut String,
+    segments: &'a mut Vec<Segment>,
+}
+
+impl Adder<'_> {
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.segments.len()
+    }
+
+    /// Adds one, whose id is checked. `false` where the ids are too many to be counted.
+    pub(crate) fn push(&mut self, id: &str, number: u32, bytes: u32) -> bool {
+        let (Ok(start), Ok(len)) = (u32::try_from(self.ids.len()), u16::try_from(id.len())) else {
+            return false;
+        };
+        self.ids.push_str(id);
+        self.ids.push(' ');
+        self.segments.push(Segment {
+            start,
+            len,
+            number,
+            bytes,
+        });
+        true
+    }
+}
+
 /// Segments without a number (`u32::MAX`) take the numbers that are free, in the order of the document.
 fn number_the_unnumbered(own: &mut [Segment]) {
     let mut taken: Vec<u32> = own.iter().map(|s| s.number).filter(|n| *n != u32::MAX).collect();
@@ -226,19 +247,22 @@ fn number_the_unnumbered(own: &mut [Segment]) {
 }
 
 /// How many places are looked at for an id before nothing is said of it: ids can be made to want the same ones.
-const PROBES: usize = 64;
+const PROBES: usize = 128;
 
 /// Whether surely no id is there twice. Keeps 31 bits of a hash of each, so that of many files one is looked at more closely in vain.
 fn all_differ<'a>(mut ids: impl ExactSizeIterator<Item = &'a str>) -> bool {
-    let mut seen = vec![0u32; (2 * ids.len()).next_power_of_two()];
-    let last = seen.len() - 1;
+    // Half of it stays empty, and it is no larger than that: of a large NZB it lies in the processor's own cache then.
+    let places = 2 * ids.len();
+    let mut seen = vec![0u32; places + PROBES];
     ids.all(|id| {
         let hash = hash(id);
-        let (start, mark) = (hash as usize, (hash >> 32) as u32 | 1);
-        for at in (0..PROBES).map(|n| start.wrapping_add(n) & last) {
-            match seen[at] {
+        // The low half, spread over the places; the high half tells ids apart that want the same one.
+        let start = ((u64::from(hash as u32) * places as u64) >> 32) as usize;
+        let mark = (hash >> 32) as u32 | 1;
+        for place in &mut seen[start..start + PROBES] {
+            match *place {
                 0 => {
-                    seen[at] = mark;
+                    *place = mark;
                     return true;
                 }
                 other if other == mark => return false,

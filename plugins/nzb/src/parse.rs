@@ -5,7 +5,7 @@
 //! Nothing that a DOCTYPE declares is ever expanded.
 
 use crate::Config;
-use crate::nzb::{Nzb, NzbFile};
+use crate::nzb::{Adder, Nzb, NzbFile};
 use crate::plain;
 use altmount_sdk::{ErrorKind, ImportError, MessageId, Result};
 use quick_xml::Reader;
@@ -173,6 +173,27 @@ impl Parser {
     }
 }
 
+impl OpenFile {
+    /// Adds a segment, whose id may have its angle brackets.
+    fn add(&mut self, to: &mut Adder<'_>, most: usize, number: u32, bytes: u32, id: &str) -> Result<()> {
+        self.file.guessed |= number == u32::MAX;
+        if to.count() >= most {
+            let text = format!(
+                "the NZB lists more than {most} segments; raise plugins.config.nzb.max_segments if it is real"
+            );
+            return Err(ImportError::new(ErrorKind::Limit, text));
+        }
+        let taken = MessageId::bare(id).is_ok_and(|id| to.push(id, number, bytes));
+        if !taken {
+            self.file.unusable += 1;
+            if number != u32::MAX {
+                self.highest_unusable = self.highest_unusable.max(number);
+            }
+        }
+        Ok(())
+    }
+}
+
 /// A reader that takes what real NZBs have.
 fn reader_of(text: &str) -> Reader<&[u8]> {
     let mut reader = Reader::from_str(text);
@@ -229,11 +250,22 @@ impl Scan {
 
     /// Takes the segments that `text` begins with and that need no parser; how many bytes they are.
     fn plain_segments(&mut self, text: &str) -> Result<usize> {
+        let Some(open) = &mut self.file else {
+            return Ok(0);
+        };
         let mut rest = text;
         if self.root == Root::Open && matches!(self.inside, Inside::Nothing) {
+            let mut to = self.nzb.adder();
             while let Some((segment, behind)) = plain::segment(rest) {
                 let bytes = Some(segment.bytes).filter(|bytes| *bytes <= MAX_ARTICLE);
-                self.segment(segment.number, bytes.unwrap_or(0), segment.id)?;
+                // There is no reference in it, so it stands as it is.
+                open.add(
+                    &mut to,
+                    self.max_segments,
+                    segment.number,
+                    bytes.unwrap_or(0),
+                    segment.id,
+                )?;
                 rest = behind;
             }
         }
@@ -323,24 +355,9 @@ impl Scan {
         let Some(open) = &mut self.file else {
             return Ok(());
         };
-        open.file.guessed |= number == u32::MAX;
-        if self.nzb.segments.len() >= self.max_segments {
-            let text = format!(
-                "the NZB lists more than {} segments; raise plugins.config.nzb.max_segments if it is real",
-                self.max_segments
-            );
-            return Err(ImportError::new(ErrorKind::Limit, text));
-        }
-        // Double escaping (`&amp;lt;`) has been seen, angle brackets around the id too.
+        // Double escaping (`&amp;lt;`) has been seen.
         let text = unescaped(text.trim());
-        let taken = MessageId::bare(&text).is_ok_and(|id| self.nzb.push_segment(id, number, bytes));
-        if !taken {
-            open.file.unusable += 1;
-            if number != u32::MAX {
-                open.highest_unusable = open.highest_unusable.max(number);
-            }
-        }
-        Ok(())
+        open.add(&mut self.nzb.adder(), self.max_segments, number, bytes, &text)
     }
 
     fn end_file(&mut self) -> Result<()> {

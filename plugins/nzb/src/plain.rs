@@ -47,9 +47,12 @@ pub(crate) fn segment(text: &str) -> Option<(Plain<'_>, &str)> {
 
 /// The decimal number that a text begins with.
 fn digits(text: &str) -> Option<(u32, &str)> {
-    let end = text.bytes().position(|b| !b.is_ascii_digit())?;
-    let (number, rest) = text.split_at(end);
-    Some((number.parse().ok()?, rest))
+    let (mut number, mut len) = (0u32, 0);
+    for digit in text.bytes().take_while(u8::is_ascii_digit) {
+        number = number.checked_mul(10)?.checked_add(u32::from(digit - b'0'))?;
+        len += 1;
+    }
+    (len > 0).then(|| (number, &text[len..]))
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ const NAME: &str = "AltMount";
 /// Where the SABnzbd API is below our address.
 const SABNZBD: &str = "/sabnzbd";
 /// The user of the webhook's Basic authentication; the password is the instance's key.
-pub(super) const HOOK_USER: &str = "altmount";
+const HOOK_USER: &str = "altmount";
 
 /// What was done.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -52,7 +52,8 @@ pub(super) fn key_name(instance: &str) -> String {
     format!("arr:{instance}")
 }
 
-/// Makes us known to an *arr with a new key of its own. The older one opens nothing from then on; where it fails, the new one.
+/// Makes us known to an *arr with a new key of its own. The older one opens nothing from then on; where it fails, the new one,
+/// unless the *arr may have it by then: half registered, it goes on with both.
 pub(super) async fn register(
     instance: &Instance,
     own: Option<&Url>,
@@ -61,11 +62,12 @@ pub(super) async fn register(
     let own = own.ok_or(RegisterError::NoAddress)?;
     let name = key_name(&instance.settings.name);
     let (key, secret) = keys.create(&name, Scope::Sabnzbd).await?;
-    let done = both(instance, own, &secret).await;
+    let mut is_handed_over = false;
+    let done = both(instance, own, &secret, &mut is_handed_over).await;
     for old in keys.list() {
         let superseded = match &done {
             Ok(_) => old.id != key.id,
-            Err(_) => old.id == key.id,
+            Err(_) => old.id == key.id && !is_handed_over,
         };
         if old.name == name && superseded && old.revoked_ms.is_none() {
             keys.revoke(old.id).await?;
@@ -80,10 +82,12 @@ pub(super) async fn register(
     })
 }
 
+/// `is_handed_over`: whether the *arr may have the secret.
 async fn both(
     instance: &Instance,
     own: &Url,
     secret: &SecretString,
+    is_handed_over: &mut bool,
 ) -> Result<(bool, bool, String), RegisterError> {
     let arr = |what| move |error| RegisterError::Arr { what, error };
     let client = &instance.client;
@@ -109,8 +113,10 @@ async fn both(
             "tags": [],
         })
     })
-    .await
-    .map_err(arr("the download client cannot be set up"))?;
+    .await;
+    // One that says no has not taken it; one that says nothing may have.
+    *is_handed_over = !matches!(client_added, Err(ArrError::Refused { .. }));
+    let client_added = client_added.map_err(arr("the download client cannot be set up"))?;
     let hook = hook_url(own, &instance.settings.name);
     let fields = vec![
         ("url", json!(hook)),

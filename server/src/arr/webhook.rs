@@ -62,7 +62,7 @@ fn text<'a>(value: &'a Value, name: &str) -> Option<&'a str> {
 }
 
 /// What a message is about.
-pub(super) fn item_of(message: &Value) -> Item {
+fn item_of(message: &Value) -> Item {
     let parent = PARENTS.iter().find_map(|name| message[*name]["id"].as_i64());
     let ids = |name: &str| -> Vec<i64> {
         each(&message[name])
@@ -205,7 +205,7 @@ impl Arrs {
     async fn by_place(&self, path: &str) -> Result<Option<FileId>, StoreError> {
         let ours = self.places.ours(path);
         if let Some(text) = ours.to_str()
-            && let Some(output) = self.outputs.at(text).await?
+            && let Some(output) = self.outputs.at(&[text]).await?.first()
         {
             return Ok(Some(output.file));
         }

@@ -15,6 +15,7 @@ use std::{
     fs::{self, File},
     io::{self, Read, Write},
     path::{Component, Path, PathBuf},
+    time::Duration,
 };
 
 /// The form of the file.
@@ -25,6 +26,10 @@ const MANIFEST: &str = "manifest.json";
 const MAX_MANIFEST: u64 = 256 << 20;
 /// The database's name.
 const DATABASE: &str = "altmount.db";
+/// What the names of folders begin with in which one is made.
+const SCRATCH: &str = ".altmount-backup-";
+/// No backup takes longer.
+const LEFT_BEHIND: Duration = Duration::from_secs(86_400);
 /// Small files of the data directory that go along, where they are there.
 const SMALL: [&str; 4] = ["config.yaml", "api.key", "webdav.password", "links.key"];
 
@@ -112,6 +117,34 @@ fn add<W: Write>(
     Ok(())
 }
 
+/// A folder for what is being made, which goes with it.
+pub(crate) fn scratch(folder: &Path) -> Result<tempfile::TempDir> {
+    let made = tempfile::Builder::new().prefix(SCRATCH).tempdir_in(folder);
+    made.with_context(|| format!("cannot write into {}", folder.display()))
+}
+
+/// Removes what a server that was killed has left of a backup: half-made ones that nobody has touched for a day. Blocks.
+pub(crate) fn sweep(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let is_ours = entry.file_name().to_string_lossy().starts_with(SCRATCH);
+        let is_old = entry.metadata().is_ok_and(|meta| {
+            let age = meta.modified().ok().and_then(|time| time.elapsed().ok());
+            meta.is_dir() && age.is_some_and(|age| age >= LEFT_BEHIND)
+        });
+        if !(is_ours && is_old) {
+            continue;
+        }
+        let path = entry.path();
+        match fs::remove_dir_all(&path) {
+            Ok(()) => tracing::info!("removed the half-made backup {}", path.display()),
+            Err(error) => tracing::warn!(
+                "the half-made backup {} cannot be removed: {error}",
+                path.display()
+            ),
+        }
+    }
+}
+
 /// Makes a backup into a new file that nobody else may read; it is whole on disk when this answers.
 ///
 /// # Errors
@@ -121,10 +154,7 @@ pub async fn make(store: &Store, data: &DataDir, target: &Path) -> Result<Manife
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty())
         .unwrap_or(Path::new("."));
-    let scratch = tempfile::Builder::new()
-        .prefix(".altmount-backup-")
-        .tempdir_in(folder)
-        .with_context(|| format!("cannot write into {}", folder.display()))?;
+    let scratch = scratch(folder)?;
     let database = scratch.path().join(DATABASE);
     let blobs = store.snapshot(&database).await?;
     let mut list = vec![(DATABASE.to_owned(), database)];
@@ -325,6 +355,27 @@ pub async fn restore(backup: &Path, data: &DataDir) -> Result<Manifest> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_killed_server_left_goes_and_what_is_being_made_stays() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let made = |name: &str, age: Duration| {
+            let path = folder.path().join(name);
+            fs::create_dir(&path).expect("made");
+            fs::write(path.join("altmount.db"), "half").expect("written");
+            let time = std::time::SystemTime::now() - age;
+            let opened = File::open(&path).expect("opened");
+            opened.set_modified(time).expect("set");
+            path
+        };
+        let left = made(".altmount-backup-a", LEFT_BEHIND * 2);
+        let being_made = made(".altmount-backup-b", Duration::ZERO);
+        let other = made("mine", LEFT_BEHIND * 2);
+        sweep(folder.path());
+        let there = |path: &Path| fs::symlink_metadata(path).is_ok();
+        assert!(!there(&left) && there(&being_made) && there(&other));
+        sweep(&folder.path().join("none"));
+    }
 
     #[test]
     fn only_what_a_backup_has_belongs_into_one() {

@@ -169,7 +169,8 @@ impl Scheduled {
 async fn one(store: &Store, data: &DataDir, settings: &BackupSettings) -> Result<(Timestamp, usize)> {
     let folder = settings.folder.clone();
     let making = folder.clone();
-    tokio::task::spawn_blocking(move || super::make_private(&making)).await??;
+    let prepare = move || super::make_private(&making).map(|()| super::sweep(&making));
+    tokio::task::spawn_blocking(prepare).await??;
     let time = Timestamp::now();
     let file = folder.join(format!("{PREFIX}{}{SUFFIX}", time.strftime(FORM)));
     make(store, data, &file).await?;

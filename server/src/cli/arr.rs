@@ -1,6 +1,6 @@
 //! `altmount arr`: the *arr applications of a running server.
 
-use super::{Global, client::Client, outputs::client, runtime};
+use super::{Global, client::Client, place::server, runtime};
 use anyhow::{Result, bail};
 use clap::Subcommand;
 use serde_json::{Value, json};
@@ -23,7 +23,7 @@ pub(super) enum Command {
 }
 
 pub(super) fn run(global: &Global, command: &Command) -> Result<ExitCode> {
-    let client = client(global)?;
+    let client = server(global)?;
     runtime()?.block_on(async {
         match command {
             Command::List => {

@@ -2,7 +2,7 @@
 
 use super::{
     Global,
-    place::{Place, place},
+    place::{Place, found},
     runtime,
 };
 use crate::backup;
@@ -22,7 +22,7 @@ pub(super) fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
     let file = std::path::absolute(&arguments.file)?;
     runtime()?.block_on(async {
         let data = global.data()?;
-        match place(global, &data).await? {
+        match found(global, &data).await? {
             Place::Here(store) => {
                 let made = backup::make(&store, &data, &file).await;
                 Store::close(store).await;

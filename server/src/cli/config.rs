@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Says whether the configuration can be used, and all that is wrong with it.
+    /// Says whether the configuration can be used, and what is wrong with it.
     Check,
     /// Prints the whole configuration, defaults and environment included, without its secrets.
     Show,

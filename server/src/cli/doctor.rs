@@ -11,7 +11,7 @@ use crate::{
 };
 use anyhow::Result;
 use clap::Args;
-use std::process::ExitCode;
+use std::{io::ErrorKind, process::ExitCode};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -30,7 +30,14 @@ pub(super) fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
         }
         Err(error) => {
             let text = format!("{error:#}").replace('\n', "; ");
-            found.fail("configuration", text, "correct the keys that it names");
+            let file = global.config.clone().unwrap_or_else(|| data.config_file());
+            let todo = match std::fs::read(file) {
+                Err(error) if global.config.is_some() || error.kind() != ErrorKind::NotFound => {
+                    "name a file that is there and can be read, and run this as the server's user"
+                }
+                _ => "correct the keys that it names",
+            };
+            found.fail("configuration", text, todo);
             None
         }
     };

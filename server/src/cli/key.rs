@@ -1,8 +1,11 @@
 //! `altmount key`: the key of the data directory, and keys that open less.
 
-use super::{Global, client::Client, reachable, runtime};
-use altmount_engine::{Key, Scope, StoreErrorKind, create_key};
-use altmount_store::Store;
+use super::{
+    Global,
+    place::{Place, found, place},
+    runtime,
+};
+use altmount_engine::{Key, Scope, create_key};
 use anyhow::{Context, Result, bail};
 use clap::{Subcommand, ValueEnum};
 use jiff::Timestamp;
@@ -60,20 +63,21 @@ impl From<ScopeName> for Scope {
     }
 }
 
-/// Where the keys are: in a server that runs, or in the data directory alone.
-enum Place {
-    Server(Client),
-    Store(Store),
-}
-
 pub(super) fn run(global: &Global, command: &Command) -> Result<ExitCode> {
     match command {
         Command::Show | Command::Rotate => of_the_directory(global, command)?,
-        Command::List => runtime()?.block_on(async { list(place(global).await?).await })?,
-        Command::Create { scope, name } => {
-            runtime()?.block_on(async { create(place(global).await?, name, (*scope).into()).await })?;
-        }
-        Command::Revoke { id } => runtime()?.block_on(async { revoke(place(global).await?, *id).await })?,
+        Command::List => runtime()?.block_on(async {
+            let data = global.data()?;
+            list(found(global, &data).await?).await
+        })?,
+        Command::Create { scope, name } => runtime()?.block_on(async {
+            let data = global.data()?;
+            create(place(global, &data).await?, name, (*scope).into()).await
+        })?,
+        Command::Revoke { id } => runtime()?.block_on(async {
+            let data = global.data()?;
+            revoke(found(global, &data).await?, *id).await
+        })?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -98,31 +102,13 @@ fn of_the_directory(global: &Global, command: &Command) -> Result<()> {
     Ok(())
 }
 
-/// The data directory is one process's alone: where a server has it, that server is asked.
-async fn place(global: &Global) -> Result<Place> {
-    let data = global.data()?;
-    data.create()?;
-    match Store::open(data.path()).await {
-        Ok(store) => Ok(Place::Store(store)),
-        Err(error) if error.kind() == StoreErrorKind::InUse => {
-            let key = data
-                .api_key()?
-                .context("a server runs on the data directory and there is no API key in it")?;
-            let listen = global.settings(&data)?.server.listen;
-            let base = format!("http://{}", reachable(listen));
-            Ok(Place::Server(Client::new(&base, key)?))
-        }
-        Err(error) => Err(error.into()),
-    }
-}
-
 async fn list(place: Place) -> Result<()> {
     let keys: Vec<Value> = match place {
         Place::Server(client) => {
             let keys = client.get("/api/keys?limit=500").await?;
             keys.as_array().cloned().unwrap_or_default()
         }
-        Place::Store(store) => {
+        Place::Here(store) => {
             let keys = store.keys().await?;
             store.close().await;
             keys.iter().map(view).collect()
@@ -182,7 +168,7 @@ async fn create(place: Place, name: &str, scope: Scope) -> Result<()> {
                     .context("the server's answer has no key")?
             );
         }
-        Place::Store(store) => {
+        Place::Here(store) => {
             let made = create_key(&store, name, scope).await;
             store.close().await;
             println!("{}", made?.1.expose_secret());
@@ -196,7 +182,7 @@ async fn revoke(place: Place, id: i64) -> Result<()> {
         Place::Server(client) => {
             client.delete(&format!("/api/keys/{id}")).await?;
         }
-        Place::Store(store) => {
+        Place::Here(store) => {
             let revoked = store.revoke_key(id).await;
             store.close().await;
             if !revoked? {

@@ -2,11 +2,11 @@
 
 use super::{
     Global,
-    place::{Place, place},
+    place::{Place, found},
     runtime,
 };
 use crate::orphans;
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::Subcommand;
 use serde_json::{Value, json};
 use std::process::ExitCode;
@@ -47,10 +47,7 @@ pub(super) fn run(global: &Global, command: &Command) -> Result<ExitCode> {
 async fn check(global: &Global, delete: bool) -> Result<Value> {
     let data = global.data()?;
     let settings = global.settings(&data)?;
-    if std::fs::metadata(data.path().join("altmount.db")).is_err() {
-        bail!("there is no library in {}", data.path().display());
-    }
-    match place(global, &data).await? {
+    match found(global, &data).await? {
         Place::Server(client) => {
             client
                 .send_json("POST", "/api/library/check", &json!({"delete": delete}))

@@ -1,7 +1,7 @@
 //! `altmount outputs`: links, `.strm` files and copies of a running server.
 
-use super::{Global, client::Client, reachable, runtime};
-use anyhow::{Context, Result};
+use super::{Global, place::server, runtime};
+use anyhow::Result;
 use clap::Subcommand;
 use serde_json::{Value, json};
 use std::process::ExitCode;
@@ -29,21 +29,8 @@ pub(super) enum Command {
     },
 }
 
-/// A client of the running server.
-pub(super) fn client(global: &Global) -> Result<Client> {
-    let data = global.data()?;
-    let settings = global.settings(&data)?;
-    let key = data.api_key()?.with_context(|| {
-        format!(
-            "there is no API key in {}; has the server run?",
-            data.path().display()
-        )
-    })?;
-    Client::new(&format!("http://{}", reachable(settings.server.listen)), key)
-}
-
 pub(super) fn run(global: &Global, command: &Command) -> Result<ExitCode> {
-    let client = client(global)?;
+    let client = server(global)?;
     match command {
         Command::Rebuild { apply, all, json } => {
             let body = json!({"apply": apply, "all": all});

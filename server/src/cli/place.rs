@@ -4,7 +4,7 @@ use super::{Global, client::Client, reachable};
 use crate::data::DataDir;
 use altmount_engine::StoreErrorKind;
 use altmount_store::Store;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 pub(super) enum Place {
     /// Nobody else has it open.
@@ -13,21 +13,38 @@ pub(super) enum Place {
     Server(Client),
 }
 
+/// Where the library is, which is made where there is none.
 pub(super) async fn place(global: &Global, data: &DataDir) -> Result<Place> {
     data.create()?;
     match Store::open(data.path()).await {
         Ok(store) => Ok(Place::Here(store)),
-        Err(error) if error.kind() == StoreErrorKind::InUse => {
-            let settings = global.settings(data)?;
-            let key = data.api_key()?.with_context(|| {
-                format!(
-                    "a server has {} open, and no key lies there",
-                    data.path().display()
-                )
-            })?;
-            let base = format!("http://{}", reachable(settings.server.listen));
-            Ok(Place::Server(Client::new(&base, key)?))
-        }
+        Err(error) if error.kind() == StoreErrorKind::InUse => Ok(Place::Server(server(global)?)),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Where the library is. One that is not there is not made: a folder that was named wrong is no empty library.
+pub(super) async fn found(global: &Global, data: &DataDir) -> Result<Place> {
+    let database = data.path().join("altmount.db");
+    match std::fs::metadata(&database) {
+        Ok(_) => place(global, data).await,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => bail!(
+            "there is no library in {}; name its folder with --data-dir",
+            data.path().display()
+        ),
+        Err(error) => Err(error).with_context(|| format!("cannot look at {}", database.display())),
+    }
+}
+
+/// A client of the server that runs on the data directory, where the configuration says that it listens.
+pub(super) fn server(global: &Global) -> Result<Client> {
+    let data = global.data()?;
+    let listen = global.settings(&data)?.server.listen;
+    let key = data.api_key()?.with_context(|| {
+        format!(
+            "there is no API key in {}; has the server run?",
+            data.path().display()
+        )
+    })?;
+    Client::new(&format!("http://{}", reachable(listen)), key)
 }

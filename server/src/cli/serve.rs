@@ -11,9 +11,12 @@ use crate::{
     telemetry::Telemetry,
 };
 use anyhow::{Result, anyhow};
-use std::{io::Write, net::SocketAddr, process::ExitCode};
-use tokio::signal::unix::{SignalKind, signal};
+use std::{io::Write, net::SocketAddr, process::ExitCode, time::Duration};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+
+/// For calls of the system that are under way at the very end: one of a share that is gone never comes back.
+const LAST_CALLS: Duration = Duration::from_secs(2);
 
 pub(super) fn run(global: &Global) -> Result<ExitCode> {
     let data = global.data()?;
@@ -28,6 +31,7 @@ pub(super) fn run(global: &Global) -> Result<ExitCode> {
         .map_err(|error| anyhow!("the log cannot be started: {error}"))?;
     let ended = runtime.block_on(serve(global, settings, &data));
     telemetry.end();
+    runtime.shutdown_timeout(LAST_CALLS);
     ended
 }
 
@@ -35,6 +39,7 @@ async fn serve(global: &Global, settings: Settings, data: &DataDir) -> Result<Ex
     // Before anything is started, so that a signal in the middle of it is not lost.
     let stop = CancellationToken::new();
     watch_signals(&stop)?;
+    let hangup = signal(SignalKind::hangup())?;
     let webdav_user = settings.webdav.as_ref().map(|webdav| webdav.user.clone());
     let password_configured = settings.webdav.as_ref().is_some_and(|w| w.password.is_some());
     let mount_path = settings.mount.path.clone();
@@ -55,7 +60,7 @@ async fn serve(global: &Global, settings: Settings, data: &DataDir) -> Result<Ex
         }
     };
     let address = listener.local_addr()?;
-    watch_hangup(app.live().clone())?;
+    watch_hangup(hangup, app.live().clone());
     let mut lines = vec![
         format!("AltMount {} listens on {address}", env!("CARGO_PKG_VERSION")),
         format!("  page           http://{}/", reachable(address)),
@@ -94,17 +99,15 @@ fn mount(address: SocketAddr) -> String {
 }
 
 /// SIGHUP reads the configuration again and uses what can be used without a restart.
-fn watch_hangup(live: Live) -> Result<()> {
-    let mut hangup = signal(SignalKind::hangup())?;
+fn watch_hangup(mut hangup: Signal, live: Live) {
     tokio::spawn(async move {
         while hangup.recv().await.is_some() {
             match live.apply().await {
                 Ok(applied) => tracing::info!("{applied}"),
-                Err(error) => tracing::error!("the configuration is not used: {error}"),
+                Err(error) => tracing::error!("the configuration is not used: {error:#}"),
             }
         }
     });
-    Ok(())
 }
 
 /// SIGTERM and SIGINT end the server in order; a second one ends it at once, which loses nothing.

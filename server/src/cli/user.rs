@@ -3,7 +3,7 @@
 use super::{
     Global,
     client::Client,
-    place::{Place, place},
+    place::{Place, found, place},
     runtime,
 };
 use altmount_engine::Users;
@@ -44,7 +44,11 @@ pub(super) fn run(global: &Global, command: &Command) -> Result<ExitCode> {
     };
     runtime()?.block_on(async {
         let data = global.data()?;
-        match place(global, &data).await? {
+        let place = match command {
+            Command::Add { .. } => place(global, &data).await?,
+            _ => found(global, &data).await?,
+        };
+        match place {
             Place::Here(store) => {
                 let done = here(&Users::new(store.clone()), command, password.as_deref()).await;
                 store.close().await;

@@ -111,6 +111,15 @@ fn address(key: &str, text: &str, faults: &mut Faults) -> Option<Url> {
     if url.is_none() {
         faults.add(format!("'{key}' must be an address such as http://sonarr:8989"));
     }
+    // It is shown, logged and told to others.
+    if url
+        .as_ref()
+        .is_some_and(|url| !url.username().is_empty() || url.password().is_some())
+    {
+        faults.add(format!(
+            "'{key}' must have no name and password in it: it is shown as it is; the applications are known by their API keys"
+        ));
+    }
     url
 }
 

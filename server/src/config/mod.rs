@@ -184,7 +184,7 @@ fn describe(error: &figment::Error, file_name: &str) -> String {
             format!("{layer}: '{key}' must be one of: {}", expected.join(", "))
         }
         Kind::InvalidType(_, expected) | Kind::InvalidLength(_, expected) => {
-            format!("{layer}: '{key}' must be {expected}")
+            format!("{layer}: '{key}' must be {}", in_words(&expected.to_string()))
         }
         Kind::InvalidValue(_, expected) => {
             format!("{layer}: '{key}' has a value that cannot be used: {expected}")
@@ -194,6 +194,28 @@ fn describe(error: &figment::Error, file_name: &str) -> String {
         Kind::Message(message) if key.is_empty() => format!("{layer}: {message}"),
         Kind::Message(message) => format!("{layer}: '{key}': {message}"),
         other => format!("{layer}: '{key}': {other}"),
+    }
+}
+
+/// What a value must be, where that is the name of a type.
+fn in_words(expected: &str) -> String {
+    let number = |least: i128, most: i128| format!("a whole number from {least} to {most}");
+    match expected {
+        "u8" => number(0, u8::MAX.into()),
+        "u16" => number(0, u16::MAX.into()),
+        "u32" => number(0, u32::MAX.into()),
+        "u64" | "usize" => number(0, u64::MAX.into()),
+        "i8" => number(i8::MIN.into(), i8::MAX.into()),
+        "i16" => number(i16::MIN.into(), i16::MAX.into()),
+        "i32" => number(i32::MIN.into(), i32::MAX.into()),
+        "i64" | "isize" => number(i64::MIN.into(), i64::MAX.into()),
+        "f32" | "f64" => "a number".to_owned(),
+        "a boolean" => "true or false".to_owned(),
+        "a string" => "text; where it looks like something else, put it in quotes".to_owned(),
+        "a sequence" => "a list".to_owned(),
+        "a map" => "a section with keys in it".to_owned(),
+        text if text.starts_with("struct ") => "a section with keys in it".to_owned(),
+        text => text.to_owned(),
     }
 }
 
@@ -299,7 +321,22 @@ mod tests {
         assert!(text.contains("'webdav.password'"), "{text}");
         assert!(!text.contains("918273"), "{text}");
         assert!(problem("import: {source_file: burn}", &[]).ends_with("must be one of: keep, delete"));
-        assert!(problem("import: {workers: many}", &[]).contains("'import.workers' must be"));
+        assert_eq!(
+            problem("import: {workers: many}", &[]),
+            "config.yaml: 'import.workers' must be a whole number from 0 to 65535"
+        );
+        assert_eq!(
+            problem("server: {trusted_proxies: 10.0.0.1}", &[]),
+            "config.yaml: 'server.trusted_proxies' must be a list"
+        );
+        assert_eq!(
+            problem("webdav: {enabled: perhaps}", &[]),
+            "config.yaml: 'webdav.enabled' must be true or false"
+        );
+        assert_eq!(
+            problem("server: here", &[]),
+            "config.yaml: 'server' must be a section with keys in it"
+        );
         assert!(problem("server: [", &[]).starts_with("config.yaml: "));
     }
 

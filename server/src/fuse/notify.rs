@@ -20,7 +20,7 @@ const WAITING: usize = 256;
 
 /// What the kernel is to forget.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Stale {
+enum Stale {
     /// A name in a folder, with all below it.
     Name(u64, String),
     /// The attributes of an inode.
@@ -103,7 +103,7 @@ async fn follow(tree: &Tree, mut events: Receiver<Event>, orders: &mpsc::Sender<
 
 /// What a change at a path makes untrue: the name, and the attributes of the folders above. A folder on the way that is not
 /// there was never known, for a name that is not found is not kept.
-pub(super) async fn outdated(tree: &Tree, path: &VPath) -> Result<Vec<Stale>, StoreError> {
+async fn outdated(tree: &Tree, path: &VPath) -> Result<Vec<Stale>, StoreError> {
     let mut stale = vec![Stale::Attributes(inode(ROOT))];
     let mut parent = ROOT;
     let names: Vec<&str> = path.components().collect();
@@ -126,7 +126,7 @@ pub(super) async fn outdated(tree: &Tree, path: &VPath) -> Result<Vec<Stale>, St
 }
 
 /// Every name in the root, and so all below it: for when nobody knows what changed.
-pub(super) async fn everything(tree: &Tree) -> Result<Vec<Stale>, StoreError> {
+async fn everything(tree: &Tree) -> Result<Vec<Stale>, StoreError> {
     const PAGE: u32 = 512;
     let mut stale = vec![Stale::Attributes(inode(ROOT))];
     let mut after = None;

@@ -79,8 +79,10 @@ pub(super) enum KindView {
     Lidarr,
     /// Readarr, for books.
     Readarr,
-    /// Whisparr.
+    /// Whisparr 2.
     Whisparr,
+    /// Whisparr 3.
+    WhisparrV3,
 }
 
 impl From<KindView> for ArrKind {
@@ -91,6 +93,7 @@ impl From<KindView> for ArrKind {
             KindView::Lidarr => Self::Lidarr,
             KindView::Readarr => Self::Readarr,
             KindView::Whisparr => Self::Whisparr,
+            KindView::WhisparrV3 => Self::WhisparrV3,
         }
     }
 }

@@ -68,7 +68,7 @@ fn opens(scope: Scope, method: &Method, path: &str) -> bool {
 }
 
 /// Whether a path belongs to the API, whether or not there is such a route.
-pub(super) fn is_api(path: &str) -> bool {
+fn is_api(path: &str) -> bool {
     path == "/api" || path.starts_with("/api/")
 }
 

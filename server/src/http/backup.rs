@@ -23,7 +23,7 @@ pub(super) async fn make(State(api): State<Api>) -> Result<Response, ApiError> {
     let _turn = api.backups.lock().await;
     let folder = api.live.data_dir();
     let data = DataDir::locate(Some(folder)).map_err(ApiError::internal)?;
-    let scratch = tempfile::tempdir_in(folder).map_err(ApiError::internal)?;
+    let scratch = backup::scratch(folder).map_err(|error| ApiError::internal(format_args!("{error:#}")))?;
     let path = scratch.path().join("backup.tar");
     let made = backup::make(&api.store, &data, &path).await;
     made.map_err(|error| ApiError::internal(format_args!("{error:#}")))?;

@@ -99,24 +99,32 @@ pub(super) struct CheckView {
 }
 
 impl FileHealth {
-    async fn from(api: &Api, record: HealthRecord) -> Result<Self, ApiError> {
-        let articles = api.engine.health().articles(record.file, MAX_ARTICLES).await;
-        let articles = articles.map_err(ApiError::internal)?;
-        Ok(Self {
+    /// What is known of files, in their order, without where in them the articles are missed.
+    async fn all(api: &Api, records: Vec<HealthRecord>) -> Result<Vec<Self>, ApiError> {
+        let files: Vec<FileId> = records.iter().map(|record| record.file).collect();
+        let articles = api.engine.health().articles(&files, MAX_ARTICLES).await;
+        let mut articles = articles.map_err(ApiError::internal)?;
+        let view = |record: HealthRecord| Self {
             state: match record.state {
                 HealthState::Missing => HealthView::Missing,
                 _ => HealthView::Suspect,
             },
             since: time(record.since_ms),
             missing_articles: record.articles,
-            message_ids: articles.into_iter().map(|article| article.message_id).collect(),
+            message_ids: articles
+                .remove(&record.file)
+                .into_iter()
+                .flatten()
+                .map(|article| article.message_id)
+                .collect(),
             missing_ranges: None,
             checks: record.checks,
             checked_at: record.checked_ms.map(time),
             next_check_at: time(record.check_after_ms),
             action: record.action,
             action_at: record.action_ms.map(time),
-        })
+        };
+        Ok(records.into_iter().map(view).collect())
     }
 
     /// What is known of a file.
@@ -128,22 +136,23 @@ impl FileHealth {
             .await
             .map_err(ApiError::internal)?
         {
-            Some(record) => Self::placed(api, record).await.map(Some),
+            Some(record) => Self::placed(api, record).await,
             None => Ok(None),
         }
     }
 
     /// With where in the file the articles are missed.
-    async fn placed(api: &Api, record: HealthRecord) -> Result<Self, ApiError> {
+    async fn placed(api: &Api, record: HealthRecord) -> Result<Option<Self>, ApiError> {
         let missing_ranges = match api.engine.health().places(record.file).await {
             Ok(places) => Some(places.into_iter().map(RangeView::from).collect()),
             Err(OpenError::Store(error)) => return Err(ApiError::internal(error)),
             Err(_) => None,
         };
-        Ok(Self {
+        let view = Self::all(api, vec![record]).await?.pop();
+        Ok(view.map(|view| Self {
             missing_ranges,
-            ..Self::from(api, record).await?
-        })
+            ..view
+        }))
     }
 }
 
@@ -188,19 +197,19 @@ pub(super) async fn files(
 ) -> Result<List<DamagedView>, ApiError> {
     let found = api.engine.health().page(state, page.offset, page.limit).await;
     let found = found.map_err(ApiError::internal)?;
-    let mut data = Vec::with_capacity(found.items.len());
-    for record in found.items {
-        let path = api.engine.library().path_of(record.file).await;
-        // One that was deleted since is left out.
-        let Some(path) = path.map_err(ApiError::internal)? else {
-            continue;
-        };
-        data.push(DamagedView {
-            id: record.file.0,
+    let ids: Vec<FileId> = found.items.iter().map(|record| record.file).collect();
+    let paths = api.engine.library().paths_of(&ids).await;
+    let paths = paths.map_err(ApiError::internal)?;
+    let all = FileHealth::all(&api, found.items).await?;
+    // One that was deleted since is left out.
+    let view = |(id, health): (FileId, FileHealth)| {
+        paths.get(&id).map(|path| DamagedView {
+            id: id.0,
             path: path.to_string(),
-            health: FileHealth::from(&api, record).await?,
-        });
-    }
+            health,
+        })
+    };
+    let data = ids.into_iter().zip(all).filter_map(view).collect();
     Ok(List::page(data, found.total, page))
 }
 
@@ -232,7 +241,7 @@ pub(super) async fn check(State(api): State<Api>, ApiId(id): ApiId) -> Result<Si
         error => ApiError::conflict("The file cannot be checked", error.to_string()),
     })?;
     let health = match record {
-        Some(record) => Some(FileHealth::placed(&api, record).await?),
+        Some(record) => FileHealth::placed(&api, record).await?,
         None => None,
     };
     Ok(Single::of(CheckView {

@@ -6,6 +6,7 @@ use super::{
     file_health::{FileHealth, RangeView},
     library::EntryView,
 };
+use crate::quoted;
 use altmount_engine::{DeleteOutcome, ReleaseFacts};
 use altmount_model::{FileId, ReleaseId};
 use axum::{
@@ -94,7 +95,7 @@ pub(super) struct Deleted {
 }
 
 /// Takes out what must not be shown: a queued file may say the password of its archives.
-pub(crate) fn without_secrets(mut meta: Value) -> Value {
+fn without_secrets(mut meta: Value) -> Value {
     let secret = |name: &str| name.to_ascii_lowercase().contains("password");
     match &mut meta {
         Value::Object(map) => map.retain(|name, _| !secret(name)),
@@ -284,23 +285,10 @@ pub(super) async fn source(State(api): State<Api>, ApiId(id): ApiId) -> Result<R
         header::X_CONTENT_TYPE_OPTIONS,
         HeaderValue::from_static("nosniff"),
     );
-    if let Ok(value) = HeaderValue::try_from(attachment(&name)) {
+    if let Ok(value) = HeaderValue::try_from(quoted::attachment(&name)) {
         headers.insert(header::CONTENT_DISPOSITION, value);
     }
     Ok(response)
-}
-
-/// `Content-Disposition` with a name of any letters (RFC 6266, RFC 8187).
-fn attachment(name: &str) -> String {
-    let mut value = String::from("attachment; filename*=UTF-8''");
-    for byte in name.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            value.push(char::from(byte));
-        } else {
-            value.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    value
 }
 
 #[cfg(test)]
@@ -314,13 +302,5 @@ mod tests {
         assert_eq!(without_secrets(meta), json!({"title": "z"}));
         let meta = json!([["password", "x"], ["title", "z"]]);
         assert_eq!(without_secrets(meta), json!([["title", "z"]]));
-    }
-
-    #[test]
-    fn a_name_cannot_end_its_header() {
-        assert_eq!(
-            attachment("a \"b\"\r\nX: é.nzb"),
-            "attachment; filename*=UTF-8''a%20%22b%22%0D%0AX%3A%20%C3%A9.nzb"
-        );
     }
 }

@@ -89,6 +89,7 @@ fn unreadable(fault: &Fault) -> ApiError {
             "A file is too large",
             fault.to_string(),
         ),
+        Fault::Stalled(_) => ApiError::bad_request("The upload did not arrive in time", fault.to_string()),
         Fault::Ending => ApiError::shutting_down(),
         Fault::Malformed(reason) => ApiError::bad_request("The upload cannot be read", reason.clone()),
     }

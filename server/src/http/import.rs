@@ -141,8 +141,8 @@ pub(super) async fn upload(
 /// An address to import.
 #[derive(Deserialize, ToSchema)]
 pub(super) struct ImportUrl {
-    /// The file's address, `http:` or `https:`. Addresses of private networks are refused unless
-    /// `http_sources.allow_private` is set.
+    /// The file's address, `http:` or `https:`. Hosts of private networks are refused unless
+    /// `sabnzbd.fetch_allow` names them.
     #[schema(example = "https://example.com/a.nzb")]
     url: String,
     /// Password of the archives in the release.

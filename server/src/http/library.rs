@@ -173,11 +173,13 @@ pub(super) async fn list(
         }
     };
     let found = found.map_err(ApiError::internal)?;
-    let mut data = Vec::with_capacity(found.items.len());
-    for entry in found.items {
-        let path = library.path_of(entry.id).await.map_err(ApiError::internal)?;
-        data.push(EntryView::of(&api, entry, path.as_ref()));
-    }
+    let ids: Vec<FileId> = found.items.iter().map(|entry| entry.id).collect();
+    let paths = library.paths_of(&ids).await.map_err(ApiError::internal)?;
+    let view = |entry: Entry| {
+        let path = paths.get(&entry.id);
+        EntryView::of(&api, entry, path)
+    };
+    let data = found.items.into_iter().map(view).collect();
     Ok(List::page(data, found.total, page))
 }
 

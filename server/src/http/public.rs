@@ -1,5 +1,6 @@
 //! Where things are, as a client sees it.
 
+use crate::quoted;
 use altmount_model::VPath;
 use std::sync::Arc;
 
@@ -39,13 +40,7 @@ impl Public {
         let mut link = self.webdav.as_deref()?.to_owned();
         for name in path.components() {
             link.push('/');
-            for byte in name.bytes() {
-                if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-                    link.push(char::from(byte));
-                } else {
-                    link.push_str(&format!("%{byte:02X}"));
-                }
-            }
+            link.extend(quoted::name(name));
         }
         Some(link)
     }

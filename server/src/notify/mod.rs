@@ -32,11 +32,11 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-/// Happenings that wait to be gathered; further ones are counted and left out.
+/// Happenings that wait to be gathered, and of one kind that are gathered for one message; further ones are counted and left out.
 const QUEUE: usize = 1024;
 /// Messages that wait for one target.
 const WAITING: usize = 64;
-/// Things that are remembered as told.
+/// Things that are remembered as told; past it the one that was told first is forgotten.
 const REMEMBERED: usize = 4096;
 
 /// Where happenings are told. Clones share one queue.
@@ -118,7 +118,9 @@ impl Notifier {
 
     /// Tells that something happened. Never waits; where too much happens at once, some of it is counted and not told.
     pub fn tell(&self, happening: Happening) {
-        if self.lock().senders.is_empty() {
+        let wants = |(target, _): &(TargetSettings, _)| target.events.contains(&happening.event);
+        // What nobody wants takes no room from what somebody does.
+        if !self.lock().senders.iter().any(wants) {
             return;
         }
         if self.0.queue.try_send(happening).is_err() {
@@ -168,11 +170,21 @@ impl Notifier {
                     let now = Instant::now();
                     told.retain(|_, at| now.duration_since(*at) < repeat);
                     let key = (happening.event, happening.subject.clone(), happening.level);
-                    if told.contains_key(&key) || told.len() >= REMEMBERED {
+                    if told.contains_key(&key) {
                         continue;
                     }
+                    let gathered = pending.entry(happening.event).or_default();
+                    if gathered.len() >= QUEUE {
+                        self.0.lost.fetch_add(1, Ordering::Relaxed);
+                        continue;
+                    }
+                    if told.len() >= REMEMBERED {
+                        // To tell something twice is better than not to tell it.
+                        let oldest = told.iter().min_by_key(|(_, at)| **at).map(|(key, _)| key.clone());
+                        oldest.map(|oldest| told.remove(&oldest));
+                    }
                     told.insert(key, now);
-                    pending.entry(happening.event).or_default().push(happening);
+                    gathered.push(happening);
                     due.get_or_insert(now + gather);
                 }
             }
@@ -207,4 +219,86 @@ impl Notifier {
 fn fingerprint(settings: &NotifySettings) -> String {
     let secrets = settings.targets.iter().map(|target| target.address.secrets());
     format!("{settings:?}{}", secrets.collect::<Vec<_>>().join("\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::{Json, Router, routing::post};
+    use serde_json::Value;
+    use std::time::Duration;
+
+    /// A target that wants to hear of imports that failed, and how many things it was told in all.
+    async fn target() -> (NotifySettings, Arc<AtomicU64>) {
+        let told = Arc::new(AtomicU64::new(0));
+        let count = Arc::clone(&told);
+        let hear = async move |Json(body): Json<Value>| {
+            count.fetch_add(body["count"].as_u64().expect("a count"), Ordering::Relaxed);
+        };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("a port");
+        let at = format!("http://{}", listener.local_addr().expect("an address"));
+        tokio::spawn(async move { axum::serve(listener, Router::new().fallback(post(hear))).await });
+        let settings = NotifySettings {
+            targets: vec![TargetSettings {
+                name: "one".to_owned(),
+                address: Address::parse("http://h.example/a").expect("an address").at(&at),
+                events: vec![NotifyEvent::Failed],
+                template: None,
+            }],
+            gather: Duration::from_millis(10),
+            repeat: Duration::from_secs(3600),
+            attempts: 1,
+            timeout: Duration::from_secs(30),
+        };
+        (settings, told)
+    }
+
+    fn happened(event: NotifyEvent, subject: usize) -> Happening {
+        Happening {
+            event,
+            subject: subject.to_string(),
+            text: "a thing".to_owned(),
+            level: Level::Failure,
+        }
+    }
+
+    #[tokio::test]
+    async fn many_things_keep_nothing_from_who_wants_to_hear_it() {
+        let (settings, told) = target().await;
+        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        let notifier = Notifier::start(settings, &tasks, &stop);
+        let until = async |wanted: u64| {
+            for _ in 0..3000 {
+                if told.load(Ordering::Relaxed) >= wanted {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            assert_eq!(told.load(Ordering::Relaxed), wanted);
+        };
+        // More than wait, of a kind that nobody is told.
+        for n in 0..QUEUE * 2 {
+            notifier.tell(happened(NotifyEvent::Imported, n));
+        }
+        notifier.tell(happened(NotifyEvent::Failed, 0));
+        until(1).await;
+        // More than is remembered.
+        for round in 1..=REMEMBERED / 1000 + 1 {
+            for n in 0..1000 {
+                notifier.tell(happened(NotifyEvent::Failed, round * 1000 + n));
+            }
+            until(1 + round as u64 * 1000).await;
+        }
+        // What was told lately is not told again.
+        let all = told.load(Ordering::Relaxed);
+        notifier.tell(happened(NotifyEvent::Failed, 5999));
+        notifier.tell(happened(NotifyEvent::Failed, 1_000_000));
+        until(all + 1).await;
+        assert_eq!(notifier.counts().2, 0, "nothing was left out");
+        stop.cancel();
+        tasks.close();
+        tasks.wait().await;
+    }
 }

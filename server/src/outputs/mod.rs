@@ -7,9 +7,11 @@
 //!
 //! What somebody has moved away is his: it is neither made again nor removed.
 
+mod again;
 mod check;
 mod copy;
 mod disk;
+mod make;
 mod plan;
 mod rebuild;
 pub mod stray;
@@ -28,7 +30,7 @@ use altmount_engine::{
 use altmount_model::{FileId, JobId, ReleaseId, VPath};
 use async_trait::async_trait;
 use copy::Copier;
-use disk::{Owner, Seen};
+use disk::Owner;
 use plan::Planned;
 use std::{
     collections::HashSet,
@@ -235,124 +237,29 @@ impl Outputs {
         blocking(move || disk::remove(&output)).await
     }
 
-    /// Makes one output, unless it is there.
-    async fn make(
-        &self,
-        settings: &OutputSettings,
-        planned: &Planned,
-        file: &ReleaseFile,
-    ) -> Result<(), String> {
-        let path = planned.output.path.clone();
-        let before = self.rows.at(&path).await.map_err(store)?;
-        let (wanted, known) = (planned.clone(), before);
-        let seen = blocking(move || disk::look(&wanted, known.as_ref())).await?;
-        let replace = match seen {
-            Seen::Wanted => {
-                // The row may be an older one, or missing.
-                return self.note(planned).await;
-            }
-            Seen::Foreign => {
-                return Err(format!(
-                    "something that is not of this server is at '{path}'; move it away, and it is tried again"
-                ));
-            }
-            Seen::Nothing => false,
-            Seen::Ours => true,
-        };
-        self.note(planned).await?;
-        let owner = Owner::of(settings);
-        if planned.output.kind == OutputKind::Copy {
-            let copy = settings.copy.as_ref().filter(|_| planned.rated);
-            let min_free = copy.map(|copy| copy.min_free);
-            let mark = self
-                .copier
-                .copy(file, Path::new(&path), replace, min_free, owner)
-                .await?;
-            let mut output = planned.output.clone();
-            output.mark = mark;
-            return self.rows.put(vec![output]).await.map_err(store);
-        }
-        let wanted = planned.clone();
-        blocking(move || disk::make(&wanted, replace, owner)).await
-    }
-
-    async fn note(&self, planned: &Planned) -> Result<(), String> {
-        let mut output = planned.output.clone();
-        if output.kind == OutputKind::Copy
-            && let Some(there) = self.rows.at(&output.path).await.map_err(store)?
-            && there.file == output.file
-        {
-            output.mark = there.mark;
-        }
-        self.rows.put(vec![output]).await.map_err(store)
-    }
-
-    /// Makes an output again whose file was in the trash, as it was. Where that cannot be any more, it is forgotten.
-    async fn make_again(&self, settings: &OutputSettings, output: &Output) -> Result<(), String> {
-        let entry = self.library.entry(output.file).await.map_err(store)?;
-        let path = self.library.path_of(output.file).await.map_err(store)?;
-        let (Some(entry), Some(path)) = (entry, path) else {
-            // It went again meanwhile, and its outputs with it.
-            return Ok(());
-        };
-        let mut output = output.clone();
-        let content = match (output.kind, &settings.strm) {
-            (OutputKind::Symlink, _) => output.mark.clone(),
-            (OutputKind::Strm, Some((_, base))) => {
-                let version = self.rows.link_version(output.file).await.map_err(store)?;
-                let link = self.key.link(output.file.0, version, &path);
-                format!("{}\n", plan::address(base, &link))
-            }
-            (OutputKind::Strm, None) => {
-                tracing::info!("'{}' is not made again: no addresses are configured", output.path);
-                return self.rows.forget(vec![output.path]).await.map_err(store);
-            }
-            (OutputKind::Copy, _) => String::new(),
-        };
-        if output.kind == OutputKind::Strm {
-            output.mark = plan::digest(&content);
-        }
-        let copies = settings.copy.as_ref();
-        let planned = Planned {
-            rated: copies.is_some_and(|copy| Path::new(&output.path).starts_with(&copy.path)),
-            size: entry.size,
-            content,
-            output,
-        };
-        let (wanted, known) = (planned.clone(), self.rows.at(&planned.output.path).await);
-        let known = known.map_err(store)?;
-        match blocking(move || disk::look(&wanted, known.as_ref())).await? {
-            Seen::Foreign => {
-                let path = planned.output.path;
-                tracing::warn!("'{path}' is not made again: something that is not of this server is there");
-                return self.rows.forget(vec![path]).await.map_err(store);
-            }
-            // The mark is that of the one that was removed; a copy that is being made has none.
-            Seen::Nothing if planned.output.kind == OutputKind::Copy => {
-                let mut begun = planned.output.clone();
-                begun.mark.clear();
-                self.rows.put(vec![begun]).await.map_err(store)?;
-            }
-            Seen::Nothing | Seen::Wanted | Seen::Ours => {}
-        }
-        let file = ReleaseFile { entry, path };
-        self.make(settings, &planned, &file).await?;
-        self.rows.made_again(&planned.output).await.map_err(store)
-    }
-
     /// Removes what a try with other settings has made for a release of these files.
     async fn remove_others(&self, job: &Job, planned: &[(Planned, usize)]) -> Result<(), String> {
         let wanted: HashSet<&str> = planned
             .iter()
             .map(|(planned, _)| planned.output.path.as_str())
             .collect();
+        let (mut gone, mut failed) = (Vec::new(), None);
         for output in self.rows.of_job(job.id).await.map_err(store)? {
-            if !wanted.contains(output.path.as_str()) {
-                self.remove(&output).await?;
-                self.rows.forget(vec![output.path]).await.map_err(store)?;
+            if wanted.contains(output.path.as_str()) {
+                continue;
+            }
+            match self.remove(&output).await {
+                Ok(_) => gone.push(output.path),
+                Err(error) => {
+                    failed = Some(error);
+                    break;
+                }
             }
         }
-        Ok(())
+        if !gone.is_empty() {
+            self.rows.forget(gone).await.map_err(store)?;
+        }
+        failed.map_or(Ok(()), Err)
     }
 
     async fn plan(
@@ -363,9 +270,8 @@ impl Outputs {
     ) -> Result<Vec<(Planned, usize)>, String> {
         let mut versions = Vec::new();
         if settings.ways(job.category.as_deref()).contains(&OutputWay::Strm) {
-            for file in files {
-                versions.push(self.rows.link_version(file.entry.id).await.map_err(store)?);
-            }
+            let ids: Vec<FileId> = files.iter().map(|file| file.entry.id).collect();
+            versions = self.rows.link_versions(&ids).await.map_err(store)?;
         }
         plan::plan(settings, &self.key, job, files, &versions)
     }
@@ -432,9 +338,7 @@ impl Publisher for Outputs {
         }
         let planned = self.plan(&settings, job, files).await?;
         self.remove_others(job, &planned).await?;
-        for (planned, at) in &planned {
-            self.make(&settings, planned, &files[*at]).await?;
-        }
+        self.make_all(&settings, &planned, files).await?;
         Self::check(&settings, job, &storage, &planned, files).await?;
         Ok(storage)
     }
@@ -445,9 +349,14 @@ impl Publisher for Outputs {
         // What is made in a moment does not wait for what takes hours.
         back.sort_by_key(|output| output.kind == OutputKind::Copy);
         let mut failed = Vec::new();
-        for output in &back {
-            if let Err(error) = self.make_again(&settings, output).await {
-                failed.push(error);
+        for some in back.chunk_by(|a, b| (a.kind == OutputKind::Copy) == (b.kind == OutputKind::Copy)) {
+            let step = match some.first() {
+                // Each is there as soon as it is whole.
+                Some(output) if output.kind == OutputKind::Copy => 1,
+                _ => make::AT_ONCE,
+            };
+            for some in some.chunks(step) {
+                failed.append(&mut self.make_again(&settings, some).await?);
             }
         }
         match failed.first() {

@@ -1,13 +1,13 @@
 //! Making outputs anew: what is to be there by the configuration of today, against what is there.
 
 use super::{
-    Outputs, blocking,
-    disk::{self, Seen},
-    plan::Planned,
+    Outputs,
+    disk::Seen,
+    make::{self, Wanted},
     store,
 };
 use crate::config::OutputSettings;
-use altmount_engine::{Job, Output, ReleaseFile};
+use altmount_engine::{Job, Output};
 use altmount_model::JobId;
 use std::collections::HashSet;
 
@@ -107,6 +107,7 @@ impl Outputs {
             .iter()
             .map(|(planned, _)| planned.output.path.as_str())
             .collect();
+        let mut gone = Vec::new();
         for output in self.rows.of_job(job.id).await.map_err(store)? {
             if wanted.contains(output.path.as_str()) {
                 continue;
@@ -117,50 +118,60 @@ impl Outputs {
                 Ok(())
             };
             if apply && removed.is_ok() {
-                self.rows.forget(vec![output.path.clone()]).await.map_err(store)?;
+                gone.push(output.path.clone());
             }
             report.add("remove", &output, removed.err());
         }
-        for (planned, at) in &planned {
-            self.rebuild_file(settings, planned, &files[*at], apply, report)
+        if !gone.is_empty() {
+            self.rows.forget(gone).await.map_err(store)?;
+        }
+        for some in planned.chunks(make::AT_ONCE) {
+            let wanted = some.iter().map(|(planned, at)| Wanted {
+                planned,
+                file: &files[*at],
+            });
+            self.rebuild_files(settings, wanted.collect(), apply, report)
                 .await?;
         }
         Ok(())
     }
 
-    async fn rebuild_file(
+    async fn rebuild_files(
         &self,
         settings: &OutputSettings,
-        planned: &Planned,
-        file: &ReleaseFile,
+        wanted: Vec<Wanted<'_>>,
         apply: bool,
         report: &mut Rebuilt,
     ) -> Result<(), String> {
-        let known = self.rows.at(&planned.output.path).await.map_err(store)?;
-        let wanted = planned.clone();
-        let action = match blocking(move || disk::look(&wanted, known.as_ref())).await {
-            Ok(Seen::Wanted) => {
-                report.kept += 1;
-                return Ok(());
-            }
-            Ok(Seen::Nothing) => "make",
-            Ok(Seen::Ours) => "replace",
-            Ok(Seen::Foreign) => {
-                let error = "something that is not of this server is there".to_owned();
-                report.add("make", &planned.output, Some(error));
-                return Ok(());
-            }
-            Err(error) => {
-                report.add("make", &planned.output, Some(error));
-                return Ok(());
-            }
-        };
-        let made = if apply {
-            self.make(settings, planned, file).await
+        let mut places = self.look(wanted).await?;
+        let before = places.len();
+        places.retain(|place| !matches!(place.seen, Ok(Seen::Wanted)));
+        report.kept += (before - places.len()) as u64;
+        let done = if apply {
+            self.make(settings, &places)
+                .await?
+                .into_iter()
+                .map(Some)
+                .collect()
         } else {
-            Ok(())
+            Vec::new()
         };
-        report.add(action, &planned.output, made.err());
+        let done = done.into_iter().chain(std::iter::repeat_with(|| None));
+        for (place, done) in places.iter().zip(done) {
+            let output = &place.wanted.planned.output;
+            match (&place.seen, done) {
+                (Ok(Seen::Foreign), _) => {
+                    let error = "something that is not of this server is there".to_owned();
+                    report.add("make", output, Some(error));
+                }
+                (Err(error), _) => report.add("make", output, Some(error.clone())),
+                (Ok(seen), done) => {
+                    let action = if *seen == Seen::Ours { "replace" } else { "make" };
+                    let fault = done.and_then(Result::err);
+                    report.add(action, output, fault.map(|fault| fault.to_string()));
+                }
+            }
+        }
         Ok(())
     }
 }

@@ -5,6 +5,7 @@ use crate::{config::OutputSettings, links};
 use altmount_model::{FileId, VPath};
 use altmount_store::{Output, Outputs as Rows, Store};
 use std::{
+    collections::HashSet,
     fs,
     io::Read,
     path::{Path, PathBuf},
@@ -14,6 +15,8 @@ use std::{
 const MOST: usize = 1_000_000;
 /// Most that are told.
 const TOLD: u32 = 10_000;
+/// Those that are asked for in one step.
+const AT_ONCE: usize = 500;
 /// Bytes of a `.strm` file that say whose it is.
 const HEAD: u64 = 4096;
 
@@ -115,19 +118,31 @@ pub async fn look(library: &Store, settings: &OutputSettings) -> Result<Strays, 
     let settings = settings.clone();
     let found = blocking(move || Ok(candidates(&settings))).await?;
     let mut unknown = Vec::new();
-    for (path, lead) in found {
-        let there = match &lead {
-            Lead::Id(id) => library.entry(*id).await,
-            Lead::Path(path) => library.lookup(path).await,
-        };
-        let Some(text) = path.to_str().filter(|_| !matches!(there, Ok(Some(_)))) else {
-            continue;
-        };
-        there.map_err(store)?;
-        if rows.at(text).await.map_err(store)?.is_none() {
-            unknown.push(path);
+    for some in found.chunks(AT_ONCE) {
+        let (mut ids, mut paths) = (Vec::new(), Vec::new());
+        for (_, lead) in some {
+            match lead {
+                Lead::Id(id) => ids.push(*id),
+                Lead::Path(path) => paths.push(path.clone()),
+            }
         }
+        let there = library.entries(&ids).await.map_err(store)?;
+        let ids: HashSet<FileId> = there.into_iter().map(|entry| entry.id).collect();
+        let mut exist = library.exist(&paths).await.map_err(store)?.into_iter();
+        let gone: Vec<&str> = some
+            .iter()
+            .filter(|(_, lead)| match lead {
+                Lead::Id(id) => !ids.contains(id),
+                Lead::Path(_) => !exist.next().unwrap_or(true),
+            })
+            .filter_map(|(path, _)| path.to_str())
+            .collect();
+        let noted = rows.at(&gone).await.map_err(store)?;
+        let noted: HashSet<&str> = noted.iter().map(|output| output.path.as_str()).collect();
+        let of_nobody = gone.into_iter().filter(|path| !noted.contains(path));
+        unknown.extend(of_nobody.map(PathBuf::from));
         if unknown.len() >= TOLD as usize {
+            unknown.truncate(TOLD as usize);
             break;
         }
     }
@@ -140,11 +155,23 @@ pub async fn look(library: &Store, settings: &OutputSettings) -> Result<Strays, 
 /// A text for people, with what was removed before it removed.
 pub async fn remove(rows: &Rows, strays: Strays) -> Result<u64, String> {
     let mut gone = 0;
-    for output in strays.known {
-        let known = output.clone();
-        let was_there = blocking(move || disk::remove(&output)).await?;
-        rows.removed(vec![(known, was_there)]).await.map_err(store)?;
-        gone += 1;
+    for some in strays.known.chunks(AT_ONCE) {
+        let (mut removed, mut failed) = (Vec::with_capacity(some.len()), None);
+        for output in some {
+            let known = output.clone();
+            match blocking(move || disk::remove(&known)).await {
+                Ok(was_there) => removed.push((output.clone(), was_there)),
+                Err(error) => {
+                    failed = Some(error);
+                    break;
+                }
+            }
+        }
+        gone += removed.len() as u64;
+        rows.removed(removed).await.map_err(store)?;
+        if let Some(error) = failed {
+            return Err(error);
+        }
     }
     for path in strays.unknown {
         blocking(move || {

@@ -108,6 +108,7 @@ impl Sabnzbd {
                     .to_owned(),
             );
         };
+        let _turn = live.edit_turn().await;
         let raw = tokio::task::spawn_blocking(move || editor.raw()).await;
         let raw = raw.map_err(|error| error.to_string())?;
         let raw = raw.map_err(|error| error.to_string())?;

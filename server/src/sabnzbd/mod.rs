@@ -27,6 +27,8 @@ use crate::{
     categories::Categories,
     config::{CategorySettings, SabnzbdSettings},
     live::Live,
+    logins::Logins,
+    proxy::Proxies,
     throttle::Limiter,
 };
 use altmount_engine::{Engine, Job, Scope};
@@ -44,6 +46,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::{
     collections::HashMap,
+    net::IpAddr,
     path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError,
@@ -141,6 +144,8 @@ pub struct Parts {
     pub meter: Arc<Meter>,
     /// How fast imports may be.
     pub limiter: Arc<Limiter>,
+    /// Whose word on a client is taken.
+    pub proxies: Proxies,
     /// Bytes of the largest file that is queued.
     pub max_file: u64,
     /// For the next piece of a request.
@@ -164,6 +169,8 @@ struct Inner {
     changes: AtomicU64,
     /// SHA-256 of name and password -> when it was right.
     logins: Mutex<HashMap<[u8; 32], Instant>>,
+    /// Names and passwords that were tried.
+    tries: Logins,
 }
 
 /// What a caller may do.
@@ -171,6 +178,8 @@ struct Inner {
 enum Caller {
     Nobody,
     Wrong,
+    /// Tried names and passwords too often, and has to wait so long.
+    Waits(Duration),
     /// May add.
     Adds,
     /// May do everything.
@@ -199,6 +208,7 @@ impl Sabnzbd {
             warnings: Mutex::default(),
             changes: AtomicU64::new(1),
             logins: Mutex::default(),
+            tries: Logins::default(),
         }))
     }
 
@@ -241,14 +251,11 @@ impl Sabnzbd {
         let (Some(name), Some(password)) = (call.text("ma_username"), call.text("ma_password")) else {
             return Caller::Nobody;
         };
-        match self.login(name, password).await {
-            true => Caller::All,
-            false => Caller::Wrong,
-        }
+        self.login(name, password, call.address).await
     }
 
-    /// Whether somebody has this name and password. Hashing a password is slow on purpose, and clients call each minute.
-    async fn login(&self, name: &str, password: &str) -> bool {
+    /// Who has this name and password. Hashing a password is slow on purpose, and clients call each minute.
+    async fn login(&self, name: &str, password: &str, address: Option<IpAddr>) -> Caller {
         let mut hasher = Sha256::new();
         hasher.update((name.len() as u64).to_le_bytes());
         hasher.update(name.as_bytes());
@@ -257,17 +264,24 @@ impl Sabnzbd {
         let logins = || self.0.logins.lock().unwrap_or_else(PoisonError::into_inner);
         let remembered = logins().get(&hash).is_some_and(|at| at.elapsed() < LOGIN_LASTS);
         if remembered {
-            return true;
+            return Caller::All;
         }
-        let right = matches!(self.engine().users().verify(name, password).await, Ok(Some(_)));
-        if right {
-            let mut logins = logins();
-            logins.retain(|_, at| at.elapsed() < LOGIN_LASTS);
-            if logins.len() < MAX_LOGINS {
-                logins.insert(hash, Instant::now());
-            }
+        let tries = &self.0.tries;
+        if let Err(wait) = tries.begin(address, name, Instant::now()) {
+            return Caller::Waits(wait);
         }
-        right
+        if !matches!(self.engine().users().verify(name, password).await, Ok(Some(_))) {
+            let client = address.map_or_else(|| "unknown".to_owned(), |address| address.to_string());
+            tracing::warn!(client.address = client, "a login at the SABnzbd API failed");
+            return Caller::Wrong;
+        }
+        tries.succeeded(address, name);
+        let mut logins = logins();
+        logins.retain(|_, at| at.elapsed() < LOGIN_LASTS);
+        if logins.len() < MAX_LOGINS {
+            logins.insert(hash, Instant::now());
+        }
+        Caller::All
     }
 
     async fn answer(&self, call: &Call) -> Value {
@@ -279,6 +293,12 @@ impl Sabnzbd {
         }
         match (self.caller(call).await, mode) {
             (Caller::Nobody, _) => return error("API Key Required"),
+            (Caller::Waits(wait), _) => {
+                let minutes = wait.as_secs().div_ceil(60).max(1);
+                return error(format!(
+                    "too many wrong names and passwords; wait {minutes} min, and mend the one in this client"
+                ));
+            }
             (Caller::All, _) | (Caller::Adds, "addfile" | "addurl" | "addlocalfile") => {}
             // The words that a client looks for, and only these.
             _ => return error("API Key Incorrect"),
@@ -343,7 +363,12 @@ impl Sabnzbd {
 }
 
 async fn serve(State(sab): State<Sabnzbd>, request: Request) -> Response {
-    match Call::read(request, &sab.0.bounds).await {
+    let origin = sab
+        .0
+        .parts
+        .proxies
+        .origin(request.extensions(), request.headers());
+    match Call::read(request, &sab.0.bounds, origin.address).await {
         Ok(call) => {
             let value = sab.answer(&call).await;
             respond(call.get("output"), &value)

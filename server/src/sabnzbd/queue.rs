@@ -20,7 +20,7 @@ pub(super) const DEFAULT: i32 = -100;
 pub(super) const PAUSED: i32 = -2;
 
 /// A priority's name.
-pub(super) fn priority_name(priority: i32) -> &'static str {
+fn priority_name(priority: i32) -> &'static str {
     match priority {
         3.. => "Repair",
         2 => "Force",

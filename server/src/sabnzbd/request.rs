@@ -7,7 +7,7 @@ use axum::{
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method, header};
 use http_body_util::BodyExt;
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Bytes of all parameters of a call together.
@@ -48,6 +48,8 @@ pub(super) struct Call {
     pub(super) files: Vec<SentFile>,
     /// `X-Api-Key`, where a client sends it.
     pub(super) header_key: Option<String>,
+    /// Where it comes from; nothing where it came over no connection.
+    pub(super) address: Option<IpAddr>,
 }
 
 impl Call {
@@ -89,8 +91,13 @@ impl Call {
     ///
     /// # Errors
     /// What is wrong with it, for the client.
-    pub(super) async fn read(request: Request, bounds: &Bounds) -> Result<Self, String> {
+    pub(super) async fn read(
+        request: Request,
+        bounds: &Bounds,
+        address: Option<IpAddr>,
+    ) -> Result<Self, String> {
         let mut call = Self {
+            address,
             header_key: header(request.headers(), "x-api-key"),
             ..Self::default()
         };
@@ -286,6 +293,7 @@ mod tests {
         Call::read(
             request.body(Body::from(body.to_vec())).expect("a request"),
             &bounds(),
+            None,
         )
         .await
     }

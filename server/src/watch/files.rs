@@ -8,8 +8,8 @@ use std::{
 
 /// How deep a folder is looked through.
 const MAX_DEPTH: usize = 8;
-/// Most files of one look; the rest comes in the next.
-const MAX_FILES: usize = 10_000;
+/// Most files of one look.
+const MAX_FILES: usize = 100_000;
 /// Where files go whose import succeeded, and failed.
 pub(super) const DONE: &str = "done";
 pub(super) const FAILED: &str = "failed";
@@ -24,8 +24,16 @@ pub(super) struct Shape {
 /// Device and inode of a folder: two that are mounted at one path after the other differ in them.
 pub(super) type Place = (u64, u64);
 
-/// What was found of files.
-pub(super) type Files = Vec<(PathBuf, Shape)>;
+/// What was found.
+#[derive(Debug, Default)]
+pub(super) struct Files {
+    /// Which folder it was.
+    pub(super) place: Option<Place>,
+    /// The files in it.
+    pub(super) all: Vec<(PathBuf, Shape)>,
+    /// Whether there are more than are looked at.
+    pub(super) is_cut: bool,
+}
 
 /// Which folder is at a path now; `None` where there is none.
 pub(super) fn place(path: &Path) -> Option<Place> {
@@ -46,9 +54,11 @@ fn millis(time: SystemTime) -> i64 {
 }
 
 /// Which folder it is, and the regular files below it, without hidden ones and without those that are done with.
-pub(super) fn look(root: &Path) -> io::Result<(Option<Place>, Files)> {
-    let mut files = Vec::new();
-    let here = place(root);
+pub(super) fn look(root: &Path) -> io::Result<Files> {
+    let mut found = Files {
+        place: place(root),
+        ..Files::default()
+    };
     let mut open = vec![(root.to_owned(), 0)];
     while let Some((folder, depth)) = open.pop() {
         let entries = match fs::read_dir(&folder) {
@@ -74,14 +84,15 @@ pub(super) fn look(root: &Path) -> io::Result<(Option<Place>, Files)> {
                     size: data.len(),
                     modified_ms: data.modified().map_or(0, millis),
                 };
-                files.push((entry.path(), shape));
+                if found.all.len() >= MAX_FILES {
+                    found.is_cut = true;
+                    return Ok(found);
+                }
+                found.all.push((entry.path(), shape));
             }
         }
-        if files.len() >= MAX_FILES {
-            break;
-        }
     }
-    Ok((here, files))
+    Ok(found)
 }
 
 /// Puts a file into a folder below `root`; `false` where it is not there.
@@ -137,7 +148,12 @@ mod tests {
             fs::write(&path, name).expect("written");
         }
         std::os::unix::fs::symlink("/etc/passwd", folder.path().join("link.nzb")).expect("linked");
-        let (here, files) = look(folder.path()).expect("read");
+        let Files {
+            place: here,
+            all: files,
+            is_cut,
+        } = look(folder.path()).expect("read");
+        assert!(!is_cut);
         assert_eq!(here, place(folder.path()));
         let mut found: Vec<String> = files
             .into_iter()

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     arr::{RegisterError, probe},
     config::{ArrInstance, ArrKind},
-    instances,
+    instances, quoted,
 };
 use askama::Template;
 use axum::{
@@ -99,9 +99,7 @@ async fn show(
         Err(error) => return failed(error),
     };
     let instances = all.into_iter().map(|status| Line {
-        quoted: url::form_urlencoded::byte_serialize(status.settings.name.as_bytes())
-            .collect::<String>()
-            .replace('+', "%20"),
+        quoted: quoted::name(&status.settings.name).to_string(),
         kind: status.settings.kind.as_str(),
         url: status.settings.url.to_string(),
         name: status.settings.name,

@@ -10,7 +10,10 @@ use super::{
     visitor::Visitor,
     when,
 };
-use crate::files::{Client, OpenFault, Peer, Refusal, serve};
+use crate::{
+    files::{Client, OpenFault, Peer, Refusal, serve},
+    quoted,
+};
 use altmount_engine::{Entry, FileFacts, OpenError, OutputKind, ReleaseFacts, StoreResult};
 use altmount_model::{ByteRange, FileId, ReleaseId, VPath};
 use askama::Template;
@@ -237,7 +240,7 @@ pub(super) async fn stream(
         HeaderValue::from_static("default-src 'none'; sandbox"),
     );
     if (download || player(&name).is_empty())
-        && let Ok(value) = HeaderValue::try_from(attachment(&name))
+        && let Ok(value) = HeaderValue::try_from(quoted::attachment(&name))
     {
         headers.insert(header::CONTENT_DISPOSITION, value);
     }
@@ -266,23 +269,12 @@ fn refused(refusal: Refusal<OpenFault>) -> Response {
             StatusCode::BAD_GATEWAY,
             &format!("The file cannot be read: {error}."),
         ),
-        Refusal::Open(_) => plain(
+        Refusal::Open(OpenFault::Library(OpenError::Busy(_)) | OpenFault::Changed(_)) => plain(
             StatusCode::SERVICE_UNAVAILABLE,
             "The file is being replaced. Try again.",
         ),
+        Refusal::Open(OpenFault::Library(error)) => failed(error),
     }
-}
-
-/// `Content-Disposition` with a name of any letters (RFC 6266, RFC 8187).
-fn attachment(name: &str) -> String {
-    let mut value = String::from("attachment; filename*=UTF-8''");
-    for byte in name.bytes() {
-        match byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            true => value.push(char::from(byte)),
-            false => value.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    value
 }
 
 /// `POST /library/files/{id}/revoke`: what was handed out as a signed link opens nothing any more.
@@ -306,7 +298,7 @@ pub(super) async fn source(State(web): State<Web>, _visitor: Visitor, Path(id): 
         header::CONTENT_TYPE,
         HeaderValue::from_static("application/octet-stream"),
     );
-    if let Ok(value) = HeaderValue::try_from(attachment(&name)) {
+    if let Ok(value) = HeaderValue::try_from(quoted::attachment(&name)) {
         headers.insert(header::CONTENT_DISPOSITION, value);
     }
     response

@@ -26,8 +26,14 @@ impl Fields {
         self.0.iter().any(|(key, _)| key == name)
     }
 
-    async fn read(request: Request) -> Result<Self, Response> {
-        let bytes = axum::body::to_bytes(request.into_body(), MAX_FORM).await;
+    async fn read(request: Request, web: &Web) -> Result<Self, Response> {
+        let received = axum::body::to_bytes(request.into_body(), MAX_FORM);
+        let Ok(bytes) = tokio::time::timeout(web.receive_timeout, received).await else {
+            return Err(plain(
+                StatusCode::REQUEST_TIMEOUT,
+                "The form did not arrive in time. Send it once more.",
+            ));
+        };
         let bytes = bytes.map_err(|_| {
             plain(
                 StatusCode::BAD_REQUEST,
@@ -55,8 +61,8 @@ pub(super) struct Open(pub(super) Fields);
 impl FromRequest<Web> for Open {
     type Rejection = Response;
 
-    async fn from_request(request: Request, _web: &Web) -> Result<Self, Response> {
-        Fields::read(request).await.map(Self)
+    async fn from_request(request: Request, web: &Web) -> Result<Self, Response> {
+        Fields::read(request, web).await.map(Self)
     }
 }
 
@@ -78,7 +84,7 @@ impl FromRequest<Web> for Posted {
             .get("x-csrf-token")
             .and_then(|value| value.to_str().ok())
             .map(str::to_owned);
-        let fields = Fields::read(Request::from_parts(parts, body)).await?;
+        let fields = Fields::read(Request::from_parts(parts, body), web).await?;
         let token = header.as_deref().unwrap_or_else(|| fields.get("csrf"));
         if visitor.sent(token) {
             Ok(Self { visitor, fields })

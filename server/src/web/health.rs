@@ -66,16 +66,16 @@ pub(super) struct Damaged {
 /// The damaged files, the last found first, and how many there are in all.
 pub(super) async fn damaged(web: &Web) -> altmount_engine::StoreResult<(Vec<Damaged>, u64)> {
     let page = web.engine.health().page(None, 0, SHOWN).await?;
-    let mut all = Vec::with_capacity(page.items.len());
-    for record in page.items {
-        if let Some(path) = web.engine.library().path_of(record.file).await? {
-            all.push(Damaged {
-                id: record.file.0,
-                path: format!("/{}", path.as_str()),
-                known: record.into(),
-            });
-        }
-    }
+    let ids: Vec<FileId> = page.items.iter().map(|record| record.file).collect();
+    let paths = web.engine.library().paths_of(&ids).await?;
+    let damaged = |record: HealthRecord| {
+        paths.get(&record.file).map(|path| Damaged {
+            id: record.file.0,
+            path: format!("/{}", path.as_str()),
+            known: record.into(),
+        })
+    };
+    let all = page.items.into_iter().filter_map(damaged).collect();
     Ok((all, page.total))
 }
 

@@ -84,8 +84,9 @@ pub(super) async fn create(State(web): State<Web>, posted: Posted) -> Response {
     let Posted { visitor, fields } = posted;
     let name = fields.get("name").trim();
     let scope = Scope::from_name(fields.get("scope"));
-    let (true, Some(scope)) = ((1..=100).contains(&name.chars().count()), scope) else {
-        let fault = Some("A key needs a name of at most 100 characters, and a scope.".to_owned());
+    let usable = (1..=100).contains(&name.chars().count()) && !name.chars().any(char::is_control);
+    let (true, Some(scope)) = (usable, scope) else {
+        let fault = Some("A key needs a name of at most 100 characters on one line, and a scope.".to_owned());
         return show(&web, &visitor, StatusCode::BAD_REQUEST, fault, None, false);
     };
     match web.engine.keys().create(name, scope).await {

@@ -155,11 +155,10 @@ async fn listing(web: &Web, visitor: &Visitor, asked: Asked) -> StoreResult<Opti
     } else {
         library.search(&search, asked.offset, PER_PAGE).await?
     };
-    let mut entries = Vec::with_capacity(found.items.len());
-    for entry in &found.items {
-        let at = library.path_of(entry.id).await?;
-        entries.push(line(entry, at.as_ref(), !search.is_empty()));
-    }
+    let ids: Vec<FileId> = found.items.iter().map(|entry| entry.id).collect();
+    let paths = library.paths_of(&ids).await?;
+    let line = |entry| line(entry, paths.get(&entry.id), !search.is_empty());
+    let entries = found.items.iter().map(line).collect();
     let at = |offset: u64| {
         let offset = offset.to_string();
         let mut pairs = vec![("offset", offset.as_str())];

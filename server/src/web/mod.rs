@@ -17,7 +17,6 @@ mod holes;
 mod home;
 mod keys;
 mod library;
-mod limit;
 mod log;
 mod login;
 mod plot;
@@ -28,7 +27,8 @@ mod start;
 mod visitor;
 
 use crate::{
-    files::Streams, http::Public, live::Live, pools::Pools, proxy::Proxies, samples::Samples, upload::Uploads,
+    files::Streams, http::Public, live::Live, logins::Logins, pools::Pools, proxy::Proxies, samples::Samples,
+    upload::Uploads,
 };
 use altmount_engine::Engine;
 use askama::Template;
@@ -40,7 +40,6 @@ use axum::{
     routing::{get, post},
 };
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
-use limit::Logins;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use std::{
@@ -79,6 +78,8 @@ pub struct Parts {
     pub proxies: Proxies,
     /// How long a session lasts that is not used.
     pub session: Duration,
+    /// For a form to arrive.
+    pub receive_timeout: Duration,
     /// The API's key.
     pub key: SecretString,
     /// When the server was started.

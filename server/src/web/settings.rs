@@ -65,6 +65,8 @@ struct Block {
 struct Group {
     key: String,
     doc: String,
+    /// What the list in the file was when the form was made from it.
+    was: String,
     blocks: Vec<Block>,
 }
 
@@ -225,8 +227,8 @@ fn show(web: &Web, visitor: &Visitor, section: &str, status: StatusCode, told: T
     let Some(editor) = web.live.editor() else {
         return no_file();
     };
-    let now = match editor.effective() {
-        Ok(now) => now,
+    let (now, raw) = match editor.effective().and_then(|now| Ok((now, editor.raw()?))) {
+        Ok(read) => read,
         Err(error) => return failed(error),
     };
     let schema = schema();
@@ -253,6 +255,7 @@ fn show(web: &Web, visitor: &Visitor, section: &str, status: StatusCode, told: T
             } else {
                 String::new()
             },
+            was: stamp(web, &raw, &path),
             key,
         }
     });
@@ -290,6 +293,23 @@ pub(super) async fn section(State(web): State<Web>, visitor: Visitor, Path(name)
     show(&web, &visitor, &name, StatusCode::OK, Told::default())
 }
 
+/// What a list of the file is known by in a form. Its items are known by their places, so another list is no list for that form: a
+/// password would go to whoever has the place now. It tells nothing of what is in it.
+fn stamp(web: &Web, raw: &Value, path: &[String]) -> String {
+    web.token(&format!("list {}", at(raw, path)))
+}
+
+/// Whether a form was made from lists that are not those of the file any more.
+fn is_outdated(web: &Web, editor: &Editor, section: &str, form: &Fields) -> Result<bool, ConfigError> {
+    let raw = editor.raw()?;
+    let schema = schema();
+    let lists = lists_of(section, &schema["properties"][section]);
+    Ok(lists.iter().any(|(path, _)| {
+        let field = format!("{}.was", path.join("."));
+        form.has(&field) && form.get(&field) != stamp(web, &raw, path)
+    }))
+}
+
 fn read(editor: &Editor, section: &str, form: &Fields) -> Result<fields::Read, ConfigError> {
     let schema = schema();
     let part = &schema["properties"][section];
@@ -316,6 +336,17 @@ fn read(editor: &Editor, section: &str, form: &Fields) -> Result<fields::Read, C
     Ok(read)
 }
 
+/// The answer to a form whose list somebody else has changed.
+fn outdated(web: &Web, visitor: &Visitor, section: &str) -> Response {
+    let fault = "Nothing is saved: the list was changed elsewhere since this page was loaded. This is how it is now; change it \
+                 once more.";
+    let told = Told {
+        fault: Some(fault.to_owned()),
+        ..Told::default()
+    };
+    show(web, visitor, section, StatusCode::CONFLICT, told)
+}
+
 /// `POST /settings/config/{section}`.
 pub(super) async fn save(State(web): State<Web>, Path(name): Path<String>, posted: Posted) -> Response {
     let Posted { visitor, fields } = posted;
@@ -328,6 +359,12 @@ pub(super) async fn save(State(web): State<Web>, Path(name): Path<String>, poste
             ..Told::default()
         };
         return show(&web, &visitor, &name, StatusCode::OK, told);
+    }
+    let _turn = web.live.edit_turn().await;
+    match is_outdated(&web, editor, &name, &fields) {
+        Ok(false) => {}
+        Ok(true) => return outdated(&web, &visitor, &name),
+        Err(error) => return failed(error),
     }
     let read = match read(editor, &name, &fields) {
         Ok(read) => read,
@@ -402,10 +439,14 @@ fn provider_of(web: &Web, fields: &Fields) -> Result<Value, String> {
         // As the form has it now, whether or not it was saved.
         let list = fields::list(&schema["properties"]["providers"], &there, "providers", fields)
             .map_err(|faults| fields::sentence(&faults))?;
+        // Those that are to be taken out are not in it any more.
+        let removed = |at: &usize| !fields.get(&format!("providers.{at}.remove")).is_empty();
+        let before = (0..index.min(list.len())).filter(removed).count();
         return list
-            .get(index)
+            .get(index.saturating_sub(before))
+            .filter(|_| !removed(&index))
             .cloned()
-            .ok_or_else(|| "there is no such news server".to_owned());
+            .ok_or_else(|| "there is no such news server, or it is to be taken out".to_owned());
     }
     let mut provider = json!({"host": fields.get("host").trim(), "tls": !fields.get("tls").is_empty()});
     for (field, key) in [("port", "port"), ("connections", "max_connections")] {
@@ -429,6 +470,13 @@ fn provider_of(web: &Web, fields: &Fields) -> Result<Value, String> {
 pub(super) async fn try_provider(State(web): State<Web>, posted: Posted) -> Response {
     let Posted { visitor, fields } = posted;
     let first = !fields.get("start").is_empty();
+    if let (false, Some(editor)) = (first, web.live.editor()) {
+        match is_outdated(&web, editor, "providers", &fields) {
+            Ok(false) => {}
+            Ok(true) => return outdated(&web, &visitor, "providers"),
+            Err(error) => return failed(error),
+        }
+    }
     let provider = match provider_of(&web, &fields) {
         Ok(provider) => provider,
         Err(fault) => return plain(StatusCode::BAD_REQUEST, &fault),
@@ -470,6 +518,7 @@ pub(super) async fn try_provider(State(web): State<Web>, posted: Posted) -> Resp
         let Some(editor) = web.live.editor() else {
             return no_file();
         };
+        let _turn = web.live.edit_turn().await;
         let there = editor
             .raw()
             .map(|raw| raw["providers"].as_array().cloned().unwrap_or_default());

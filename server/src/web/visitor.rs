@@ -40,8 +40,9 @@ impl Web {
         self.proxies.origin(&parts.extensions, &parts.headers)
     }
 
-    /// The token of forms for one session, or for one user of a proxy.
-    fn token(&self, whose: &str) -> String {
+    /// A text that this server alone can make: for the forms of one session or of one user of a proxy, and for what a form was made
+    /// from.
+    pub(super) fn token(&self, whose: &str) -> String {
         match Hmac::<Sha256>::new_from_slice(&self.0.token_key) {
             Ok(mut mac) => {
                 mac.update(whose.as_bytes());

@@ -6,7 +6,10 @@
 //! shown, Windows' own properties, endless depth, what is not there) is left to it.
 
 use super::{PREFIX, WebDav, vpath};
-use crate::files::{Validators, content_type};
+use crate::{
+    files::{Validators, content_type},
+    quoted,
+};
 use altmount_engine::Entry;
 use axum::{body::Body, response::Response};
 use bytes::Bytes;
@@ -14,7 +17,6 @@ use dav_server::davpath::DavPath;
 use futures::stream;
 use http::{StatusCode, header, request::Parts};
 use jiff::Timestamp;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use std::{fmt::Write, io};
 use xmltree::{Element, XMLNode};
 
@@ -24,13 +26,6 @@ const MICROSOFT: &str = "urn:schemas-microsoft-com:";
 const PAGE: u32 = 500;
 /// Most properties that are answered here.
 const MAX_PROPERTIES: usize = 64;
-
-const IN_A_PATH: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'_')
-    .remove(b'.')
-    .remove(b'~')
-    .remove(b'/');
 
 /// A property, as far as it is known here.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -160,11 +155,7 @@ pub(super) async fn answer(dav: &WebDav, parts: &Parts, body: &[u8]) -> Option<R
         .header(header::CONTENT_TYPE, "application/xml; charset=utf-8")
         .header(header::CACHE_CONTROL, "no-cache")
         .header(header::PRAGMA, "no-cache");
-    let mut href = utf8_percent_encode(
-        std::str::from_utf8(path.with_prefix().as_bytes()).ok()?,
-        IN_A_PATH,
-    )
-    .to_string();
+    let mut href = quoted::path(std::str::from_utf8(path.with_prefix().as_bytes()).ok()?).to_string();
     if entry.is_dir && !href.ends_with('/') {
         href.push('/');
         response = response.header(header::CONTENT_LOCATION, &href);
@@ -228,7 +219,7 @@ impl Listed {
             })?;
             for entry in &page {
                 let slash = if entry.is_dir { "/" } else { "" };
-                let name = utf8_percent_encode(&entry.name, IN_A_PATH);
+                let name = quoted::path(&entry.name);
                 let href = format!("{}{name}{slash}", self.href);
                 write(&mut text, &self.asked, &self.principal, &href, entry);
             }

@@ -128,3 +128,48 @@ async fn what_an_arr_says_is_told_and_nothing_is_left_of_a_registration_that_fai
         .await
         .failure(404);
 }
+
+#[tokio::test]
+async fn a_client_that_has_its_key_keeps_it_where_the_webhook_fails() {
+    let around = around(&[(SONARR, ArrKind::Sonarr)]).await;
+    let (server, rest) = (&around.server, &around.arrs[0]);
+    let opens = || {
+        let key = field(&rest.state().clients[0], "apiKey")
+            .as_str()
+            .map(str::to_owned);
+        server
+            .app
+            .engine()
+            .keys()
+            .authenticate(&key.expect("a key"))
+            .is_some()
+    };
+    rest.state().refuses_hooks = true;
+    let (_, details) = server
+        .api("POST", "/api/arr/sonarr/register", None)
+        .await
+        .failure(502);
+    assert!(details.contains("Unable to send the test message"), "{details}");
+    {
+        let state = rest.state();
+        assert_eq!((state.clients.len(), state.hooks.len()), (1, 0));
+    }
+    assert!(opens(), "it has been given this key and no other");
+    rest.state().refuses_hooks = false;
+    let again = register(server, "sonarr").await;
+    assert_eq!(
+        (&again["client_added"], &again["webhook_added"]),
+        (&json!(false), &json!(true))
+    );
+    assert!(opens());
+    let keys = server.app.engine().keys().list();
+    let open = keys.iter().filter(|key| key.revoked_ms.is_none());
+    assert_eq!(open.filter(|key| key.name == "arr:sonarr").count(), 1);
+    // One that worked before does so still where a later one fails half way.
+    rest.state().refuses_hooks = true;
+    server
+        .api("POST", "/api/arr/sonarr/register", None)
+        .await
+        .failure(502);
+    assert!(opens());
+}

@@ -2,6 +2,7 @@
 
 use super::{call, start, unmoved};
 use crate::harness::{KEY, Server, read};
+use altmount::files::Peer;
 use axum::body::Body;
 use http::{Request, StatusCode};
 use serde_json::{Value, json};
@@ -126,4 +127,36 @@ async fn it_is_served_at_every_address_by_every_method_and_never_redirects() {
         .body(Body::empty())
         .expect("a request");
     read(off.raw(request).await).await.failure(401);
+}
+
+/// A call from an address, as it comes over a connection.
+async fn from(server: &Server, address: &str, query: &str) -> Value {
+    let request = Request::get(format!("/api?{query}"))
+        .extension(Peer(format!("{address}:5000").parse().expect("an address")))
+        .body(Body::empty())
+        .expect("a request");
+    serde_json::from_slice(&read(server.raw(request).await).await.body).expect("JSON")
+}
+
+#[tokio::test]
+async fn passwords_of_users_cannot_be_tried_out() {
+    let server = start().await;
+    let users = server.app.engine().users();
+    users.create("ann", "long enough").await.expect("created");
+    let (one, other) = ("192.168.1.66", "192.168.1.67");
+    let wrong = "mode=queue&ma_username=ann&ma_password=wrong";
+    let right = "mode=queue&ma_username=ann&ma_password=long+enough";
+    for _ in 0..10 {
+        let answer = from(&server, one, wrong).await;
+        assert_eq!(answer, json!({"status": false, "error": "API Key Incorrect"}));
+    }
+    for query in [wrong, right] {
+        let answer = from(&server, one, query).await;
+        let error = answer["error"].as_str().expect("an error");
+        assert!(error.contains("wait 15 min"), "{error}");
+    }
+    // Another address is not kept out, nor is whoever has a key.
+    assert!(from(&server, other, right).await["queue"].is_object());
+    let key = format!("mode=queue&apikey={KEY}");
+    assert!(from(&server, one, &key).await["queue"].is_object());
 }

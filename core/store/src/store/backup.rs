@@ -18,9 +18,7 @@ impl Store {
                 path.display()
             )));
         };
-        let options = (*self.0.readers.connect_options())
-            .clone()
-            .pragma("query_only", "off");
+        let options = self.0.readers.options().pragma("query_only", "off");
         let mut conn = SqliteConnection::connect_with(&options).await?;
         sqlx::query("VACUUM INTO ?1")
             .bind(text)
@@ -60,7 +58,7 @@ impl Store {
     /// [`StoreErrorKind::Io`].
     pub async fn broken_blobs(&self) -> Result<Vec<String>> {
         let named: Vec<String> = sqlx::query_scalar("SELECT blob FROM jobs UNION SELECT blob FROM releases")
-            .fetch_all(&self.0.readers)
+            .fetch_all(&mut self.0.readers.acquire().await?)
             .await?;
         let mut broken = Vec::new();
         for name in named {

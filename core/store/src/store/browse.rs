@@ -10,8 +10,12 @@ const COUNT: &str = "SELECT count(*) FROM nodes WHERE parent = ?1 AND listed = 1
 const NAME_AT: &str =
     "SELECT name FROM nodes WHERE parent = ?1 AND listed = 1 ORDER BY name LIMIT 1 OFFSET ?2";
 /// Files and folders whose name holds a text, newest first. It reads every name: no index finds the middle of a word.
-const SEARCH: &str = "SELECT id FROM nodes WHERE listed = 1 AND trashed = 0 AND id <> 1 AND name LIKE ?1 ESCAPE '\\' \
-     ORDER BY id DESC LIMIT ?2 OFFSET ?3";
+const SEARCH: &str = concat!(
+    "SELECT ",
+    library::columns!(),
+    " FROM nodes AS n WHERE n.listed = 1 AND n.trashed = 0 AND n.id <> 1 AND n.name LIKE ?1 ESCAPE '\\' \
+     ORDER BY n.id DESC LIMIT ?2 OFFSET ?3"
+);
 const FOUND: &str =
     "SELECT count(*) FROM nodes WHERE listed = 1 AND trashed = 0 AND id <> 1 AND name LIKE ?1 ESCAPE '\\'";
 
@@ -37,10 +41,7 @@ impl Store {
     /// [`crate::StoreErrorKind::Io`].
     pub async fn page(&self, dir: FileId, offset: u64, limit: u32) -> Result<Page<Entry>> {
         let mut conn = self.0.readers.acquire().await?;
-        let total: i64 = sqlx::query_scalar(COUNT)
-            .bind(dir.0)
-            .fetch_one(&mut *conn)
-            .await?;
+        let total: i64 = sqlx::query_scalar(COUNT).bind(dir.0).fetch_one(&mut conn).await?;
         let total = total.cast_unsigned();
         if offset >= total {
             return Ok(Page {
@@ -54,7 +55,7 @@ impl Store {
                 sqlx::query_scalar(NAME_AT)
                     .bind(dir.0)
                     .bind(last.cast_signed())
-                    .fetch_optional(&mut *conn)
+                    .fetch_optional(&mut conn)
                     .await?
             }
         };
@@ -71,21 +72,16 @@ impl Store {
         let mut conn = self.0.readers.acquire().await?;
         let total: i64 = sqlx::query_scalar(FOUND)
             .bind(&pattern)
-            .fetch_one(&mut *conn)
+            .fetch_one(&mut conn)
             .await?;
-        let ids: Vec<i64> = sqlx::query_scalar(SEARCH)
+        let rows = sqlx::query(SEARCH)
             .bind(&pattern)
             .bind(limit)
             .bind(i64::try_from(offset).unwrap_or(i64::MAX))
-            .fetch_all(&mut *conn)
+            .fetch_all(&mut conn)
             .await?;
-        let mut items = Vec::with_capacity(ids.len());
-        for id in ids {
-            // One that was deleted since is left out.
-            items.extend(library::entry(&mut conn, FileId(id)).await?);
-        }
         Ok(Page {
-            items,
+            items: rows.iter().map(library::entry_of).collect::<Result<_>>()?,
             total: total.cast_unsigned(),
         })
     }

@@ -7,6 +7,7 @@ use crate::{
     now_ms,
 };
 use altmount_model::FileId;
+use std::collections::HashMap;
 
 /// The store's part that is about damaged files. Clones share the store.
 #[derive(Clone, Debug)]
@@ -51,8 +52,21 @@ impl HealthRecords {
     /// # Errors
     /// As for all.
     pub async fn articles(&self, file: FileId, limit: u32) -> Result<Vec<MissingArticle>> {
+        let mut all = self.articles_of(&[file], limit).await?;
+        Ok(all.remove(&file).unwrap_or_default())
+    }
+
+    /// The articles that each of the files lacks, the first found first: at most `limit` of each. A file that lacks none is left out.
+    ///
+    /// # Errors
+    /// As for all.
+    pub async fn articles_of(
+        &self,
+        files: &[FileId],
+        limit: u32,
+    ) -> Result<HashMap<FileId, Vec<MissingArticle>>> {
         let mut conn = self.0.0.readers.acquire().await?;
-        health::articles(&mut conn, file, limit).await
+        health::articles(&mut conn, files, limit).await
     }
 
     /// The file whose articles are to be asked for first, and when (ms since 1970).

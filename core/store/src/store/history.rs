@@ -35,7 +35,7 @@ impl Store {
         let rows: Vec<(i64, i64, i64, i64, i64)> = sqlx::query_as(ENDED)
             .bind(since_ms)
             .bind(step_ms)
-            .fetch_all(&self.0.readers)
+            .fetch_all(&mut self.0.readers.acquire().await?)
             .await?;
         let count = |count: i64| u64::try_from(count).unwrap_or(0);
         let ended = rows

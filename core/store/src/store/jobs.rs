@@ -3,10 +3,9 @@
 use super::{Store, blocking};
 use crate::{
     CancelOutcome, CommitOutcome, Failure, Job, JobFilter, NewJob, NewRelease, Page, Result, RetryOutcome,
-    StoreError, StoreErrorKind, Submitted, commit, now_ms, queue, writer::OpFuture,
+    StoreError, StoreErrorKind, Submitted, commit, conn::Conn, now_ms, queue, writer::OpFuture,
 };
 use altmount_model::JobId;
-use sqlx::SqliteConnection;
 use std::{sync::Arc, time::Duration};
 use tokio::sync::oneshot;
 
@@ -42,7 +41,7 @@ impl Store {
     pub(super) async fn with_blobs<T, F>(&self, new: Vec<NewJob>, work: F) -> Result<T>
     where
         T: Send + 'static,
-        F: for<'c> FnOnce(&'c mut SqliteConnection, Vec<NewJob>) -> OpFuture<'c, T> + Send + 'static,
+        F: for<'c> FnOnce(&'c mut Conn, Vec<NewJob>) -> OpFuture<'c, T> + Send + 'static,
     {
         // Travels with the operation, so that it holds even where the caller gives up waiting.
         let guard = Arc::clone(&self.0.sweep).read_owned().await;
@@ -255,8 +254,17 @@ impl Store {
     /// # Errors
     /// [`StoreErrorKind::Io`].
     pub async fn job(&self, id: JobId) -> Result<Option<Job>> {
+        let state = self.0.writer.changes().state();
+        let known = state.and_then(|state| self.0.asked.job(state, id));
+        if known.is_some() {
+            return Ok(known);
+        }
         let mut conn = self.0.readers.acquire().await?;
-        queue::job(&mut conn, id).await
+        let job = queue::job(&mut conn, id).await?;
+        if let (Some(state), Some(job)) = (state, &job) {
+            self.0.asked.keep(state, job);
+        }
+        Ok(job)
     }
 
     /// Jobs, newest first.
@@ -278,7 +286,7 @@ impl Store {
             "SELECT id FROM jobs WHERE blob = ?1 AND fetched = 1 ORDER BY id DESC LIMIT 20",
         )
         .bind(blob.as_str())
-        .fetch_all(&self.0.readers)
+        .fetch_all(&mut self.0.readers.acquire().await?)
         .await?;
         Ok(ids.into_iter().map(JobId).collect())
     }
@@ -291,7 +299,7 @@ impl Store {
         let ids: Vec<i64> =
             sqlx::query_scalar("SELECT id FROM jobs WHERE url = ?1 ORDER BY id DESC LIMIT 20")
                 .bind(url)
-                .fetch_all(&self.0.readers)
+                .fetch_all(&mut self.0.readers.acquire().await?)
                 .await?;
         Ok(ids.into_iter().map(JobId).collect())
     }
@@ -304,7 +312,7 @@ impl Store {
         let rows: Vec<(String, i64)> = sqlx::query_as(
             "SELECT failure_kind, count(*) FROM jobs WHERE state = 3 AND failure_kind IS NOT NULL GROUP BY failure_kind",
         )
-        .fetch_all(&self.0.readers)
+        .fetch_all(&mut self.0.readers.acquire().await?)
         .await?;
         Ok(rows
             .into_iter()

@@ -94,7 +94,7 @@ impl Store {
         let rows = sqlx::query(
             "SELECT id, name, scope, hash, created_ms, used_ms, revoked_ms FROM keys ORDER BY id",
         )
-        .fetch_all(&self.0.readers)
+        .fetch_all(&mut self.0.readers.acquire().await?)
         .await?;
         rows.iter().map(key_of).collect()
     }

@@ -47,11 +47,11 @@ impl Store {
         let mut conn = self.0.readers.acquire().await?;
         let releases: Vec<i64> = sqlx::query_scalar(RELEASES)
             .bind(MOST)
-            .fetch_all(&mut *conn)
+            .fetch_all(&mut conn)
             .await?;
         let entries: Vec<i64> = sqlx::query_scalar(ENTRIES)
             .bind(MOST)
-            .fetch_all(&mut *conn)
+            .fetch_all(&mut conn)
             .await?;
         let outputs = output::find(&mut conn, output::Which::Orphans(MOST)).await?;
         drop(conn);
@@ -91,16 +91,13 @@ impl Store {
                     .bind(MOST)
                     .fetch_all(&mut *conn)
                     .await?;
-                for id in entries {
-                    gone += library::remove(conn, FileId(id)).await?;
-                }
+                let entries: Vec<FileId> = entries.into_iter().map(FileId).collect();
+                gone += library::remove(conn, &entries).await?;
                 let releases: Vec<i64> = sqlx::query_scalar(RELEASES)
                     .bind(MOST)
                     .fetch_all(&mut *conn)
                     .await?;
-                for id in releases {
-                    gone += u64::from(library::drop_unused_release(conn, ReleaseId(id)).await?);
-                }
+                gone += library::drop_unused_releases(conn, &releases).await?;
                 Ok(gone)
             })
         });

@@ -87,13 +87,23 @@ impl Outputs {
             .await
     }
 
-    /// The output at a path.
+    /// The outputs at these paths, in no particular order; nothing for a path without one.
     ///
     /// # Errors
     /// As for all.
-    pub async fn at(&self, path: &str) -> Result<Option<Output>> {
+    pub async fn at(&self, paths: &[&str]) -> Result<Vec<Output>> {
         let mut conn = self.0.0.readers.acquire().await?;
-        output::at(&mut conn, path).await
+        output::at(&mut conn, paths).await
+    }
+
+    /// Those of the paths that an output is to be at, in no particular order: its file was not deleted since it was noted, as far as
+    /// anybody has removed what was made for it.
+    ///
+    /// # Errors
+    /// As for all.
+    pub async fn noted(&self, paths: &[&str]) -> Result<Vec<String>> {
+        let mut conn = self.0.0.readers.acquire().await?;
+        output::noted(&mut conn, paths).await
     }
 
     /// What was made for a job's release.
@@ -145,16 +155,15 @@ impl Outputs {
             .await
     }
 
-    /// Notes that an output which was to be made again is there.
+    /// Notes that outputs which were to be made again are there.
     ///
     /// # Errors
     /// As for all.
-    pub async fn made_again(&self, output: &Output) -> Result<()> {
-        let output = output.clone();
+    pub async fn made_again(&self, outputs: Vec<Output>) -> Result<()> {
         self.0
             .0
             .writer
-            .write(move |conn| Box::pin(async move { output::made_again(conn, &output).await }))
+            .write(move |conn| Box::pin(async move { output::made_again(conn, &outputs).await }))
             .await
     }
 
@@ -184,8 +193,17 @@ impl Outputs {
     /// # Errors
     /// As for all.
     pub async fn link_version(&self, file: FileId) -> Result<u32> {
+        let versions = self.link_versions(&[file]).await?;
+        Ok(versions.first().copied().unwrap_or(0))
+    }
+
+    /// The same for several files, in their order.
+    ///
+    /// # Errors
+    /// As for all.
+    pub async fn link_versions(&self, files: &[FileId]) -> Result<Vec<u32>> {
         let mut conn = self.0.0.readers.acquire().await?;
-        output::link_version(&mut conn, file).await
+        output::link_versions(&mut conn, files).await
     }
 
     /// Makes every signed link of these files that there is by now worthless; answers how many files there were.

@@ -3,12 +3,12 @@
 use super::Store;
 use crate::{
     DeleteOutcome, Entry, RestoreOutcome, Result, StoreError, Trashed,
+    conn::Conn,
     destination::{numbered, numbered_file, reserved},
     library, now_ms,
     queue::path_of_text,
 };
 use altmount_model::{FileId, VPath};
-use sqlx::SqliteConnection;
 
 /// The folder that holds what was deleted.
 const TRASH: i64 = 0;
@@ -38,7 +38,7 @@ const HOMELESS: &str = "WITH RECURSIVE below (id) AS (SELECT ?1 UNION ALL \
      WHERE NOT EXISTS (SELECT 1 FROM nodes AS f WHERE f.id = r.folder_id AND f.trashed = 0)";
 
 /// Puts an entry, with all below it, into the trash. A file that is not listed is deleted for good.
-pub(crate) async fn trash(conn: &mut SqliteConnection, id: FileId, now: i64) -> Result<DeleteOutcome> {
+pub(crate) async fn trash(conn: &mut Conn, id: FileId, now: i64) -> Result<DeleteOutcome> {
     let Some(found) = library::entry(conn, id).await? else {
         return Ok(DeleteOutcome::NotFound);
     };
@@ -75,7 +75,7 @@ pub(crate) async fn trash(conn: &mut SqliteConnection, id: FileId, now: i64) -> 
 }
 
 /// The folder at `path`, made as far as it is not there; `None` where something stands in the way.
-async fn folder(conn: &mut SqliteConnection, path: &VPath, now: i64) -> Result<Option<Entry>> {
+async fn folder(conn: &mut Conn, path: &VPath, now: i64) -> Result<Option<Entry>> {
     let mut at = VPath::root();
     let mut here = library::lookup(conn, &at).await?;
     for name in path.components() {
@@ -100,7 +100,7 @@ async fn folder(conn: &mut SqliteConnection, path: &VPath, now: i64) -> Result<O
 }
 
 /// Gives releases whose folder was deleted beside their file the folder that was made again in its place.
-async fn give_homes(conn: &mut SqliteConnection, id: FileId) -> Result<()> {
+async fn give_homes(conn: &mut Conn, id: FileId) -> Result<()> {
     let homeless: Vec<(i64, String)> = sqlx::query_as(HOMELESS).bind(id.0).fetch_all(&mut *conn).await?;
     for (release, destination) in homeless {
         let folder = library::lookup(conn, &path_of_text(&destination)?).await?;
@@ -118,7 +118,7 @@ async fn give_homes(conn: &mut SqliteConnection, id: FileId) -> Result<()> {
     Ok(())
 }
 
-async fn restore(conn: &mut SqliteConnection, id: FileId, now: i64) -> Result<RestoreOutcome> {
+async fn restore(conn: &mut Conn, id: FileId, now: i64) -> Result<RestoreOutcome> {
     let was: Option<String> = sqlx::query_scalar("SELECT path FROM trash WHERE node_id = ?1")
         .bind(id.0)
         .fetch_optional(&mut *conn)
@@ -175,13 +175,10 @@ async fn restore(conn: &mut SqliteConnection, id: FileId, now: i64) -> Result<Re
     Ok(RestoreOutcome::Blocked(was))
 }
 
-async fn purge(conn: &mut SqliteConnection, ids: Vec<i64>) -> Result<u64> {
-    let mut gone = 0;
-    for id in ids {
-        // The row of the trash goes with the entry.
-        gone += library::remove(conn, FileId(id)).await?;
-    }
-    Ok(gone)
+async fn purge(conn: &mut Conn, ids: Vec<i64>) -> Result<u64> {
+    // The rows of the trash go with the entries.
+    let ids: Vec<FileId> = ids.into_iter().map(FileId).collect();
+    library::remove(conn, &ids).await
 }
 
 impl Store {
@@ -206,7 +203,7 @@ impl Store {
             "SELECT node_id, path, entries, deleted_ms FROM trash ORDER BY deleted_ms DESC, node_id DESC LIMIT ?1",
         )
         .bind(MOST)
-        .fetch_all(&self.0.readers)
+        .fetch_all(&mut self.0.readers.acquire().await?)
         .await?;
         rows.into_iter()
             .map(|(id, path, entries, deleted_ms)| {
@@ -422,7 +419,7 @@ mod tests {
         // It is noted before it is made; a server that ends in between has it still to make.
         put().await;
         assert_eq!(counts().await, (0, 1, 0));
-        outputs.made_again(&output).await.expect("writes");
+        outputs.made_again(vec![output.clone()]).await.expect("writes");
         assert_eq!(counts().await, (0, 0, 1));
         // Back before it was removed: it stays; or while it was: it is made again.
         trash().await;
@@ -438,13 +435,13 @@ mod tests {
         removed(false).await;
         restore().await;
         assert_eq!(counts().await, (0, 1, 0));
-        outputs.made_again(&output).await.expect("writes");
+        outputs.made_again(vec![output.clone()]).await.expect("writes");
         // What somebody had taken is his.
         trash().await;
         removed(false).await;
         restore().await;
         assert_eq!(counts().await, (0, 0, 0));
-        assert_eq!(outputs.at(&output.path).await.expect("reads"), None);
+        assert_eq!(outputs.at(&[&output.path]).await.expect("reads"), []);
         // Made while its file went.
         trash().await;
         put().await;
@@ -452,6 +449,6 @@ mod tests {
         // Gone for good, it is forgotten.
         removed(true).await;
         store.purge(a).await.expect("writes");
-        assert_eq!(outputs.at(&output.path).await.expect("reads"), None);
+        assert_eq!(outputs.at(&[&output.path]).await.expect("reads"), []);
     }
 }

@@ -6,6 +6,7 @@ use crate::{
     rename::{self, Target},
 };
 use altmount_model::{ArticleTable, Content, FileId, ReleaseId, TableNo, VPath};
+use std::collections::HashMap;
 
 impl Store {
     /// The entry at a path. Unlisted files are at none.
@@ -35,6 +36,24 @@ impl Store {
         library::entry(&mut conn, id).await
     }
 
+    /// The entries of those of the ids that are there, unlisted files included, in no particular order.
+    ///
+    /// # Errors
+    /// [`StoreErrorKind::Io`].
+    pub async fn entries(&self, ids: &[FileId]) -> Result<Vec<Entry>> {
+        let mut conn = self.0.readers.acquire().await?;
+        library::entries(&mut conn, ids).await
+    }
+
+    /// Whether there is an entry at each of these paths, in their order. Unlisted files are at none.
+    ///
+    /// # Errors
+    /// [`StoreErrorKind::Io`].
+    pub async fn exist(&self, paths: &[VPath]) -> Result<Vec<bool>> {
+        let mut conn = self.0.readers.acquire().await?;
+        library::exist(&mut conn, paths).await
+    }
+
     /// Up to `limit` entries of a folder, in the order of their names' bytes, behind the name `after`; without unlisted
     /// files. Empty for what is no folder.
     ///
@@ -52,6 +71,15 @@ impl Store {
     pub async fn path_of(&self, id: FileId) -> Result<Option<VPath>> {
         let mut conn = self.0.readers.acquire().await?;
         library::path_of(&mut conn, id).await
+    }
+
+    /// Where those of the entries are that are at a path.
+    ///
+    /// # Errors
+    /// [`StoreErrorKind::Io`].
+    pub async fn paths_of(&self, ids: &[FileId]) -> Result<HashMap<FileId, VPath>> {
+        let mut conn = self.0.readers.acquire().await?;
+        library::paths_of(&mut conn, ids).await
     }
 
     /// A file's content graph and the release whose tables it names; `None` for a folder and for an unknown id.

@@ -114,7 +114,7 @@ impl Store {
     pub async fn user(&self, name: &str) -> Result<Option<(User, String)>> {
         let row = sqlx::query("SELECT id, name, password, created_ms, changed_ms FROM users WHERE name = ?1")
             .bind(name)
-            .fetch_optional(&self.0.readers)
+            .fetch_optional(&mut self.0.readers.acquire().await?)
             .await?;
         row.map(|row| Ok((user_of(&row)?, row.try_get("password")?)))
             .transpose()
@@ -126,7 +126,7 @@ impl Store {
     /// [`crate::StoreErrorKind::Io`].
     pub async fn users(&self) -> Result<Vec<User>> {
         let rows = sqlx::query("SELECT id, name, created_ms, changed_ms FROM users ORDER BY name")
-            .fetch_all(&self.0.readers)
+            .fetch_all(&mut self.0.readers.acquire().await?)
             .await?;
         rows.iter().map(user_of).collect()
     }
@@ -229,7 +229,7 @@ impl Store {
         let row = sqlx::query(session!("s.hash = ?1 AND s.expires_ms > ?2"))
             .bind(hash.as_slice())
             .bind(now_ms())
-            .fetch_optional(&self.0.readers)
+            .fetch_optional(&mut self.0.readers.acquire().await?)
             .await?;
         row.as_ref().map(session_of).transpose()
     }
@@ -243,7 +243,7 @@ impl Store {
             "s.expires_ms > ?1 ORDER BY s.used_ms DESC, s.id DESC LIMIT 1000"
         ))
         .bind(now_ms())
-        .fetch_all(&self.0.readers)
+        .fetch_all(&mut self.0.readers.acquire().await?)
         .await?;
         rows.iter().map(session_of).collect()
     }

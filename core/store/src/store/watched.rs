@@ -26,7 +26,7 @@ impl Store {
         let row: Option<(i64, i64, i64, Option<i64>)> =
             sqlx::query_as("SELECT size, modified_ms, noted_ms, job_id FROM watched WHERE path = ?1")
                 .bind(path)
-                .fetch_optional(&self.0.readers)
+                .fetch_optional(&mut self.0.readers.acquire().await?)
                 .await?;
         Ok(row.map(|(size, modified_ms, noted_ms, job)| Watched {
             size: size.cast_unsigned(),
@@ -95,7 +95,7 @@ impl Store {
         let id: Option<i64> =
             sqlx::query_scalar("SELECT id FROM jobs WHERE source_path = ?1 ORDER BY id DESC LIMIT 1")
                 .bind(source_path)
-                .fetch_optional(&self.0.readers)
+                .fetch_optional(&mut self.0.readers.acquire().await?)
                 .await?;
         match id {
             Some(id) => self.job(JobId(id)).await,

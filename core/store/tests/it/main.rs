@@ -7,5 +7,6 @@ mod health;
 mod jobs;
 mod model;
 mod releases;
+mod statements;
 mod support;
 mod tree;

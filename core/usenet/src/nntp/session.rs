@@ -24,8 +24,9 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-/// Bytes of answers that nobody waits for any more which are still read, however fast the connection is.
-const DRAIN_LIMIT: u64 = 1 << 20;
+/// Bytes of answers that nobody waits for any more which are still read, however fast the connection is: two usual articles, which is what
+/// a busy connection has before it.
+const DRAIN_LIMIT: u64 = 2 << 20;
 /// How long a goodbye may take.
 const QUIT_TIMEOUT: Duration = Duration::from_secs(1);
 

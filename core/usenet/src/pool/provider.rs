@@ -19,6 +19,8 @@ const LEARNED_CAP: Duration = Duration::from_secs(300);
 
 /// Of so many connections one has room at once for an article that is late.
 const ROOM_OF: usize = 16;
+/// For so long a server may still count a connection that was closed from here.
+const CLOSING: Duration = Duration::from_secs(5);
 
 /// What is fixed of a provider, and what is counted.
 #[derive(Debug)]
@@ -189,6 +191,11 @@ impl Peer {
         let cap = u16::try_from(open).unwrap_or(u16::MAX).max(1);
         self.cap = Some((cap, now + LEARNED_CAP));
         tracing::info!(provider.name = %provider.config.name, connections = cap, "the server allows no more connections");
+    }
+
+    /// Whether the server may still count a connection that is gone.
+    pub(super) fn closes(&self, now: Instant) -> bool {
+        self.closed.is_some_and(|at| now - at < CLOSING)
     }
 
     /// Whether a new connection can be hoped for.

@@ -6,6 +6,27 @@ use crate::config::{
 use serde_json::{Value, json};
 use std::sync::Arc;
 
+#[test]
+fn addresses_of_arrs_carry_no_passwords() {
+    for (key, yaml) in [
+        (
+            "arr.own_url",
+            json!({"arr": {"own_url": "http://ann:hunter2@altmount:8080"}}),
+        ),
+        (
+            "arr.instances[0].url",
+            json!({"arr": {"instances": [{"kind": "sonarr", "url": "http://ann:hunter2@sonarr:8989", "api_key": "k"}]}}),
+        ),
+    ] {
+        let fault = settings(&yaml).expect_err("refused").to_string();
+        assert!(
+            fault.contains(key) && fault.contains("no name and password"),
+            "{fault}"
+        );
+        assert!(!fault.contains("hunter2"), "{fault}");
+    }
+}
+
 fn settings(yaml: &Value) -> Result<String, ConfigError> {
     let file = Some(("test".to_owned(), yaml.to_string()));
     let sources = Sources {

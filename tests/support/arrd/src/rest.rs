@@ -136,6 +136,8 @@ pub struct State {
     pub down: bool,
     /// Refuses the API key with this status.
     pub refuses: Option<u16>,
+    /// Refuses to save a webhook, as where it cannot reach its address.
+    pub refuses_hooks: bool,
 }
 
 impl State {
@@ -323,6 +325,9 @@ impl Inner {
             }
             ("GET", "downloadclient", None) => (200, self.state().clients.iter().map(masked).collect()),
             ("GET", "notification", None) => (200, self.state().hooks.iter().map(masked).collect()),
+            ("POST" | "PUT", "notification", _) if self.state().refuses_hooks => {
+                fault("Url", "Unable to send the test message")
+            }
             ("POST", "downloadclient" | "notification", None) => self.save(route, None, &request.body),
             ("PUT", "downloadclient" | "notification", Some(id)) => self.save(route, Some(id), &request.body),
             ("POST", "command", None) => {

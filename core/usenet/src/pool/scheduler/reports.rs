@@ -17,8 +17,8 @@ use tokio::time::Instant;
 const MAX_TRIES: u8 = 2;
 /// After a failed dial beside connections that work, no other is made for this long.
 const DIAL_PAUSE: Duration = Duration::from_secs(5);
-/// For so long a server may still count a connection that was closed from here.
-const CLOSING: Duration = Duration::from_secs(5);
+/// So long somebody who leaves takes to give up all that he asked for.
+const LEAVING: Duration = Duration::from_millis(20);
 /// The longest that is waited for a learned cap's server before it is tried again: some name a limit that they do not
 /// keep.
 const CAP_PAUSE: Duration = Duration::from_secs(30);
@@ -177,7 +177,17 @@ impl Scheduler {
     }
 
     pub(in crate::pool) fn costs(&self, at: usize) -> Costs {
-        self.state().peers[at].measure.costs(self.options.hedge_after)
+        let now = Instant::now();
+        let state = self.state();
+        let peer = &state.peers[at];
+        // Where there were as many as there may be, the server refuses the next one until it has seen that another is gone.
+        let is_full = peer.slots.len() >= peer.cap(&self.providers[at].config, now);
+        let more = if is_full || peer.closes(now) {
+            DIAL_AGAIN
+        } else {
+            Duration::ZERO
+        };
+        peer.measure.costs(self.options.hedge_after, more)
     }
 
     /// A dial failed.
@@ -197,7 +207,7 @@ impl Scheduler {
         Self::error(peer, provider, why);
         let ready = peer.ready();
         let others = peer.slots.len().saturating_sub(1);
-        let closing = peer.closed.is_some_and(|t| now - t < CLOSING);
+        let closing = peer.closes(now);
         if ready > 0 || (too_many && others > 0) {
             // The account works: the server wants no more than there are, or has not seen yet that some are gone.
             peer.no_dial_before = Some(now + jitter(if closing { DIAL_AGAIN } else { DIAL_PAUSE }));
@@ -291,13 +301,34 @@ impl Scheduler {
                 let _ = request.reply.send(Said { by: Some(at), answer });
             }
         }
+        let left_nothing = back.is_empty();
         for request in back.into_iter().rev() {
             state.queue.put_back(request);
         }
-        self.leave(&mut state, at, id);
-        if abandoned {
-            self.make_up(&mut state, at, now);
+        if !(abandoned && left_nothing) {
+            self.leave(&mut state, at, id);
         }
+        if !abandoned {
+            return;
+        }
+        state.peers[at].slots.retain(|s| s.id != id);
+        self.changed();
+        // Who leaves gives up one request after the other: none of them is to make a connection.
+        let scheduler = Arc::clone(self);
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = scheduler.stop.cancelled() => {}
+                () = tokio::time::sleep(LEAVING) => scheduler.look_after(at),
+            }
+        });
+    }
+
+    /// Finds connections for what still waits, and for whoever comes back.
+    fn look_after(self: &Arc<Self>, at: usize) {
+        let mut state = self.state();
+        state.queue.purge();
+        self.redispatch(&mut state);
+        self.make_up(&mut state, at, Instant::now());
     }
 
     /// A provider is left alone for a while: what waits for it alone has failed, the rest is for others.
@@ -324,7 +355,7 @@ impl Scheduler {
     fn leave(self: &Arc<Self>, state: &mut State, at: usize, id: u64) -> Next {
         state.peers[at].slots.retain(|s| s.id != id);
         self.changed();
-        // Who leaves leaves much at once, for which no connection is to be made.
+        // For what nobody waits for any more no connection is to be made.
         state.queue.purge();
         self.redispatch(state);
         Next::Leave

@@ -18,7 +18,7 @@ const MOST: usize = 4096;
 
 /// The failures of a while.
 #[derive(Debug, Default)]
-pub(super) struct Logins(Mutex<HashMap<String, Vec<Instant>>>);
+pub(crate) struct Logins(Mutex<HashMap<String, Vec<Instant>>>);
 
 /// Whom failures are counted for: an address, or the network that one client of IPv6 has to itself.
 fn of_address(address: Option<IpAddr>) -> String {
@@ -37,7 +37,7 @@ fn of_name(name: &str) -> String {
 impl Logins {
     /// How long to wait before the next try; nothing where it may be made now. It counts as failed until
     /// [`Self::succeeded`], so that many at once are as many as one after the other.
-    pub(super) fn begin(&self, address: Option<IpAddr>, name: &str, now: Instant) -> Result<(), Duration> {
+    pub(crate) fn begin(&self, address: Option<IpAddr>, name: &str, now: Instant) -> Result<(), Duration> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.retain(|_, times| {
             times.retain(|time| now.duration_since(*time) < WINDOW);
@@ -65,7 +65,7 @@ impl Logins {
     }
 
     /// The try was right: nothing is held against this address, nor this try against the name.
-    pub(super) fn succeeded(&self, address: Option<IpAddr>, name: &str) {
+    pub(crate) fn succeeded(&self, address: Option<IpAddr>, name: &str) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.remove(&of_address(address));
         if let Some(times) = all.get_mut(&of_name(name)) {
