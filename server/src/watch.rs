@@ -318,7 +318,10 @@ impl Folder {
                 match error {
                     // What lies beside the files that are meant.
                     SubmitError::UnsupportedType { .. } => {}
-                    SubmitError::Io { .. } | SubmitError::Internal { .. } | SubmitError::ShuttingDown => {
+                    SubmitError::Io { .. }
+                    | SubmitError::NoRoom { .. }
+                    | SubmitError::Internal { .. }
+                    | SubmitError::ShuttingDown => {
                         tracing::warn!("'{text}' is not queued, and tried again: {error}");
                         self.seen.remove(&path);
                     }

@@ -86,6 +86,12 @@ pub enum SubmitError {
     /// The engine is shutting down.
     #[error("the server is shutting down")]
     ShuttingDown,
+    /// The disk that the data directory is on is full.
+    #[error("there is no room on the server's disk to keep '{path}'; make some, and send it again")]
+    NoRoom {
+        /// As it was given.
+        path: String,
+    },
     /// The store failed.
     #[error("'{path}' could not be queued: {source}")]
     Internal {
@@ -94,6 +100,16 @@ pub enum SubmitError {
         /// What failed.
         source: StoreError,
     },
+}
+
+impl SubmitError {
+    /// The store failed to keep a file, or its job.
+    pub(crate) fn of_store(path: String, source: StoreError) -> Self {
+        match source.kind() {
+            StoreErrorKind::Full => Self::NoRoom { path },
+            _ => Self::Internal { path, source },
+        }
+    }
 }
 
 /// What a failed read means for an import.

@@ -82,7 +82,10 @@ pub trait Fetcher: std::fmt::Debug + Send + Sync {
 /// What a file that was fetched and is refused means for its job.
 pub(crate) fn import_error_of_submit(error: &SubmitError) -> ImportError {
     let retry = match error {
-        SubmitError::Internal { .. } | SubmitError::Io { .. } | SubmitError::ShuttingDown => Retry::Later,
+        SubmitError::Internal { .. }
+        | SubmitError::NoRoom { .. }
+        | SubmitError::Io { .. }
+        | SubmitError::ShuttingDown => Retry::Later,
         _ => Retry::Never,
     };
     ImportError::new(ErrorKind::Invalid, error.to_string()).retry(retry)

@@ -155,10 +155,7 @@ impl ImportService {
         }
         let announcing = shared.announce.read().await;
         let submitted = shared.store.submit_all(new).await;
-        let submitted = submitted.map_err(|source| SubmitError::Internal {
-            path: given.join(", "),
-            source,
-        })?;
+        let submitted = submitted.map_err(|source| SubmitError::of_store(given.join(", "), source))?;
         let (mut jobs, mut refused) = (Vec::with_capacity(submitted.len()), None);
         for (one, given) in submitted.into_iter().zip(given) {
             match one {
@@ -274,7 +271,7 @@ impl ImportService {
         let (path, unnamed) = (given.clone(), file.blob);
         let finish = move || {
             let named = unnamed.finish();
-            named.map_err(|source| SubmitError::Internal { path, source })
+            named.map_err(|source| SubmitError::of_store(path, source))
         };
         let blob = blocking(&given, finish).await?;
         if !request.paused && shared.pause.borrow().is_none() {
@@ -337,7 +334,7 @@ impl ImportService {
         let path = name.clone();
         let keep = move || {
             let stored = begin(Some(size)).and_then(|mut blob| blob.push(&bytes).map(|()| blob));
-            let blob = stored.map_err(|source| SubmitError::Internal { path, source })?;
+            let blob = stored.map_err(|source| SubmitError::of_store(path, source))?;
             let head = match size > WHOLE {
                 true => Bytes::copy_from_slice(&bytes[..HEAD_BYTES]),
                 false => bytes,

@@ -162,10 +162,7 @@ impl SourceFile {
     }
 
     fn not_stored(&self, source: StoreError) -> SubmitError {
-        SubmitError::Internal {
-            path: self.given.clone(),
-            source,
-        }
+        SubmitError::of_store(self.given.clone(), source)
     }
 
     fn too_large(&self, limit: u64) -> SubmitError {

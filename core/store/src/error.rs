@@ -1,4 +1,9 @@
-use std::{error::Error, fmt, path::Path};
+use std::{error::Error, fmt, io::ErrorKind, path::Path};
+
+// Primary result codes of SQLite.
+const SQLITE_CORRUPT: u32 = 11;
+const SQLITE_FULL: u32 = 13;
+const SQLITE_NOTADB: u32 = 26;
 
 /// The result of a store operation.
 pub type Result<T, E = StoreError> = std::result::Result<T, E>;
@@ -21,6 +26,8 @@ pub enum StoreErrorKind {
     Conflict,
     /// The store is closed.
     Closed,
+    /// There is no room on the disk.
+    Full,
     /// The disk or the database engine failed.
     Io,
 }
@@ -55,7 +62,11 @@ impl StoreError {
     }
 
     pub(crate) fn io(what: &str, path: &Path, source: std::io::Error) -> Self {
-        Self::new(StoreErrorKind::Io, format!("cannot {what} '{}'", path.display())).with_source(source)
+        let kind = match source.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => StoreErrorKind::Full,
+            _ => StoreErrorKind::Io,
+        };
+        Self::new(kind, format!("cannot {what} '{}'", path.display())).with_source(source)
     }
 
     pub(crate) fn with_source(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
@@ -87,18 +98,46 @@ impl Error for StoreError {
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
-        // SQLITE_CORRUPT (11) and SQLITE_NOTADB (26); extended codes keep the primary one in the low byte.
-        let damaged = error
+        // Extended codes keep the primary one in the low byte.
+        let code = error
             .as_database_error()
             .and_then(|e| e.code())
             .and_then(|code| code.parse::<u32>().ok())
-            .is_some_and(|code| matches!(code & 0xff, 11 | 26));
-        let kind = match &error {
-            sqlx::Error::PoolClosed => return Self::closed(),
-            _ if damaged => StoreErrorKind::Corrupt,
-            sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => StoreErrorKind::Corrupt,
+            .map(|code| code & 0xff);
+        let kind = match (&error, code) {
+            (sqlx::Error::PoolClosed, _) => return Self::closed(),
+            (_, Some(SQLITE_FULL)) => StoreErrorKind::Full,
+            (_, Some(SQLITE_CORRUPT | SQLITE_NOTADB)) => StoreErrorKind::Corrupt,
+            (sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_), _) => StoreErrorKind::Corrupt,
             _ => StoreErrorKind::Io,
         };
         Self::new(kind, "the database failed").with_source(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sqlx::{Connection, SqliteConnection};
+
+    #[tokio::test]
+    async fn a_full_disk_is_told_from_a_failing_one() {
+        let of = |kind: ErrorKind| StoreError::io("write", Path::new("/a"), kind.into()).kind();
+        assert_eq!(of(ErrorKind::StorageFull), StoreErrorKind::Full);
+        assert_eq!(of(ErrorKind::QuotaExceeded), StoreErrorKind::Full);
+        assert_eq!(of(ErrorKind::PermissionDenied), StoreErrorKind::Io);
+
+        let mut conn = SqliteConnection::connect("sqlite::memory:")
+            .await
+            .expect("opened");
+        sqlx::raw_sql("CREATE TABLE t (x); PRAGMA max_page_count = 4")
+            .execute(&mut conn)
+            .await
+            .expect("made");
+        let error = sqlx::query("INSERT INTO t VALUES (zeroblob(1000000))")
+            .execute(&mut conn)
+            .await
+            .expect_err("it has four pages");
+        assert_eq!(StoreError::from(error).kind(), StoreErrorKind::Full);
     }
 }

@@ -39,6 +39,15 @@ pub(super) enum Outcome {
     Cancelled,
 }
 
+/// What is said of a file beside where it is.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Wish<'a> {
+    /// Path that is cut off the front of the file's path.
+    pub(super) relative_path: Option<&'a str>,
+    /// Password of the release's archives.
+    pub(super) password: Option<&'a str>,
+}
+
 /// What is heard of an import while it goes on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum News {
@@ -135,7 +144,7 @@ impl Client {
     pub(super) async fn import(
         &self,
         file: &Path,
-        relative_path: Option<&str>,
+        wish: &Wish<'_>,
         mut hear: impl FnMut(News),
     ) -> Result<Outcome> {
         let file = file
@@ -144,7 +153,7 @@ impl Client {
         // First the events, then the file: nothing that happens to it can be missed.
         let events = self.send(self.http.get(self.url("/api/queue/events")?)).await?;
         let mut events = Box::pin(events_of(events.bytes_stream()));
-        let body = json!({"file_path": file, "relative_path": relative_path});
+        let body = json!({"file_path": file, "relative_path": wish.relative_path, "password": wish.password});
         let accepted = self.http.post(self.url("/api/import/file")?).json(&body);
         let accepted: Value = self.send(accepted).await?.json().await?;
         let id = accepted["data"]["queue_id"]

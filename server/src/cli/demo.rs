@@ -2,7 +2,7 @@
 
 use super::{
     Global,
-    client::{Client, Outcome},
+    client::{Client, Outcome, Wish},
     reachable, runtime,
     serve::watch_signals,
     start_log,
@@ -208,7 +208,7 @@ impl Demo {
         let client = Client::new(&format!("http://{}", self.address), self.key.clone())?;
         watch.done(format!("wrote {}", nzb.display()));
 
-        let outcome = client.import(&nzb, None, |_| {}).await?;
+        let outcome = client.import(&nzb, &Wish::default(), |_| {}).await?;
         let destination = match outcome {
             Outcome::Completed { destination } => destination,
             Outcome::Failed { kind, message } => bail!("the import failed ({kind}): {message}"),

@@ -2,7 +2,7 @@
 
 use super::{
     Global,
-    client::{Client, News, Outcome},
+    client::{Client, News, Outcome, Wish},
     reachable, runtime,
 };
 use crate::words;
@@ -24,6 +24,9 @@ pub(super) struct Arguments {
     /// Path that is cut off the front of the file's path, to make the release's folder.
     #[arg(long, value_name = "PATH")]
     relative_path: Option<String>,
+    /// Password of the archives in the release, where the file does not say it.
+    #[arg(long, value_name = "PASSWORD")]
+    password: Option<String>,
     /// The server; the one of the configuration, on this machine, where it is left out.
     #[arg(long, value_name = "URL", env = "ALTMOUNT_URL")]
     url: Option<String>,
@@ -54,9 +57,12 @@ pub(super) fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
     };
     let file = std::path::absolute(&arguments.file)?;
     let client = Client::new(&url, key)?;
-    let relative = arguments.relative_path.as_deref();
+    let wish = Wish {
+        relative_path: arguments.relative_path.as_deref(),
+        password: arguments.password.as_deref(),
+    };
     let mut shown = Shown::new();
-    let outcome = runtime()?.block_on(client.import(&file, relative, |news| shown.hear(&news)))?;
+    let outcome = runtime()?.block_on(client.import(&file, &wish, |news| shown.hear(&news)))?;
     shown.end();
     Ok(match outcome {
         Outcome::Completed { destination } => {

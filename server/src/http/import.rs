@@ -60,6 +60,7 @@ pub(super) struct Queued {
         (status = 404, description = "There is no file at that path", body = ErrorBody),
         (status = 409, description = "The file is queued or being imported", body = ErrorBody),
         (status = 413, description = "The request's body is too large", body = ErrorBody),
+        (status = 507, description = "The server's disk is full", body = ErrorBody),
     )
 )]
 pub(super) async fn import_file(
@@ -167,6 +168,7 @@ pub(super) struct ImportUrl {
         (status = 200, description = "It is in the queue", body = Single<Queued>),
         (status = 400, description = "The request is malformed, or the address cannot be used", body = ErrorBody),
         (status = 413, description = "The request's body is too large", body = ErrorBody),
+        (status = 507, description = "The server's disk is full", body = ErrorBody),
     )
 )]
 pub(super) async fn import_url(
@@ -215,11 +217,37 @@ pub(super) fn refused(error: SubmitError) -> ApiError {
         SubmitError::TooLarge { .. } => ApiError::bad_request("The file is too large", text),
         SubmitError::Duplicate { .. } => ApiError::conflict("File is already in the import queue", text),
         SubmitError::ShuttingDown => ApiError::shutting_down(),
+        SubmitError::NoRoom { .. } => {
+            tracing::error!("a file could not be queued: {text}");
+            ApiError::new(
+                StatusCode::INSUFFICIENT_STORAGE,
+                "The server's disk is full",
+                text,
+            )
+        }
         // The contract: the server could not do what was asked. The cause is no secret and helps whoever asked.
         SubmitError::Io { .. } => {
             tracing::warn!("a file could not be queued: {text}");
             ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "The file cannot be read", text)
         }
         error => ApiError::internal(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::response::IntoResponse;
+    use http::StatusCode;
+
+    #[test]
+    fn a_full_disk_is_said() {
+        let error = SubmitError::NoRoom {
+            path: "/a.nzb".to_owned(),
+        };
+        assert_eq!(
+            refused(error).into_response().status(),
+            StatusCode::INSUFFICIENT_STORAGE
+        );
     }
 }

@@ -120,7 +120,7 @@ fn free(folder: &Path, name: &str) -> PathBuf {
         Some(at) => name.split_at(at),
         None => (name, ""),
     };
-    let numbered = (2..1000).map(|n| format!("{stem} ({n}){end}"));
+    let numbered = (2u64..).map(|n| format!("{stem} ({n}){end}"));
     std::iter::once(name.to_owned())
         .chain(numbered)
         .map(|name| folder.join(name))
@@ -173,6 +173,14 @@ mod tests {
     fn nothing_is_overwritten_where_files_are_put() {
         let folder = tempfile::tempdir().expect("a folder");
         assert_eq!(free(folder.path(), "a.nzb"), folder.path().join("a.nzb"));
+        let name = |n: u32| match n {
+            1 => "b.nzb".to_owned(),
+            n => format!("b ({n}).nzb"),
+        };
+        for n in 1..=1000 {
+            fs::write(folder.path().join(name(n)), "b").expect("written");
+        }
+        assert_eq!(free(folder.path(), "b.nzb"), folder.path().join(name(1001)));
         fs::write(folder.path().join("a.nzb"), "x").expect("written");
         assert_eq!(free(folder.path(), "a.nzb"), folder.path().join("a (2).nzb"));
         fs::write(folder.path().join(".x"), "x").expect("written");
