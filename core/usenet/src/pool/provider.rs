@@ -1,6 +1,6 @@
 //! One provider: what is fixed of it, its counts, and its connections.
 
-use super::breaker::{Breaker, Phase, Trouble};
+use super::breaker::{Breaker, Phase, Trouble, jitter};
 use super::connection::Pulse;
 use super::measure::Measure;
 use super::quota::{self, Usage};
@@ -79,6 +79,8 @@ pub(super) struct Peer {
     pub(super) breaker: Breaker,
     pub(super) measure: Measure,
     pub(super) no_dial_before: Option<Instant>,
+    /// Times in a row that it refused a connection beside those that work.
+    refusals: u32,
     /// When a connection was last closed from here: the server may not have seen it yet.
     pub(super) closed: Option<Instant>,
     cap: Option<(u16, Instant)>,
@@ -145,6 +147,7 @@ impl Peer {
             breaker: Breaker::new(),
             measure: Measure::default(),
             no_dial_before: None,
+            refusals: 0,
             closed: None,
             cap: None,
             last_error: None,
@@ -196,6 +199,27 @@ impl Peer {
     /// Whether the server may still count a connection that is gone.
     pub(super) fn closes(&self, now: Instant) -> bool {
         self.closed.is_some_and(|at| now - at < CLOSING)
+    }
+
+    /// A connection was made.
+    pub(super) fn accepted(&mut self) {
+        self.refusals = 0;
+    }
+
+    /// A connection was refused beside those that work: the next one is made after `first`, and later each time, up to `longest`.
+    pub(super) fn refused(&mut self, first: Duration, longest: Duration, now: Instant) {
+        // Those that were made together count once.
+        if self.no_dial_before.is_none_or(|t| t <= now) {
+            self.refusals = self.refusals.saturating_add(1);
+        }
+        let wait = first.saturating_mul(1 << self.refusals.saturating_sub(1).min(16));
+        self.no_dial_before = Some(now + jitter(wait.min(longest)));
+    }
+
+    /// Whether another connection may be tried beside those that are being made: while the server refuses, one at a time.
+    pub(super) fn may_try(&self, now: Instant) -> bool {
+        let one_at_a_time = self.refusals > 0 && self.slots.iter().any(|s| !s.ready);
+        !one_at_a_time && self.no_dial_before.is_none_or(|t| t <= now)
     }
 
     /// Whether a new connection can be hoped for.
@@ -295,5 +319,50 @@ impl Peer {
                 Phase::Closed | Phase::Probing => None,
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn connecting(peer: &mut Peer) {
+        peer.slots.push(Slot {
+            id: 64,
+            wake: Arc::default(),
+            pulse: Pulse::new(),
+            since: Instant::now(),
+            ready: false,
+            bodies: 0,
+            stats: 0,
+            is_hungry: false,
+            woken: 0,
+        });
+    }
+
+    #[tokio::test]
+    async fn who_refuses_is_asked_for_one_connection_at_a_time_and_later_each_time() {
+        let (first, longest) = (Duration::from_millis(150), Duration::from_secs(5));
+        let (mut peer, mut now) = (Peer::new(), Instant::now());
+        connecting(&mut peer);
+        assert!(peer.may_try(now), "several may be made at once");
+        let mut waits = Vec::new();
+        for _ in 0..8 {
+            peer.refused(first, longest, now);
+            // Another one that was made with it.
+            peer.refused(first, longest, now);
+            assert!(!peer.may_try(now));
+            let until = peer.no_dial_before.expect("it is waited");
+            waits.push(until - now);
+            now = until;
+            assert!(!peer.may_try(now), "one is being made");
+            let slots = std::mem::take(&mut peer.slots);
+            assert!(peer.may_try(now));
+            peer.slots = slots;
+        }
+        assert_eq!(peer.refusals, 8);
+        assert!(waits[7] > 8 * waits[0], "{waits:?}");
+        peer.accepted();
+        assert!(peer.may_try(now));
     }
 }

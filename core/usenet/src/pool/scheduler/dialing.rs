@@ -52,7 +52,7 @@ impl Scheduler {
             Phase::Closed => peer.cap(&provider.config, now),
             Phase::Probing | Phase::Open(_) => 1,
         };
-        peer.slots.len() < allowed && peer.no_dial_before.is_none_or(|t| t <= now)
+        peer.slots.len() < allowed && peer.may_try(now)
     }
 
     fn dial(self: &Arc<Self>, state: &mut State, at: usize) {

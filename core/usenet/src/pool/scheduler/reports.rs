@@ -32,6 +32,7 @@ impl Scheduler {
         let peer = &mut state.peers[at];
         let is_first = peer.ready() == 0;
         peer.breaker.connected();
+        peer.accepted();
         let now = Instant::now();
         if let Some(slot) = peer.slot(id) {
             slot.ready = true;
@@ -210,7 +211,7 @@ impl Scheduler {
         let closing = peer.closes(now);
         if ready > 0 || (too_many && others > 0) {
             // The account works: the server wants no more than there are, or has not seen yet that some are gone.
-            peer.no_dial_before = Some(now + jitter(if closing { DIAL_AGAIN } else { DIAL_PAUSE }));
+            peer.refused(if closing { DIAL_AGAIN } else { DIAL_PAUSE }, DIAL_PAUSE, now);
             if ready > 0 && !closing && (too_many || trouble == Trouble::Login) {
                 peer.learn_cap(provider, named_limit(why).map_or(ready, |n| n.min(ready)), now);
                 peer.no_dial_before = Some(now + jitter(CAP_PAUSE));
