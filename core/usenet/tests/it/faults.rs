@@ -3,7 +3,7 @@
 use super::*;
 use altmount_newsd::{Command, Fault, Rule};
 use altmount_usenet::ProviderState;
-use tokio::net::TcpListener;
+use tokio::net::TcpSocket;
 
 #[tokio::test]
 async fn a_connection_that_breaks_costs_one_more_request() {
@@ -100,10 +100,11 @@ async fn a_request_ends_whatever_a_lone_provider_does() {
 async fn a_dead_provider_is_left_alone_and_others_serve() {
     let release = release(20);
     let server = Newsd::builder().release(&release).start().await.unwrap();
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    // Bound and not listening: it refuses, and nobody else is given its port.
+    let refusing = TcpSocket::new_v4().unwrap();
+    refusing.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let mut dead = provider("dead", &server);
-    dead.port = listener.local_addr().unwrap().port();
-    drop(listener);
+    dead.port = refusing.local_addr().unwrap().port();
     let pool = pool([dead, provider("b", &server)]);
     fetch_all(&pool, &release).await;
     let status = &pool.status()[0];

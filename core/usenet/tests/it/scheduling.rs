@@ -349,31 +349,6 @@ async fn a_seek_leaves_what_is_long_and_reads_what_is_short() {
 }
 
 #[tokio::test]
-async fn who_leaves_a_full_line_leaves_the_connections() {
-    let release = in_articles(8_000_000, 400_000);
-    let ids = ids(&release);
-    let server = paced(&release, 4_000_000).await;
-    let mut config = provider("a", &server);
-    config.max_connections = 8;
-    let pool = pool([config]);
-    // Delay, rate and length are known by then: 100 ms an article, and some 5 for a connection.
-    fetch(&pool, &ids[0]).await.unwrap();
-    let tasks: Vec<_> = ids[1..9]
-        .iter()
-        .map(|id| spawn(&pool, id, Class::ReadAhead))
-        .collect();
-    until(&pool, |s| s.open == 8 && s.in_flight == 8).await;
-    tasks.iter().for_each(tokio::task::JoinHandle::abort);
-    until(&pool, |s| s.in_flight == 0).await;
-    let status = pool.status().remove(0);
-    assert_eq!(
-        (status.open, status.connections_made, status.connections_abandoned),
-        (8, 8, 0),
-        "{status:?}"
-    );
-}
-
-#[tokio::test]
 async fn who_comes_back_after_leaving_much_behind_finds_connections() {
     let release = in_articles(48_000_000, 3_000_000);
     let ids = ids(&release);

@@ -181,9 +181,10 @@ impl Scheduler {
         let now = Instant::now();
         let state = self.state();
         let peer = &state.peers[at];
-        // Where there were as many as there may be, the server refuses the next one until it has seen that another is gone.
-        let is_full = peer.slots.len() >= peer.cap(&self.providers[at].config, now);
-        let more = if is_full || peer.closes(now) {
+        // Where there were as many as there may be, the server refuses the next one until it has seen that another is gone. Nobody
+        // misses one where most are idle.
+        let is_full = peer.closes(now) || peer.slots.len() >= peer.cap(&self.providers[at].config, now);
+        let more = if is_full && !peer.is_mostly_idle() {
             DIAL_AGAIN
         } else {
             Duration::ZERO
@@ -487,6 +488,29 @@ mod tests {
         let taken = scheduler.next(0, kept[0], true, false);
         assert_eq!(taken.map(|request| request.class), Some(Class::Playback));
         assert!(scheduler.next(0, kept[1], true, false).is_none());
+    }
+
+    #[tokio::test]
+    async fn a_new_connection_costs_more_where_there_are_all_and_most_are_busy() {
+        let dial = |scheduler: &Scheduler| scheduler.costs(0).dial;
+        // As many as there may be by default.
+        let scheduler = busy(8);
+        let full = dial(&scheduler);
+        scheduler.state().peers[0].slots.pop();
+        let least = dial(&scheduler);
+        assert_eq!(full, least + DIAL_AGAIN);
+        scheduler.state().peers[0].closed = Some(Instant::now());
+        assert_eq!(
+            dial(&scheduler),
+            full,
+            "the server may still count the one that is gone"
+        );
+        for (busy, costs) in [(2, full), (1, least)] {
+            for slot in scheduler.state().peers[0].slots.iter_mut().skip(busy) {
+                slot.bodies = 0;
+            }
+            assert_eq!(dial(&scheduler), costs, "{busy} of 7 are busy");
+        }
     }
 
     #[test]
