@@ -241,11 +241,10 @@ impl Measure {
         least.min(self.late_after(configured))
     }
 
-    /// `more`: what a new connection takes beside being made.
-    pub(super) fn costs(&self, hedge_after: Duration, more: Duration) -> Costs {
+    pub(super) fn costs(&self, hedge_after: Duration) -> Costs {
         let dial = self.dial.map_or(DIAL, Duration::from_secs_f64);
         Costs {
-            dial: dial.max(MIN_DIAL) + more,
+            dial: dial.max(MIN_DIAL),
             rate: self.rate(),
             article: self.typical_article(),
             late: self.late_after(hedge_after),

@@ -104,6 +104,21 @@ pub(super) struct Slot {
 }
 
 impl Slot {
+    /// A connection that is being made.
+    pub(super) fn new(id: u64) -> Self {
+        Self {
+            id,
+            wake: Arc::default(),
+            pulse: Pulse::new(),
+            since: Instant::now(),
+            ready: false,
+            bodies: 0,
+            stats: 0,
+            is_hungry: false,
+            woken: 0,
+        }
+    }
+
     pub(super) fn in_flight(&self) -> usize {
         self.bodies + self.stats
     }
@@ -207,6 +222,11 @@ impl Peer {
         self.closed.is_some_and(|at| now - at < CLOSING)
     }
 
+    /// Whether no connection is made yet, after one that failed.
+    fn pauses(&self, now: Instant) -> bool {
+        self.no_dial_before.is_some_and(|t| t > now)
+    }
+
     /// A connection was made.
     pub(super) fn accepted(&mut self) {
         self.refusals = 0;
@@ -215,7 +235,7 @@ impl Peer {
     /// A connection was refused beside those that work: the next one is made after `first`, and later each time, up to `longest`.
     pub(super) fn refused(&mut self, first: Duration, longest: Duration, now: Instant) {
         // Those that were made together count once.
-        if self.no_dial_before.is_none_or(|t| t <= now) {
+        if !self.pauses(now) {
             self.refusals = self.refusals.saturating_add(1);
         }
         let wait = first.saturating_mul(1 << self.refusals.saturating_sub(1).min(16));
@@ -225,13 +245,13 @@ impl Peer {
     /// Whether another connection may be tried beside those that are being made: while the server refuses, one at a time.
     pub(super) fn may_try(&self, now: Instant) -> bool {
         let one_at_a_time = self.refusals > 0 && self.slots.iter().any(|s| !s.ready);
-        !one_at_a_time && self.no_dial_before.is_none_or(|t| t <= now)
+        !one_at_a_time && !self.pauses(now)
     }
 
     /// Whether a new connection can be hoped for.
     pub(super) fn may_hope(&self, now: Instant) -> bool {
         let failing = self.ready() == 0 && self.breaker.is_failing();
-        !failing && self.no_dial_before.is_none_or(|t| t <= now)
+        !failing && !self.pauses(now)
     }
 
     /// Requests of this kind that it could take beside those that it has.
@@ -332,25 +352,11 @@ impl Peer {
 mod tests {
     use super::*;
 
-    fn connecting(peer: &mut Peer) {
-        peer.slots.push(Slot {
-            id: 64,
-            wake: Arc::default(),
-            pulse: Pulse::new(),
-            since: Instant::now(),
-            ready: false,
-            bodies: 0,
-            stats: 0,
-            is_hungry: false,
-            woken: 0,
-        });
-    }
-
     #[tokio::test]
     async fn who_refuses_is_asked_for_one_connection_at_a_time_and_later_each_time() {
         let (first, longest) = (Duration::from_millis(150), Duration::from_secs(5));
         let (mut peer, mut now) = (Peer::new(), Instant::now());
-        connecting(&mut peer);
+        peer.slots.push(Slot::new(64));
         assert!(peer.may_try(now), "several may be made at once");
         let mut waits = Vec::new();
         for _ in 0..8 {

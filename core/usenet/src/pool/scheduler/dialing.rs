@@ -2,13 +2,12 @@
 //! always to be there.
 
 use super::super::breaker::Phase;
-use super::super::connection::{self, Pulse};
+use super::super::connection;
 use super::super::provider::{Peer, Provider, Slot, count, depth_of};
 use super::super::quota;
 use super::{INDEX_BITS, Scheduler, State, places};
 use crate::nntp::Kind;
 use std::sync::Arc;
-use tokio::sync::Notify;
 use tokio::time::Instant;
 
 impl Scheduler {
@@ -58,18 +57,9 @@ impl Scheduler {
     fn dial(self: &Arc<Self>, state: &mut State, at: usize) {
         let id = (state.next_slot << INDEX_BITS) | at as u64;
         state.next_slot += 1;
-        let (wake, pulse) = (Arc::new(Notify::new()), Pulse::new());
-        state.peers[at].slots.push(Slot {
-            id,
-            wake: Arc::clone(&wake),
-            pulse: Arc::clone(&pulse),
-            since: Instant::now(),
-            ready: false,
-            bodies: 0,
-            stats: 0,
-            is_hungry: false,
-            woken: 0,
-        });
+        let slot = Slot::new(id);
+        let (wake, pulse) = (Arc::clone(&slot.wake), Arc::clone(&slot.pulse));
+        state.peers[at].slots.push(slot);
         count(&self.providers[at].counts.dials);
         self.tasks
             .spawn(connection::run(Arc::clone(self), at, id, wake, pulse));

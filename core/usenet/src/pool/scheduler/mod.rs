@@ -11,7 +11,6 @@ mod state;
 
 use super::breaker::Phase;
 use super::hedge::Budget;
-use super::now_ms;
 use super::provider::{Peer, Provider};
 use super::queue::{self, CLASSES, Queue};
 use super::quota;
@@ -31,8 +30,6 @@ use tokio_util::task::TaskTracker;
 
 /// Between two dials where there is no connection.
 const DIAL_AGAIN: Duration = Duration::from_millis(150);
-/// For so long after an article for a reader was late some connections have room at once for the next one that is.
-const LATE_LATELY: Duration = Duration::from_secs(5);
 /// Bits of a connection's number that say whose it is.
 const INDEX_BITS: u32 = 6;
 /// Providers that there can be.
@@ -60,8 +57,6 @@ pub(in crate::pool) struct Scheduler {
     room: [Semaphore; CLASSES],
     /// Goes up with each change of what a connection may be given.
     version: AtomicU64,
-    /// When an article for a reader was late last, as [`now_ms`]; 0 for never.
-    late: AtomicU64,
     state: Mutex<State>,
 }
 
@@ -72,6 +67,8 @@ struct State {
     next_slot: u64,
     /// Whether every provider fails.
     all_down: bool,
+    /// When an article for a reader was late last.
+    late: Option<Instant>,
 }
 
 /// What is asked for.
@@ -137,12 +134,12 @@ impl Scheduler {
             tasks: TaskTracker::new(),
             room: std::array::from_fn(|_| Semaphore::new(options.queue_limit)),
             version: AtomicU64::new(0),
-            late: AtomicU64::new(0),
             state: Mutex::new(State {
                 queue: Queue::new(&options),
                 peers,
                 next_slot: 1,
                 all_down: false,
+                late: None,
             }),
         })
     }
@@ -157,12 +154,7 @@ impl Scheduler {
 
     /// An article for a reader is late.
     pub(in crate::pool) fn note_late(&self) {
-        self.late.store(now_ms(), Ordering::Relaxed);
-    }
-
-    fn is_late_lately(&self) -> bool {
-        let late = self.late.load(Ordering::Relaxed);
-        late > 0 && u128::from(now_ms().saturating_sub(late)) < LATE_LATELY.as_millis()
+        self.state().late = Some(Instant::now());
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -17,6 +17,8 @@ use tokio::time::Instant;
 const MAX_TRIES: u8 = 2;
 /// After a failed dial beside connections that work, no other is made for this long.
 const DIAL_PAUSE: Duration = Duration::from_secs(5);
+/// For so long after an article for a reader was late some connections have room at once for the next one that is.
+const LATE_LATELY: Duration = Duration::from_secs(5);
 /// So long somebody who leaves takes to give up all that he asked for.
 const LEAVING: Duration = Duration::from_millis(20);
 /// The longest that is waited for a learned cap's server before it is tried again: some name a limit that they do not
@@ -54,7 +56,9 @@ impl Scheduler {
     pub(in crate::pool) fn next(&self, at: usize, id: u64, body: bool, stat: bool) -> Option<Request> {
         let now = Instant::now();
         let mut state = self.state();
-        let State { queue, peers, .. } = &mut *state;
+        let State {
+            queue, peers, late, ..
+        } = &mut *state;
         let bit = self.providers[at].bit();
         let peer = &peers[at];
         let busy = peer.slots.iter().find(|s| s.id == id)?.in_flight() > 0;
@@ -69,7 +73,7 @@ impl Scheduler {
             connection: id,
             body: body && !(busy && queue.len(Kind::Body, bit) <= claimed),
             stat,
-            kept: body && self.is_late_lately() && peer.keeps_room(id),
+            kept: body && late.is_some_and(|at| now - at < LATE_LATELY) && peer.keeps_room(id),
         };
         let request = queue.pop(&taker, |waiting| self.is_for(peers, bit, waiting, now));
         let slot = peers[at].slot(id)?;
@@ -184,12 +188,11 @@ impl Scheduler {
         // Where there were as many as there may be, the server refuses the next one until it has seen that another is gone. Nobody
         // misses one where most are idle.
         let is_full = peer.closes(now) || peer.slots.len() >= peer.cap(&self.providers[at].config, now);
-        let more = if is_full && !peer.is_mostly_idle() {
-            DIAL_AGAIN
-        } else {
-            Duration::ZERO
-        };
-        peer.measure.costs(self.options.hedge_after, more)
+        let mut costs = peer.measure.costs(self.options.hedge_after);
+        if is_full && !peer.is_mostly_idle() {
+            costs.dial += DIAL_AGAIN;
+        }
+        costs
     }
 
     /// A dial failed.
@@ -221,8 +224,7 @@ impl Scheduler {
         }
         if too_many && closing && !self.stop.is_cancelled() {
             // It works, and will have seen soon that the others are gone. This one is made then, for whoever comes back.
-            state.queue.purge();
-            self.redispatch(&mut state);
+            self.serve_waiting(&mut state);
             return Next::DialAfter(jitter(DIAL_AGAIN));
         }
         if peer.breaker.trouble(trouble, now) {
@@ -307,14 +309,13 @@ impl Scheduler {
         for request in back.into_iter().rev() {
             state.queue.put_back(request);
         }
+        self.remove(&mut state, at, id);
         if !(abandoned && left_nothing) {
-            self.leave(&mut state, at, id);
+            self.serve_waiting(&mut state);
         }
         if !abandoned {
             return;
         }
-        state.peers[at].slots.retain(|s| s.id != id);
-        self.changed();
         // Who leaves gives up one request after the other: none of them is to make a connection.
         let scheduler = Arc::clone(self);
         self.tasks.spawn(async move {
@@ -328,8 +329,7 @@ impl Scheduler {
     /// Finds connections for what still waits, and for whoever comes back.
     fn look_after(self: &Arc<Self>, at: usize) {
         let mut state = self.state();
-        state.queue.purge();
-        self.redispatch(&mut state);
+        self.serve_waiting(&mut state);
         self.make_up(&mut state, at, Instant::now());
     }
 
@@ -355,12 +355,20 @@ impl Scheduler {
 
     /// Takes a connection out. What waits is looked after by others, of which there is at least one then.
     fn leave(self: &Arc<Self>, state: &mut State, at: usize, id: u64) -> Next {
+        self.remove(state, at, id);
+        self.serve_waiting(state);
+        Next::Leave
+    }
+
+    fn remove(&self, state: &mut State, at: usize, id: u64) {
         state.peers[at].slots.retain(|s| s.id != id);
         self.changed();
-        // For what nobody waits for any more no connection is to be made.
+    }
+
+    /// Looks for connections for what waits. For what nobody waits for any more none is to be made.
+    fn serve_waiting(self: &Arc<Self>, state: &mut State) {
         state.queue.purge();
         self.redispatch(state);
-        Next::Leave
     }
 
     fn error(peer: &mut Peer, provider: &Provider, why: &str) {
@@ -387,7 +395,6 @@ fn named_limit(why: &str) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::connection::Pulse;
     use super::super::super::provider::{Counts, Slot};
     use super::super::super::quota::Usage;
     use super::super::INDEX_BITS;
@@ -395,7 +402,7 @@ mod tests {
     use crate::yenc::Buffers;
     use crate::{PoolOptions, ProviderConfig};
     use altmount_vfs::Class;
-    use tokio::sync::{Notify, oneshot};
+    use tokio::sync::oneshot;
 
     /// A scheduler with so many connections on each of which an article arrives.
     fn busy(connections: u64) -> Arc<Scheduler> {
@@ -410,19 +417,10 @@ mod tests {
         };
         let scheduler = Scheduler::new(vec![provider], PoolOptions::default(), Buffers::new(0));
         let slots = (0..connections).map(|no| {
-            let pulse = Pulse::new();
-            pulse.turn(true);
-            Slot {
-                id: no << INDEX_BITS,
-                wake: Arc::new(Notify::new()),
-                pulse,
-                since: Instant::now(),
-                ready: true,
-                bodies: 1,
-                stats: 0,
-                is_hungry: false,
-                woken: 0,
-            }
+            let mut slot = Slot::new(no << INDEX_BITS);
+            slot.pulse.turn(true);
+            (slot.ready, slot.bodies) = (true, 1);
+            slot
         });
         scheduler.state().peers[0].slots.extend(slots);
         scheduler
