@@ -160,15 +160,10 @@ pub(crate) async fn history(conn: &mut Conn, filter: &HistoryFilter, limit: u32)
     })
 }
 
-fn ids_json(ids: &[JobId]) -> Result<String> {
-    let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
-    to_json(&ids, "a list of jobs")
-}
-
 /// Runs a statement over a list of ids (`?1`) that answers those that it changed.
 async fn changed(conn: &mut Conn, sql: &'static str, ids: &[JobId]) -> Result<Vec<JobId>> {
     let changed: Vec<i64> = sqlx::query_scalar(AssertSqlSafe(sql))
-        .bind(ids_json(ids)?)
+        .bind(to_json(&ids, "a list of jobs")?)
         .fetch_all(conn)
         .await?;
     Ok(changed.into_iter().map(JobId).collect())
@@ -197,7 +192,7 @@ pub(crate) async fn reorder(conn: &mut Conn, ids: &[JobId]) -> Result<()> {
     let rows: Vec<(i64, i64)> = sqlx::query_as(
         "SELECT id, position FROM jobs WHERE id IN (SELECT value FROM json_each(?1)) AND state = 0",
     )
-    .bind(ids_json(ids)?)
+    .bind(to_json(&ids, "a list of jobs")?)
     .fetch_all(&mut *conn)
     .await?;
     let mut places: Vec<i64> = rows.iter().map(|(_, position)| *position).collect();

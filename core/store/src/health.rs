@@ -170,7 +170,6 @@ pub(crate) async fn articles(
     files: &[FileId],
     limit: u32,
 ) -> Result<HashMap<FileId, Vec<MissingArticle>>> {
-    let files: Vec<i64> = files.iter().map(|file| file.0).collect();
     let rows: Vec<(i64, String, i64, bool)> = sqlx::query_as(
         "SELECT file_id, message_id, since_ms, confirmed FROM (SELECT *, row_number() OVER \
          (PARTITION BY file_id ORDER BY since_ms, message_id) AS no FROM health_articles \

@@ -115,7 +115,6 @@ pub(crate) async fn entry(conn: &mut Conn, id: FileId) -> Result<Option<Entry>> 
 
 /// The entries of these ids that are there, in no particular order.
 pub(crate) async fn entries(conn: &mut Conn, ids: &[FileId]) -> Result<Vec<Entry>> {
-    let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
     let rows = sqlx::query(concat!(
         "SELECT ",
         columns!(),
@@ -187,7 +186,6 @@ pub(crate) async fn path_of(conn: &mut Conn, id: FileId) -> Result<Option<VPath>
 
 /// The paths of those of the entries that are listed and not in the trash.
 pub(crate) async fn paths_of(conn: &mut Conn, ids: &[FileId]) -> Result<HashMap<FileId, VPath>> {
-    let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
     let found: Vec<(i64, String, bool)> = sqlx::query_as(
         "WITH RECURSIVE up (of, parent, name, listed, depth) AS (\
          SELECT n.id, n.parent, n.name, n.listed, 0 FROM json_each(?1) AS given \
@@ -287,7 +285,6 @@ pub(crate) fn unpack_table(packed: Option<Vec<u8>>, no: TableNo) -> Result<Optio
 
 /// Removes entries with all below them, and the releases that no entry refers to any more.
 pub(crate) async fn remove(conn: &mut Conn, ids: &[FileId]) -> Result<u64> {
-    let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
     let ids = to_json(&ids, "a list of ids")?;
     let releases: Vec<i64> = sqlx::query_scalar(
         "WITH RECURSIVE below (id) AS (SELECT value FROM json_each(?1) UNION \
@@ -333,11 +330,11 @@ pub(crate) async fn touch_all(
     dirs: impl IntoIterator<Item = FileId>,
     now: i64,
 ) -> Result<()> {
-    let ids: Vec<i64> = dirs.into_iter().map(|dir| dir.0).collect();
+    let dirs: Vec<FileId> = dirs.into_iter().collect();
     sqlx::query(
         "UPDATE nodes SET mtime_ms = max(?2, mtime_ms + 1) WHERE id IN (SELECT value FROM json_each(?1))",
     )
-    .bind(to_json(&ids, "a list of folders")?)
+    .bind(to_json(&dirs, "a list of folders")?)
     .bind(now)
     .execute(conn)
     .await?;

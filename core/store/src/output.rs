@@ -86,7 +86,6 @@ fn output_of(row: &SqliteRow) -> Result<Output> {
 }
 
 pub(crate) async fn unpublished(conn: &mut Conn, now: i64, but: &[JobId]) -> Result<Option<Job>> {
-    let but: Vec<i64> = but.iter().map(|id| id.0).collect();
     let id: Option<i64> = sqlx::query_scalar(UNPUBLISHED)
         .bind(now)
         .bind(to_json(&but, "a list of jobs")?)
@@ -99,7 +98,6 @@ pub(crate) async fn unpublished(conn: &mut Conn, now: i64, but: &[JobId]) -> Res
 }
 
 pub(crate) async fn next_unpublished(conn: &mut Conn, but: &[JobId]) -> Result<Option<i64>> {
-    let but: Vec<i64> = but.iter().map(|id| id.0).collect();
     Ok(sqlx::query_scalar(NEXT_UNPUBLISHED)
         .bind(to_json(&but, "a list of jobs")?)
         .fetch_one(conn)
@@ -284,27 +282,25 @@ pub(crate) async fn release_files(conn: &mut Conn, release: ReleaseId) -> Result
 
 /// The version of each file's links, in the order of the files.
 pub(crate) async fn link_versions(conn: &mut Conn, files: &[FileId]) -> Result<Vec<u32>> {
-    let ids: Vec<i64> = files.iter().map(|id| id.0).collect();
     let known: Vec<(i64, i64)> = sqlx::query_as(
         "SELECT file_id, version FROM link_versions WHERE file_id IN (SELECT value FROM json_each(?1))",
     )
-    .bind(to_json(&ids, "a list of files")?)
+    .bind(to_json(&files, "a list of files")?)
     .fetch_all(conn)
     .await?;
     let known: HashMap<i64, i64> = known.into_iter().collect();
-    let version = |id: &i64| u32::try_from(known.get(id).copied().unwrap_or(0)).unwrap_or(u32::MAX);
-    Ok(ids.iter().map(version).collect())
+    let version = |id: &FileId| u32::try_from(known.get(&id.0).copied().unwrap_or(0)).unwrap_or(u32::MAX);
+    Ok(files.iter().map(version).collect())
 }
 
 /// Answers how many files there were.
 pub(crate) async fn revoke(conn: &mut Conn, files: &[FileId]) -> Result<u64> {
-    let ids: Vec<i64> = files.iter().map(|id| id.0).collect();
     let done = sqlx::query(
         "INSERT INTO link_versions (file_id, version) SELECT n.id, 1 FROM json_each(?1) AS given \
          CROSS JOIN nodes AS n ON n.id = given.value WHERE n.is_dir = 0 \
          ON CONFLICT (file_id) DO UPDATE SET version = version + 1",
     )
-    .bind(to_json(&ids, "a list of files")?)
+    .bind(to_json(&files, "a list of files")?)
     .execute(conn)
     .await?;
     Ok(done.rows_affected())

@@ -105,9 +105,8 @@ impl Tree {
         if gone.is_empty() {
             return Ok(());
         }
-        let ids: Vec<i64> = gone.iter().map(|id| id.0).collect();
         sqlx::query("DELETE FROM nodes WHERE id IN (SELECT value FROM json_each(?1))")
-            .bind(to_json(&ids, "a list of ids")?)
+            .bind(to_json(&gone, "a list of ids")?)
             .execute(&mut *conn)
             .await?;
         let left = gone.iter().filter_map(|id| parents.get(id));
@@ -210,7 +209,7 @@ impl Tree {
                 .unwrap_or_else(|| name.to_owned());
             let id = match self.nodes.get(&(at, true, name.clone())) {
                 Some(node) if self.is_old(node) => {
-                    rows.kept_dirs.push(node.id.0);
+                    rows.kept_dirs.push(node.id);
                     node.id
                 }
                 Some(node) => {
@@ -258,7 +257,7 @@ struct Rows {
     /// Those above others come first.
     dirs: Vec<NewDir>,
     /// Folders of the older release that are the new one's from now on.
-    kept_dirs: Vec<i64>,
+    kept_dirs: Vec<FileId>,
     files: Vec<NewFile>,
     replaced: Vec<Replaced>,
 }

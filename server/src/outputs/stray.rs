@@ -1,6 +1,6 @@
 //! Links and `.strm` files in the outputs' folders that no file of the library is behind any more.
 
-use super::{blocking, disk, store};
+use super::{blocking, disk, make::AT_ONCE, store};
 use crate::{config::OutputSettings, links};
 use altmount_model::{FileId, VPath};
 use altmount_store::{Output, Outputs as Rows, Store};
@@ -15,8 +15,6 @@ use std::{
 const MOST: usize = 1_000_000;
 /// Most that are told.
 const TOLD: u32 = 10_000;
-/// Those that are asked for in one step.
-const AT_ONCE: usize = 500;
 /// Bytes of a `.strm` file that say whose it is.
 const HEAD: u64 = 4096;
 
