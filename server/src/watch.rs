@@ -318,10 +318,7 @@ impl Folder {
                 match error {
                     // What lies beside the files that are meant.
                     SubmitError::UnsupportedType { .. } => {}
-                    SubmitError::Io { .. }
-                    | SubmitError::NoRoom { .. }
-                    | SubmitError::Internal { .. }
-                    | SubmitError::ShuttingDown => {
+                    error if error.may_pass() => {
                         tracing::warn!("'{text}' is not queued, and tried again: {error}");
                         self.seen.remove(&path);
                     }

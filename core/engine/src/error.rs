@@ -110,6 +110,14 @@ impl SubmitError {
             _ => Self::Internal { path, source },
         }
     }
+
+    /// Whether the same file may be taken later: what failed is this server's, and no fault of the file.
+    pub fn may_pass(&self) -> bool {
+        matches!(
+            self,
+            Self::Io { .. } | Self::NoRoom { .. } | Self::Internal { .. } | Self::ShuttingDown
+        )
+    }
 }
 
 /// What a failed read means for an import.

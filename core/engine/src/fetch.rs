@@ -81,12 +81,9 @@ pub trait Fetcher: std::fmt::Debug + Send + Sync {
 
 /// What a file that was fetched and is refused means for its job.
 pub(crate) fn import_error_of_submit(error: &SubmitError) -> ImportError {
-    let retry = match error {
-        SubmitError::Internal { .. }
-        | SubmitError::NoRoom { .. }
-        | SubmitError::Io { .. }
-        | SubmitError::ShuttingDown => Retry::Later,
-        _ => Retry::Never,
+    let retry = match error.may_pass() {
+        true => Retry::Later,
+        false => Retry::Never,
     };
     ImportError::new(ErrorKind::Invalid, error.to_string()).retry(retry)
 }

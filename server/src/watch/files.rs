@@ -120,12 +120,13 @@ fn free(folder: &Path, name: &str) -> PathBuf {
         Some(at) => name.split_at(at),
         None => (name, ""),
     };
-    let numbered = (2u64..).map(|n| format!("{stem} ({n}){end}"));
-    std::iter::once(name.to_owned())
-        .chain(numbered)
-        .map(|name| folder.join(name))
-        .find(|path| fs::symlink_metadata(path).is_err())
-        .unwrap_or_else(|| folder.join(name))
+    let mut path = folder.join(name);
+    let mut number = 1u64;
+    while fs::symlink_metadata(&path).is_ok() {
+        number += 1;
+        path = folder.join(format!("{stem} ({number}){end}"));
+    }
+    path
 }
 
 #[cfg(test)]
