@@ -235,12 +235,14 @@ async fn imported(server: &Server, release: &Release) -> (Job, Statements) {
     (job, between(before, settled(server).await))
 }
 
-/// Statements for a thousand entries beyond those for ten: `batch` for the second five hundred. A lease that is renewed meanwhile may
-/// come on top.
+/// What the server does by itself meanwhile, such as a look for work or a lease that is renewed: how much that is depends on how
+/// long the machine takes. A statement for each of a thousand entries is far beyond it.
+const BESIDE: u64 = 16;
+
+/// A thousand entries take what ten take, and `batch` more for the second five hundred.
 #[track_caller]
 fn is_batched(few: u64, many: u64, batch: u64) {
-    let most = few + batch + 4;
-    assert!((few + batch..=most).contains(&many), "{few} and {many}");
+    assert!(many <= few + batch + BESIDE, "{few} and {many}");
 }
 
 #[tokio::test]
@@ -266,7 +268,7 @@ async fn an_import_takes_a_few_statements_for_each_five_hundred_files() {
     is_batched(few_again.written, many_again.written, 3);
     is_batched(few.read, many.read, 0);
     is_batched(few_again.read, many_again.read, 0);
-    assert!(few.written <= 50 && few.read <= 40, "{few:?}");
+    assert!(few.written <= 50 + BESIDE && few.read <= 40 + BESIDE, "{few:?}");
 }
 
 #[cfg(unix)]
@@ -346,8 +348,8 @@ async fn outputs_take_a_few_statements_for_each_five_hundred_files() {
         ("restore", 3 * 7),
     ] {
         let (few, many) = (total(&took[0][what]), total(&took[1][what]));
-        assert!(many <= few + batch + 8, "{what}: {few} and {many}");
-        assert!(few <= 80, "{what}: {few}");
+        assert!(many <= few + batch + BESIDE, "{what}: {few} and {many}");
+        assert!(few <= 80 + BESIDE, "{what}: {few}");
     }
 }
 
@@ -382,8 +384,9 @@ async fn a_check_of_a_file_takes_the_same_statements_however_many_articles_it_ha
         let damaged = check(count - 2).await;
         took.push([import, whole, damaged].map(|spent| spent.read + spent.written));
     }
-    assert!(took[1][0] <= took[0][0] + 4, "{took:?}");
-    assert_eq!(took[0][1..], took[1][1..]);
+    for (few, many) in took[0].iter().zip(took[1]) {
+        is_batched(*few, many, 0);
+    }
 }
 
 #[tokio::test]
@@ -396,8 +399,9 @@ async fn a_start_takes_the_same_statements_however_much_there_is() {
         let server = server.restarted().await;
         let answer = server.dav("PROPFIND", "/", &[("Depth", "1")], "").await;
         assert_eq!(answer.status, 207);
-        took.push(settled(&server).await);
+        let spent = settled(&server).await;
+        took.push(spent.read + spent.written);
     }
-    assert_eq!(took[0], took[1]);
-    assert!(took[0].read + took[0].written <= 60, "{took:?}");
+    is_batched(took[0], took[1], 0);
+    assert!(took[0] <= 60 + BESIDE, "{took:?}");
 }
