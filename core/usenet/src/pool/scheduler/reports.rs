@@ -503,7 +503,7 @@ mod tests {
             full,
             "the server may still count the one that is gone"
         );
-        for (busy, costs) in [(2, full), (1, least)] {
+        for (busy, costs) in [(4, full), (3, least)] {
             for slot in scheduler.state().peers[0].slots.iter_mut().skip(busy) {
                 slot.bodies = 0;
             }
