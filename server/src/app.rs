@@ -399,6 +399,7 @@ impl App {
                 engine,
                 &webdav.user,
                 password,
+                settings.server.proxies.clone(),
                 settings.server.receive_timeout,
                 streams,
                 &base,
