@@ -440,14 +440,6 @@ impl App {
         &self.core.engine
     }
 
-    /// Listens where the settings say.
-    ///
-    /// # Errors
-    /// Where the address cannot be had.
-    pub async fn listen(&self) -> Result<TcpListener> {
-        bind(self.server.listen, "--listen").await
-    }
-
     /// Where the figures have a listener of their own.
     pub fn metrics_address(&self) -> Option<SocketAddr> {
         let (listener, _) = self.figures.as_ref()?;
@@ -507,6 +499,14 @@ async fn wait_for(tasks: &TaskTracker, deadline: Duration) {
             deadline.as_secs()
         );
     }
+}
+
+/// Listens where the settings say; before anything is started that would have to be ended again.
+///
+/// # Errors
+/// Where the address cannot be had.
+pub async fn listen(server: &ServerSettings) -> Result<TcpListener> {
+    bind(server.listen, "--listen").await
 }
 
 async fn bind(listen: SocketAddr, key: &str) -> Result<TcpListener> {
