@@ -399,6 +399,7 @@ impl App {
                 engine,
                 &webdav.user,
                 password,
+                settings.server.proxies.clone(),
                 settings.server.receive_timeout,
                 streams,
                 &base,
@@ -437,14 +438,6 @@ impl App {
     /// The engine.
     pub fn engine(&self) -> &Arc<Engine> {
         &self.core.engine
-    }
-
-    /// Listens where the settings say.
-    ///
-    /// # Errors
-    /// Where the address cannot be had.
-    pub async fn listen(&self) -> Result<TcpListener> {
-        bind(self.server.listen, "--listen").await
     }
 
     /// Where the figures have a listener of their own.
@@ -506,6 +499,14 @@ async fn wait_for(tasks: &TaskTracker, deadline: Duration) {
             deadline.as_secs()
         );
     }
+}
+
+/// Listens where the settings say; before anything is started that would have to be ended again.
+///
+/// # Errors
+/// Where the address cannot be had.
+pub async fn listen(server: &ServerSettings) -> Result<TcpListener> {
+    bind(server.listen, "--listen").await
 }
 
 async fn bind(listen: SocketAddr, key: &str) -> Result<TcpListener> {

@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     net::IpAddr,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -18,7 +18,10 @@ const MOST: usize = 4096;
 
 /// The failures of a while.
 #[derive(Debug, Default)]
-pub(crate) struct Logins(Mutex<HashMap<String, Vec<Instant>>>);
+pub(crate) struct Logins(Mutex<Failures>);
+
+/// When whom failed.
+type Failures = HashMap<String, Vec<Instant>>;
 
 /// Whom failures are counted for: an address, or the network that one client of IPv6 has to itself.
 fn of_address(address: Option<IpAddr>) -> String {
@@ -34,34 +37,62 @@ fn of_name(name: &str) -> String {
     format!("as {name}")
 }
 
+/// How long to wait for this one, of whom so many failures are allowed.
+fn wait(all: &Failures, who: &str, most: usize, now: Instant) -> Option<Duration> {
+    let times = all.get(who).filter(|times| times.len() >= most)?;
+    let first = times.first().copied().unwrap_or(now);
+    Some(WINDOW.saturating_sub(now.duration_since(first)))
+}
+
+fn count(all: &mut Failures, who: String, now: Instant) {
+    if all.len() >= MOST && !all.contains_key(&who) {
+        let oldest = all.iter().min_by_key(|(_, times)| times.last().copied());
+        if let Some(oldest) = oldest.map(|(who, _)| who.clone()) {
+            all.remove(&oldest);
+        }
+    }
+    all.entry(who).or_default().push(now);
+}
+
 impl Logins {
     /// How long to wait before the next try; nothing where it may be made now. It counts as failed until
     /// [`Self::succeeded`], so that many at once are as many as one after the other.
     pub(crate) fn begin(&self, address: Option<IpAddr>, name: &str, now: Instant) -> Result<(), Duration> {
+        let mut all = self.recent(now);
+        let counted = [(of_address(address), PER_ADDRESS), (of_name(name), PER_NAME)];
+        for (who, most) in &counted {
+            if let Some(wait) = wait(&all, who, *most, now) {
+                return Err(wait);
+            }
+        }
+        for (who, _) in counted {
+            count(&mut all, who, now);
+        }
+        Ok(())
+    }
+
+    /// How long an address has to wait, whatever the name; nothing where it may try.
+    pub(crate) fn waits(&self, address: Option<IpAddr>, now: Instant) -> Option<Duration> {
+        let all = self.recent(now);
+        match all.is_empty() {
+            true => None,
+            false => wait(&all, &of_address(address), PER_ADDRESS, now),
+        }
+    }
+
+    /// Counts a failure of an address alone.
+    pub(crate) fn failed(&self, address: Option<IpAddr>, now: Instant) {
+        count(&mut self.recent(now), of_address(address), now);
+    }
+
+    /// What still counts.
+    fn recent(&self, now: Instant) -> MutexGuard<'_, Failures> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.retain(|_, times| {
             times.retain(|time| now.duration_since(*time) < WINDOW);
             !times.is_empty()
         });
-        let counted = [(of_address(address), PER_ADDRESS), (of_name(name), PER_NAME)];
-        for (who, most) in &counted {
-            if let Some(times) = all.get(who)
-                && times.len() >= *most
-            {
-                let first = times.first().copied().unwrap_or(now);
-                return Err(WINDOW.saturating_sub(now.duration_since(first)));
-            }
-        }
-        for (who, _) in counted {
-            if all.len() >= MOST && !all.contains_key(&who) {
-                let oldest = all.iter().min_by_key(|(_, times)| times.last().copied());
-                if let Some(oldest) = oldest.map(|(who, _)| who.clone()) {
-                    all.remove(&oldest);
-                }
-            }
-            all.entry(who).or_default().push(now);
-        }
-        Ok(())
+        all
     }
 
     /// The try was right: nothing is held against this address, nor this try against the name.

@@ -21,8 +21,6 @@ pub struct Pools(Arc<Inner>);
 
 struct Inner {
     now: RwLock<Arc<Pool>>,
-    options: PoolOptions,
-    memory: Arc<dyn Memory>,
 }
 
 impl fmt::Debug for Pools {
@@ -41,11 +39,9 @@ impl Pools {
         options: PoolOptions,
         memory: Arc<dyn Memory>,
     ) -> Result<Self, PoolError> {
-        let now = Pool::remembering(providers, options, Arc::clone(&memory))?;
+        let now = Pool::remembering(providers, options, memory)?;
         Ok(Self(Arc::new(Inner {
             now: RwLock::new(now),
-            options,
-            memory,
         })))
     }
 
@@ -69,7 +65,7 @@ impl Pools {
     /// # Errors
     /// Where one of them cannot be used; nothing has changed then.
     pub fn replace(&self, providers: Vec<ProviderConfig>) -> Result<(), PoolError> {
-        let new = Pool::remembering(providers, self.0.options, Arc::clone(&self.0.memory))?;
+        let new = self.now().replaced_by(providers)?;
         new.start();
         let old = std::mem::replace(
             &mut *self.0.now.write().unwrap_or_else(PoisonError::into_inner),

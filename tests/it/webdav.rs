@@ -193,6 +193,30 @@ async fn the_password_comes_first() {
         .failure(401);
 }
 
+/// Whoever sends the same wrong password for ever tries nothing out: a client that was set up wrongly shuts out nobody.
+#[tokio::test]
+async fn a_password_cannot_be_tried_out() {
+    let (server, _) = library().await;
+    let asked = async |password: &str| {
+        let request = Request::get("/webdav/").header("Authorization", basic(USER, password));
+        read(server.raw(request.body(Body::empty()).expect("a request")).await).await
+    };
+    for _ in 0..50 {
+        assert_eq!(asked("the old one").await.status, 401);
+    }
+    for no in 0..9 {
+        assert_eq!(asked(PASSWORD).await.status, 200);
+        assert_eq!(asked(&format!("guess {no}")).await.status, 401);
+    }
+    // What is asked now may be right, and is not looked at.
+    for password in ["guess 10", PASSWORD] {
+        let answer = asked(password).await;
+        assert_eq!(answer.status, 429, "{}", answer.text());
+        let wait: u64 = answer.header("retry-after").parse().expect("seconds");
+        assert!((800..=900).contains(&wait), "{wait}");
+    }
+}
+
 #[tokio::test]
 async fn files_and_folders_are_deleted_in_one_step() {
     let (server, _) = library().await;

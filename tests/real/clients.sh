@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
-# clients.sh URL PATH LOCAL: reads one file of a WebDAV server with every client here and compares it with LOCAL.
-#   URL   the collection; PATH the file below it
+# clients.sh URL PATH LOCAL film|noise: reads one file of a WebDAV server with every client here and compares it with LOCAL.
+#   URL   the collection; PATH the file below it; players read it too where it is a film
 #   DAV_USER, DAV_PASSWORD   the login
 # A line of `ok` or `FAIL` for each client; exit status 1 if one failed. Needs root (mounts) and /dev/fuse.
 set -uo pipefail
-(($# == 3)) || { sed -n '2,5p' "$0" >&2; exit 2; }
-url=${1%/} path=$2 local=$3
+(($# == 4)) && [[ $4 == film || $4 == noise ]] || { sed -n '2,5p' "$0" >&2; exit 2; }
+url=${1%/} path=$2 local=$3 what=$4
+# shellcheck source=film.sh
+. "$(dirname "${BASH_SOURCE[0]}")/film.sh"
 : "${DAV_USER:?}" "${DAV_PASSWORD:?}"
 tmp=$(mktemp -d)
 chmod 755 "$tmp"
@@ -115,19 +117,6 @@ davfs() {
 }
 
 with_login=${file_url/:\/\//:\/\/$DAV_USER:$DAV_PASSWORD@}
-probe() {
-    facts() { ffprobe -v error -show_streams -show_entries format=duration,size,bit_rate "$1"; }
-    cmp <(facts "$with_login") <(facts "$local")
-}
-seek() { # frames after a seek, forwards and backwards, are the same as those of the original
-    frames() { ffmpeg -v error -ss "$2" -i "$1" -map 0:v -frames:v 5 -f framemd5 - | grep -v '^#'; }
-    local at there here
-    for at in 25 3 14.5; do
-        there=$(frames "$with_login" $at) here=$(frames "$local" $at)
-        [[ -n $here && $there == "$here" ]] || { echo "at $at s: $there, not $here"; return 1; }
-    done
-}
-
 try 'curl: the whole file' whole
 try 'curl: a range' range
 try 'curl: a suffix range' suffix
@@ -141,10 +130,8 @@ try 'rclone: part of the file' piece
 try 'rclone: mount (FUSE)' fuse
 try 'cadaver: get' cadaver_get
 try 'davfs2: mount' davfs
-case $path in
-*.mkv | *.mp4)
-    try 'ffprobe: streams and length' probe
-    try 'ffmpeg: frames after seeks' seek
-    ;;
-esac
+if [[ $what == film ]]; then
+    try 'ffprobe: streams and length' film_probe "$with_login" "$local"
+    try 'ffmpeg: frames after seeks' film_seeks "$with_login" "$local"
+fi
 exit $failed

@@ -8,7 +8,7 @@ use super::{
     start_log,
 };
 use crate::{
-    app::{App, WEBDAV_PATH},
+    app::{self, App, WEBDAV_PATH},
     config::{Config, LogFormat, Provider},
     data::DataDir,
 };
@@ -177,8 +177,9 @@ impl Demo {
         let user = config.webdav.user.clone();
         let data = DataDir::locate(Some(&folder.path().join("data")))?;
         data.create()?;
-        let app = App::start(config.resolve()?, &data).await?;
-        let listener = app.listen().await?;
+        let settings = config.resolve()?;
+        let listener = app::listen(&settings.server).await?;
+        let app = App::start(settings, &data).await?;
         let address = reachable(listener.local_addr()?);
         let stop = CancellationToken::new();
         let server = tokio::spawn(app.serve(listener, stop.clone()));

@@ -2,7 +2,7 @@
 
 use super::{Global, reachable, runtime};
 use crate::{
-    app::{App, WEBDAV_PATH},
+    app::{self, App, WEBDAV_PATH},
     config::{Editor, Settings, Sources, sample_yaml},
     data::DataDir,
     live::Live,
@@ -51,14 +51,8 @@ async fn serve(global: &Global, settings: Settings, data: &DataDir) -> Result<Ex
     above.mount.clone_from(&global.mount);
     let editor = Editor::new(config_file.clone(), above);
     let reread = Reread::new(move || flags.settings(&folder)).with_file(editor);
+    let listener = app::listen(&settings.server).await?;
     let app = App::start_with(settings, data, reread).await?;
-    let listener = match app.listen().await {
-        Ok(listener) => listener,
-        Err(error) => {
-            app.shutdown().await;
-            return Err(error);
-        }
-    };
     let address = listener.local_addr()?;
     watch_hangup(hangup, app.live().clone());
     let mut lines = vec![

@@ -7,6 +7,7 @@ mod arr;
 mod edit;
 mod env;
 mod import;
+mod layers;
 mod library;
 mod news;
 mod operations;
@@ -33,10 +34,10 @@ pub use server::ServerSettings;
 pub use types::*;
 
 use figment::{
-    Figment,
     error::Kind,
     providers::{Data, Format},
 };
+use layers::Layers;
 use serde::de::DeserializeOwned;
 use std::{
     collections::BTreeMap,
@@ -63,6 +64,9 @@ impl Format for Yaml {
         yaml_serde::from_str(text)
     }
 }
+
+/// Most faults that are told at once.
+const MOST_PROBLEMS: usize = 20;
 
 /// What was wrong with a configuration: one line for each fault, none of which shows a secret.
 #[derive(Debug, PartialEq, Eq)]
@@ -138,20 +142,34 @@ impl Sources {
             .file
             .as_ref()
             .map_or("the configuration file", |(name, _)| name);
-        let mut figment = Figment::new();
+        let mut layers = Layers::default();
         if let Some((_, text)) = &self.file {
-            figment = figment.merge(Data::<Yaml>::string(text));
+            layers.push(Data::<Yaml>::string(text));
         }
-        figment = figment.merge(env::Variables::new(&self.env));
+        layers.push(env::Variables::new(&self.env));
         if let Some(listen) = self.listen {
-            figment = figment.merge(("server.listen", listen.to_string()));
+            layers.push(("server.listen", listen.to_string()));
         }
         if let Some(path) = &self.mount {
-            figment = figment.merge(("mount.path", path));
+            layers.push(("mount.path", path));
         }
-        figment.extract().map_err(|errors| ConfigError {
-            problems: errors.into_iter().map(|e| describe(&e, file_name)).collect(),
-        })
+        let mut problems = Vec::new();
+        while problems.len() < MOST_PROBLEMS {
+            let error = match layers.merged().extract() {
+                Ok(config) if problems.is_empty() => return Ok(config),
+                Ok(_) => break,
+                Err(error) => error,
+            };
+            // It may be missed because it was taken out.
+            if matches!(error.kind, Kind::MissingField(_)) && !problems.is_empty() {
+                break;
+            }
+            problems.push(describe(&error, file_name));
+            if !layers.take_out(&error) {
+                break;
+            }
+        }
+        Err(ConfigError { problems })
     }
 }
 
@@ -313,6 +331,34 @@ mod tests {
             "the environment: unknown key 'import.worker'; did you mean 'import.workers'?"
         );
         assert!(problem("log: {zzz: 1}", &[]).ends_with("known here: level, format"));
+    }
+
+    #[test]
+    fn all_faults_are_told_at_once() {
+        let yaml = "sever: {}\nserver: {lisen: x, base_path: [1]}\nproviders: [{host: a, prot: 1}, {host: b, port: high}]\nlog: 1";
+        let env = [
+            ("ALTMOUNT__IMPORT__WORKER", "2"),
+            ("ALTMOUNT__IMPORT__WORKERS", "x"),
+        ];
+        let mut told = load(yaml, &env).expect_err("refused").problems;
+        told.sort();
+        let words = [
+            "'import.workers'",
+            "'log'",
+            "'providers[1].port'",
+            "'server.base_path'",
+            "unknown key 'providers[0].prot'",
+            "unknown key 'server.lisen'",
+            "unknown key 'sever'",
+            "unknown key 'import.worker'",
+        ];
+        assert_eq!(told.len(), words.len(), "{told:#?}");
+        for word in words {
+            assert!(told.iter().any(|line| line.contains(word)), "{word}: {told:#?}");
+        }
+        // What was taken out is not missed.
+        let told = load("providers: [{host: [1], usrname: x}]", &[]).expect_err("refused");
+        assert_eq!(told.problems.len(), 2, "{told}");
     }
 
     #[test]

@@ -5,11 +5,15 @@
 //! send zeros for the rest, and its multipart boundary is a fixed word. They go the way of every stream
 //! ([`crate::files`]).
 
+mod door;
 mod fs;
 mod locks;
 mod propfind;
 
-use crate::files::{Client, Facts, OpenFault, Peer, Refusal, Streams, serve};
+use crate::{
+    files::{Client, Facts, OpenFault, Peer, Refusal, Streams, serve},
+    proxy::Proxies,
+};
 use altmount_engine::{Engine, Entry, OpenError, ReadError, ReadErrorKind};
 use altmount_model::VPath;
 use axum::{
@@ -19,14 +23,13 @@ use axum::{
     response::{IntoResponse, Response},
     routing::any,
 };
-use base64::{Engine as _, prelude::BASE64_STANDARD};
 use dav_server::{DavConfig, DavHandler, DavMethod, DavMethodSet, davpath::DavPath};
+use door::{Door, Verdict};
 use fs::{LibraryFs, Purpose, vpath};
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts};
+use http::{HeaderValue, Method, StatusCode, header, request::Parts};
 use locks::Locks;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use std::{sync::Arc, time::Duration};
-use subtle::ConstantTimeEq;
 
 /// Where the library is.
 pub const PREFIX: &str = "/webdav";
@@ -40,7 +43,7 @@ const MAX_LOCK_BODY: usize = 4 << 10;
 pub struct WebDav {
     engine: Arc<Engine>,
     user: Arc<str>,
-    password: Arc<SecretString>,
+    door: Arc<Door>,
     receive_timeout: Duration,
     locks: Locks,
     streams: Streams,
@@ -49,11 +52,12 @@ pub struct WebDav {
 }
 
 impl WebDav {
-    /// The library of an engine, for this user; clients know it below `base`.
+    /// The library of an engine, for this user; clients know it below `base`, and come through `proxies`.
     pub fn new(
         engine: Arc<Engine>,
         user: &str,
         password: SecretString,
+        proxies: Proxies,
         receive_timeout: Duration,
         streams: Streams,
         base: &str,
@@ -61,7 +65,7 @@ impl WebDav {
         Self {
             engine,
             user: user.into(),
-            password: Arc::new(password),
+            door: Arc::new(Door::new(user, password, proxies)),
             receive_timeout,
             locks: Locks::default(),
             streams,
@@ -78,30 +82,6 @@ impl WebDav {
             .route(&format!("{PREFIX}/{{*path}}"), handler)
             .with_state(self)
     }
-
-    /// Whether a request has the right user and password, in a time that does not say which of them is wrong.
-    fn admits(&self, headers: &HeaderMap) -> bool {
-        let Some((user, password)) = credentials(headers) else {
-            return false;
-        };
-        let user = self.user.as_bytes().ct_eq(&user);
-        let password = self.password.expose_secret().as_bytes().ct_eq(&password);
-        (user & password).into()
-    }
-}
-
-/// User and password of Basic authentication (RFC 7617).
-fn credentials(headers: &HeaderMap) -> Option<(Vec<u8>, Vec<u8>)> {
-    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
-    let (scheme, encoded) = value.split_once(' ')?;
-    if !scheme.eq_ignore_ascii_case("basic") {
-        return None;
-    }
-    let mut user = BASE64_STANDARD.decode(encoded.trim()).ok()?;
-    let colon = user.iter().position(|b| *b == b':')?;
-    let password = user.split_off(colon + 1);
-    user.pop();
-    Some((user, password))
 }
 
 fn plain(status: StatusCode, text: impl Into<String>) -> Response {
@@ -116,13 +96,28 @@ fn plain(status: StatusCode, text: impl Into<String>) -> Response {
 }
 
 async fn handle(State(dav): State<WebDav>, request: Request) -> Response {
-    if !dav.admits(request.headers()) {
-        let mut response = plain(StatusCode::UNAUTHORIZED, "user or password missing or wrong");
-        response.headers_mut().insert(
-            header::WWW_AUTHENTICATE,
-            HeaderValue::from_static("Basic realm=\"AltMount\", charset=\"UTF-8\""),
-        );
-        return response;
+    match dav.door.looks_at(&request) {
+        Verdict::Admitted => {}
+        Verdict::Refused => {
+            let mut response = plain(StatusCode::UNAUTHORIZED, "user or password missing or wrong");
+            response.headers_mut().insert(
+                header::WWW_AUTHENTICATE,
+                HeaderValue::from_static("Basic realm=\"AltMount\", charset=\"UTF-8\""),
+            );
+            return response;
+        }
+        Verdict::Waits(wait) => {
+            let seconds = wait.as_secs().max(1);
+            let why = format!(
+                "too many wrong users and passwords came from this address; mend the one in the client, and wait {} min",
+                seconds.div_ceil(60)
+            );
+            let mut response = plain(StatusCode::TOO_MANY_REQUESTS, why);
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+            return response;
+        }
     }
     if matches!(*request.method(), Method::GET | Method::HEAD)
         && let Some(path) = path_of(&request)
@@ -271,45 +266,4 @@ fn unreadable(facts: &Facts, error: &ReadError) -> Response {
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     };
     plain(status, error.to_string())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn read(value: &str) -> Option<(String, String)> {
-        let mut headers = HeaderMap::new();
-        headers.insert(header::AUTHORIZATION, value.parse().expect("a header value"));
-        credentials(&headers).map(|(user, password)| {
-            (
-                String::from_utf8(user).expect("text"),
-                String::from_utf8(password).expect("text"),
-            )
-        })
-    }
-
-    #[test]
-    fn basic_credentials_are_split_at_the_first_colon() {
-        let pair = |user: &str, password: &str| Some((user.to_owned(), password.to_owned()));
-        assert_eq!(
-            read("Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="),
-            pair("Aladdin", "open sesame")
-        );
-        assert_eq!(
-            read(&format!("basic {}", BASE64_STANDARD.encode("a:b:c"))),
-            pair("a", "b:c")
-        );
-        assert_eq!(
-            read(&format!("Basic {}", BASE64_STANDARD.encode(":"))),
-            pair("", "")
-        );
-        for bad in [
-            "Basic",
-            "Basic !!",
-            "Bearer QTpC",
-            &format!("Basic {}", BASE64_STANDARD.encode("nocolon")),
-        ] {
-            assert_eq!(read(bad), None, "{bad}");
-        }
-    }
 }

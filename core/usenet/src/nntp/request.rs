@@ -4,7 +4,7 @@ use super::command::Kind;
 use crate::yenc::DecodeError;
 use altmount_vfs::{Arrival, Article, Class, Ledger};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
@@ -85,6 +85,8 @@ pub(crate) enum Stage {
 pub(crate) struct Flight {
     stage: watch::Sender<Stage>,
     bytes: AtomicU64,
+    /// Whether the article came whole on another connection.
+    beaten: AtomicBool,
     /// Bytes of the article that came on whatever connection.
     progress: Arc<AtomicU64>,
 }
@@ -94,6 +96,7 @@ impl Flight {
         Arc::new(Self {
             stage: watch::Sender::new(Stage::Waiting),
             bytes: AtomicU64::new(0),
+            beaten: AtomicBool::new(false),
             progress,
         })
     }
@@ -114,6 +117,15 @@ impl Flight {
 
     pub(crate) fn watch(&self) -> watch::Receiver<Stage> {
         self.stage.subscribe()
+    }
+
+    /// The article came whole on another connection.
+    pub(crate) fn beat(&self) {
+        self.beaten.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_beaten(&self) -> bool {
+        self.beaten.load(Ordering::Relaxed)
     }
 
     /// Bytes of the answer that came, over all connections that it was sent on.

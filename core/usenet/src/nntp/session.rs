@@ -7,7 +7,7 @@
 mod answers;
 mod feed;
 
-pub(crate) use feed::{Costs, Depth, Feed, Lead};
+pub(crate) use feed::{Costs, Depth, Feed, Lead, Received};
 
 use super::command::{self, Kind};
 use super::dial::{self, DialError};
@@ -91,8 +91,8 @@ pub(crate) struct Session<'a> {
     refused: VecDeque<Request>,
     login_due: bool,
     logged_in_again: bool,
-    /// Bytes of bodies that nobody waited for, not yet told.
-    unwanted: u64,
+    /// What came of bodies that nobody waited for, not yet told.
+    received: Received,
 }
 
 impl<'a> Session<'a> {
@@ -127,7 +127,7 @@ impl<'a> Session<'a> {
             refused: VecDeque::new(),
             login_due: false,
             logged_in_again: false,
-            unwanted: 0,
+            received: Received::default(),
         }
     }
 
@@ -178,7 +178,11 @@ impl<'a> Session<'a> {
                 Ok(Turn::Closed) => Err(self.disconnected("the server closed the connection")),
                 Err(e) => Err(self.disconnected(&e.to_string())),
             };
-            feed.received(self.wire.take_received(), std::mem::take(&mut self.unwanted));
+            let received = std::mem::take(&mut self.received);
+            feed.received(Received {
+                bytes: self.wire.take_received(),
+                ..received
+            });
             if let Err(ended) = read {
                 return ended;
             }
@@ -301,7 +305,7 @@ impl<'a> Session<'a> {
     fn deadline(&self, feed: &impl Feed) -> Instant {
         let config = self.config;
         if self.in_flight.is_empty() {
-            return self.front_since + config.idle_timeout;
+            return self.front_since + feed.idle_timeout();
         }
         let next_byte = if self.answer_started() {
             self.progress + config.stall_timeout

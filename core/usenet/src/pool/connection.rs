@@ -5,7 +5,7 @@ use super::scheduler::{Next, Scheduler};
 use crate::nntp::Kind;
 use crate::nntp::dial::{self, DialError};
 use crate::nntp::request::{Answer, Request};
-use crate::nntp::session::{Costs, Depth, Ended, Feed, Session};
+use crate::nntp::session::{Costs, Depth, Ended, Feed, Received, Session};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -89,8 +89,12 @@ impl Feed for Place<'_> {
         self.scheduler.answered(self.provider, self.id, request, answer);
     }
 
-    fn received(&self, bytes: u64, unwanted: u64) {
-        self.scheduler.received(self.provider, bytes, unwanted);
+    fn received(&self, received: Received) {
+        self.scheduler.received(self.provider, received);
+    }
+
+    fn idle_timeout(&self) -> Duration {
+        self.scheduler.idle_timeout(self.provider)
     }
 
     fn keep(&self) -> bool {

@@ -88,8 +88,7 @@ impl<'a> Target<'a> {
                     outcome.found = this.found;
                     if outcome.found.is_some() {
                         // Whichever is whole first is it; the others are given up by being dropped.
-                        drop(asking);
-                        self.gave_up(&copies);
+                        self.gave_up(&copies, asking);
                         return outcome;
                     }
                 }
@@ -139,9 +138,12 @@ impl<'a> Target<'a> {
         Some((want, copy))
     }
 
-    /// Counts what came of copies in vain.
-    fn gave_up(&self, copies: &[Attempt<'_>]) {
-        for copy in copies.iter().filter(|copy| !copy.is_over) {
+    /// Gives up the copies that are still asked for, and counts what came of them. What comes of them yet is counted where it comes.
+    fn gave_up(&self, copies: &[Attempt<'_>], asking: impl Sized) {
+        let left = || copies.iter().filter(|copy| !copy.is_over);
+        left().for_each(|copy| copy.flight.beat());
+        drop(asking);
+        for copy in left() {
             let bytes = copy.flight.bytes();
             self.scheduler.hedges.waste(bytes);
             if let Some(connection) = copy.connection() {

@@ -141,21 +141,29 @@ impl Keeper {
         texts
     }
 
+    /// Where it is kept.
+    pub(super) fn memory(&self) -> Arc<dyn Memory> {
+        Arc::clone(&self.memory)
+    }
+
     /// Writes texts, off the runtime's threads.
     pub(super) async fn write(&self, texts: Vec<(&'static str, Vec<u8>)>) {
         if texts.is_empty() {
             return;
         }
-        let memory = Arc::clone(&self.memory);
-        let written = tokio::task::spawn_blocking(move || {
-            for (name, text) in texts {
-                if let Err(error) = memory.save(name, &text) {
-                    tracing::warn!(name, error = %error, "what is known of the news servers cannot be kept");
-                }
-            }
-        });
+        let memory = self.memory();
+        let written = tokio::task::spawn_blocking(move || save(&*memory, texts));
         // A panic in there loses what may be lost.
         let _ = written.await;
+    }
+}
+
+/// Writes texts. Blocks.
+pub(super) fn save(memory: &dyn Memory, texts: Vec<(&'static str, Vec<u8>)>) {
+    for (name, text) in texts {
+        if let Err(error) = memory.save(name, &text) {
+            tracing::warn!(name, error = %error, "what is known of the news servers cannot be kept");
+        }
     }
 }
 

@@ -125,7 +125,7 @@ impl Pool {
         providers: Vec<ProviderConfig>,
         options: PoolOptions,
     ) -> Result<Arc<Self>, PoolError> {
-        Self::build(providers, options, None)
+        Self::build(providers, options, None, None)
     }
 
     /// Makes a pool that takes up what `memory` has kept, and keeps there what it learns. Blocks to read it.
@@ -137,13 +137,40 @@ impl Pool {
         options: PoolOptions,
         memory: Arc<dyn Memory>,
     ) -> Result<Arc<Self>, PoolError> {
-        Self::build(providers, options, Some(memory))
+        Self::build(providers, options, Some(memory), None)
+    }
+
+    /// Makes a pool of other providers that takes this one's place: with what this one has learned, and the quotas as far as they are
+    /// used. This one ends what is under way, keeps no connection beyond that and writes nothing any more; [`Self::shutdown`] is for the
+    /// caller, when it is idle. Blocks to write and to read what is kept.
+    ///
+    /// # Errors
+    /// As [`Pool::with_options`]; nothing has changed then.
+    pub fn replaced_by(&self, providers: Vec<ProviderConfig>) -> Result<Arc<Self>, PoolError> {
+        let memory = self.keeper.as_ref().map(|keeper| {
+            let memory = keeper.memory();
+            // Where it is being written at this moment, a few misses may be asked for once more.
+            if let Ok(mut last) = self.written.try_lock() {
+                let texts = keeper.changed(&self.scheduler.providers, &self.memories.misses, &mut last);
+                memory::save(&*memory, texts);
+            }
+            memory
+        });
+        let new = Self::build(providers, self.scheduler.options, memory, Some(self))?;
+        for provider in &new.scheduler.providers {
+            if self.scheduler.is_at(&provider.config.host) {
+                new.scheduler.follows(provider.index);
+            }
+        }
+        self.scheduler.retire();
+        Ok(new)
     }
 
     fn build(
         mut providers: Vec<ProviderConfig>,
         options: PoolOptions,
         memory: Option<Arc<dyn Memory>>,
+        before: Option<&Self>,
     ) -> Result<Arc<Self>, PoolError> {
         options.check()?;
         if providers.len() > MAX_PROVIDERS {
@@ -205,6 +232,12 @@ impl Pool {
         let keeper = memory.map(|memory| Arc::new(Keeper::new(memory, groups)));
         if let Some(keeper) = &keeper {
             keeper.restore(&made, &memories.misses);
+        }
+        // What it still receives is counted here as well.
+        for old in before.iter().flat_map(|pool| &pool.scheduler.providers) {
+            if let Some(new) = made.iter_mut().find(|new| new.config.name == old.config.name) {
+                new.usage.go_on_with(&old.usage);
+            }
         }
         let buffers = Buffers::new(options.spare_bytes);
         Ok(Arc::new(Self {
@@ -377,6 +410,10 @@ async fn keep(
     let Some(keeper) = keeper else { return };
     // Held while it is written, so that what is older never goes over what is newer.
     let mut last = written.lock().await;
+    if scheduler.is_retired() {
+        // The pool that took its place writes now.
+        return;
+    }
     let texts = keeper.changed(&scheduler.providers, &memories.misses, &mut last);
     keeper.write(texts).await;
 }

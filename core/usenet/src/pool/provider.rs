@@ -211,10 +211,10 @@ impl Peer {
         tracing::info!(provider.name = %provider.config.name, connections = cap, "the server allows no more connections");
     }
 
-    /// Whether three of four connections have nothing to do.
+    /// Whether half of the connections have nothing to do.
     pub(super) fn is_mostly_idle(&self) -> bool {
         let idle = self.slots.iter().filter(|s| s.is_idle()).count();
-        4 * idle >= 3 * self.slots.len()
+        2 * idle >= self.slots.len()
     }
 
     /// Whether the server may still count a connection that is gone.

@@ -1,6 +1,7 @@
 //! How much was received in the running period.
 
 use crate::config::{Period, Quota};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -10,6 +11,12 @@ const DAY: u64 = 86_400;
 #[derive(Debug)]
 pub(super) struct Usage {
     quota: Option<Quota>,
+    count: Arc<Count>,
+}
+
+/// What was received in a period. Pools that follow each other share it.
+#[derive(Debug, Default)]
+struct Count {
     /// When the period began, in seconds since 1970.
     since: AtomicU64,
     bytes: AtomicU64,
@@ -25,15 +32,23 @@ impl Usage {
     pub(super) fn new(quota: Option<Quota>) -> Self {
         Self {
             quota,
-            since: AtomicU64::new(0),
-            bytes: AtomicU64::new(0),
+            count: Arc::default(),
+        }
+    }
+
+    /// Goes on with the count of another one of the same provider, which may still receive something. Where the period is another
+    /// one, its count is not of use.
+    pub(super) fn go_on_with(&mut self, other: &Self) {
+        let period = |usage: &Self| usage.quota.map(|quota| quota.period);
+        if period(self).is_some() && period(self) == period(other) {
+            self.count = Arc::clone(&other.count);
         }
     }
 
     /// Takes up what was counted before.
     pub(super) fn restore(&self, since: u64, bytes: u64) {
-        self.since.store(since, Ordering::Relaxed);
-        self.bytes.store(bytes, Ordering::Relaxed);
+        self.count.since.store(since, Ordering::Relaxed);
+        self.count.bytes.store(bytes, Ordering::Relaxed);
     }
 
     /// Start of the running period and the bytes received in it; `None` without a quota.
@@ -41,10 +56,10 @@ impl Usage {
         let quota = self.quota?;
         let start = start(quota.period, at);
         // Two that begin a period at once both clear the same count.
-        if self.since.swap(start, Ordering::Relaxed) != start {
-            self.bytes.store(0, Ordering::Relaxed);
+        if self.count.since.swap(start, Ordering::Relaxed) != start {
+            self.count.bytes.store(0, Ordering::Relaxed);
         }
-        Some((start, self.bytes.load(Ordering::Relaxed)))
+        Some((start, self.count.bytes.load(Ordering::Relaxed)))
     }
 
     /// Counts what was received. Returns whether the quota was used up by it.
@@ -52,7 +67,7 @@ impl Usage {
         let (Some(quota), Some(_)) = (self.quota, self.used(at)) else {
             return false;
         };
-        let before = self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        let before = self.count.bytes.fetch_add(bytes, Ordering::Relaxed);
         before < quota.bytes && before + bytes >= quota.bytes
     }
 

@@ -249,6 +249,47 @@ async fn what_comes_twice_is_bounded() {
     );
 }
 
+/// Whichever of two comes second was asked for all the same, and counts with all that comes of it.
+#[tokio::test]
+async fn what_comes_after_the_other_is_counted_as_well() {
+    let release = in_articles(3 * 700_000, 700_000);
+    let ids = ids(&release);
+    // A new connection takes three round trips, which is longer than an article: what is on its way is read to its end.
+    let server = Newsd::builder()
+        .release(&release)
+        .credentials("joe", "secret")
+        .rtt(Duration::from_millis(200))
+        .bandwidth(2_000_000)
+        .start()
+        .await
+        .unwrap();
+    let mut config = provider("a", &server);
+    config.username = Some("joe".into());
+    config.password = Some("secret".to_owned().into());
+    let pool = pool_with([config], soon());
+    let all = ids.iter().map(|id| pool.fetch(id, Class::ReadAhead));
+    guard(futures::future::try_join_all(all)).await.unwrap();
+    until(&pool, |s| s.busy == 0).await;
+    let before = pool.status().remove(0);
+    let gate = Gate::new();
+    server.rule(Rule::new(Fault::Hold(gate.clone())).id(&ids[0]).requests(..=1));
+    let late = spawn(&pool, &ids[0], Class::Playback);
+    // The second one is half there.
+    until(&pool, |s| s.bytes >= before.bytes + 350_000).await;
+    gate.open();
+    assert_eq!(guard(late).await.unwrap().unwrap().data.len(), 700_000);
+    until(&pool, |s| s.busy == 0).await;
+    let status = pool.status().remove(0);
+    assert!(status.hedged > before.hedged, "{status:?}");
+    let bytes = status.bytes - before.bytes;
+    let twice = status.hedged_bytes - before.hedged_bytes;
+    // On the wire an article has some 3 % more.
+    assert!(
+        (700_000..735_000).contains(&(bytes - twice)),
+        "{bytes} came and {twice} of them twice: {status:?}"
+    );
+}
+
 #[tokio::test]
 async fn a_failure_of_one_of_two_leaves_the_other() {
     let (release, id, a) = one().await;

@@ -1,7 +1,7 @@
 //! Quotas, and what outlives the pool.
 
 use super::*;
-use altmount_newsd::Command;
+use altmount_newsd::{Command, Fault, Gate, Rule};
 use altmount_usenet::{Memory, Period, ProviderState, Quota};
 use std::collections::HashMap;
 use std::io;
@@ -24,6 +24,48 @@ impl Memory for Texts {
 
 fn remembering(configs: &[ProviderConfig], texts: &Arc<Texts>) -> Arc<Pool> {
     Pool::remembering(configs.to_vec(), PoolOptions::default(), texts.clone()).unwrap()
+}
+
+#[tokio::test]
+async fn a_pool_that_takes_anothers_place_has_its_quota_and_its_connections() {
+    let release = release(6);
+    let ids = ids(&release);
+    let gate = Gate::new();
+    let server = Newsd::builder()
+        .release(&release)
+        .rule(Rule::new(Fault::Hold(gate.clone())).id(&ids[0]))
+        .max_connections(2)
+        .start()
+        .await
+        .unwrap();
+    let mut config = provider("a", &server);
+    config.max_connections = 2;
+    config.quota = Some(Quota {
+        bytes: 1_000_000,
+        period: Period::Month,
+    });
+    let texts = Arc::new(Texts::default());
+    let old = remembering(&[config.clone()], &texts);
+    let held = spawn(&old, &ids[0], Class::Import);
+    guard(server.wait_until(|c| c.get(Command::Body) == 1)).await;
+    fetch(&old, &ids[1]).await.unwrap();
+    assert_eq!(server.counts().open, 2);
+
+    config.priority = 1;
+    let new = old.replaced_by(vec![config.clone()]).unwrap();
+    // The one that is idle makes room, and the provider is not given up because there was none.
+    fetch(&new, &ids[2]).await.unwrap();
+    gate.open();
+    guard(held).await.unwrap().unwrap();
+    guard(server.wait_until(|c| c.open == 1)).await;
+    let status = new.status().remove(0);
+    assert_eq!(status.state, ProviderState::Ready, "{status:?}");
+    // All three, whoever received them.
+    assert!(status.quota_used_bytes.unwrap() >= 31_000, "{status:?}");
+    old.shutdown().await;
+    new.shutdown().await;
+    let used = remembering(&[config], &texts).status().remove(0).quota_used_bytes;
+    assert_eq!(used, status.quota_used_bytes);
 }
 
 #[tokio::test]

@@ -37,6 +37,9 @@ const SEEK: u64 = 8 << 20;
 /// Where so much was read in order, nobody is only looking any more. What a seek needs, and some megabytes that the kernels of both
 /// ends may hold: nobody here can see that the client has not looked at them.
 const RUN: u64 = SEEK + (3 << 20);
+/// Who has read so much is one who reads on if it is still there then: what a client leaves unread in its kernel may be more than some
+/// megabytes, and the end of its connection is seen a moment later.
+const LINGER: Duration = Duration::from_millis(20);
 /// Until then nothing is fetched that begins so far behind the start of the run, but for the least.
 const SEEK_AHEAD: u64 = RUN;
 /// Who reads for so long plays what he reads, however little it was.
@@ -107,6 +110,8 @@ pub(super) struct Window {
     sharer: Option<Sharer>,
     rate: Rate,
     began: Instant,
+    /// When [`RUN`] had been read.
+    ran: Option<Instant>,
     played: Arc<Played>,
     /// Whether it is known already that this is a film that is being played.
     noted: bool,
@@ -144,6 +149,7 @@ impl Window {
             width: core.units.source().width() as u64,
             rate: Rate::new(position),
             began: Instant::now(),
+            ran: None,
             played: core.played.clone(),
             noted: class != Class::Playback,
             range,
@@ -160,7 +166,11 @@ impl Window {
             if now != position {
                 position = now;
                 self.release(position);
-                if !self.noted && position - self.range.start.min(position) >= PLAYED {
+                let read = position.saturating_sub(self.range.start);
+                if read >= RUN {
+                    self.ran.get_or_insert_with(Instant::now);
+                }
+                if !self.noted && read >= PLAYED {
                     self.noted = true;
                     self.played.note(&self.plan);
                 }
@@ -180,6 +190,9 @@ impl Window {
             self.holding.tell(self.held);
 
             let idle = shared.last_seen() + self.habits.idle;
+            // Until it is known whether the reader has gone.
+            let lingers = self.ran.map(|ran| ran + LINGER).filter(|at| *at > Instant::now());
+            let stays = sleep_until(lingers.unwrap_or(idle));
             let holds = !self.items.is_empty() || self.waiting.is_some();
             let room = async {
                 match &mut self.waiting {
@@ -191,6 +204,7 @@ impl Window {
                 biased;
                 () = shared.moved.notified() => {}
                 room = room => self.fetch(room, position),
+                () = stays, if lingers.is_some() => {}
                 () = sleep_until(idle), if holds => {
                     let gone = shared.last_seen().elapsed() >= self.habits.idle;
                     if gone && shared.reading.load(Ordering::Relaxed) == 0 {
@@ -270,7 +284,8 @@ impl Window {
             return least.min(most);
         }
         let takes = self.rate.takes(self.habits.lasts);
-        if read < RUN && self.began.elapsed() < PLAYING {
+        let runs = self.ran.is_some_and(|ran| ran.elapsed() >= LINGER);
+        if !runs && self.began.elapsed() < PLAYING {
             // Towards its end less and less: what is there is about to be enough.
             let least = if upto == SEEK { SLACK } else { least };
             return upto.saturating_sub(read).min(takes).max(least).min(most);

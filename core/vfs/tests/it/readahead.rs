@@ -196,6 +196,32 @@ async fn eight_mib_after_a_jump_cost_no_more_than_1_6_of_that() {
     assert!(amplification <= 1.0, "{amplification}");
 }
 
+/// What kernels took for a client that has seen 8 MiB may be more than what a seek is thought to need. Such a client is gone a moment
+/// later; whoever is still there then has what a player needs.
+#[tokio::test(start_paused = true)]
+async fn who_has_read_more_than_a_seek_is_looked_at_for_a_moment() {
+    let f = Fixture::new(Arc::default(), config(), 400, SIZE);
+    let reader = f.open(Class::Playback).await;
+    let mut stream = pin!(reader.stream(all()));
+    let mut got = 0;
+    // The window hears of what was read with the read that follows.
+    while got < PLAY + SIZE {
+        let next = within(stream.next()).await;
+        got += next.expect("an item").expect("bytes").len();
+        f.settle().await;
+    }
+    let begun = f.news.log().len();
+    let ahead = begun * SIZE - got;
+    assert!(ahead <= 3 * SIZE, "{ahead} bytes");
+    tokio::time::sleep(std::time::Duration::from_millis(19)).await;
+    f.settle().await;
+    assert_eq!(f.news.log().len(), begun);
+    tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+    f.settle().await;
+    let ahead = f.news.log().len() * SIZE - got;
+    assert!(ahead >= 5 << 20, "{ahead} bytes");
+}
+
 #[tokio::test]
 async fn reading_all_in_order_costs_nothing_extra() {
     for way in ["stream", "reads"] {

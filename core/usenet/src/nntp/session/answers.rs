@@ -55,7 +55,15 @@ impl Session<'_> {
         self.wire.consume(taken);
         body.first.get_or_insert(taken as u64);
         if abandoned {
-            self.unwanted += taken as u64;
+            self.received.unwanted += taken as u64;
+            if front
+                .request
+                .flight
+                .as_ref()
+                .is_some_and(|flight| flight.is_beaten())
+            {
+                self.received.twice += taken as u64;
+            }
         } else if let Some(flight) = &front.request.flight {
             flight.came(taken as u64);
         }

@@ -23,12 +23,24 @@ pub(crate) trait Feed {
     fn came(&self, bytes: u64, took: Duration);
     /// A request got its answer.
     fn answered(&self, request: Request, answer: Answer);
-    /// Bytes came in; of them, those of bodies that nobody waited for any more.
-    fn received(&self, bytes: u64, unwanted: u64);
+    /// Bytes came in.
+    fn received(&self, received: Received);
+    /// How long this connection stays although nothing is in flight on it.
+    fn idle_timeout(&self) -> Duration;
     /// Whether this connection is to be kept open although nothing is asked of it.
     fn keep(&self) -> bool;
     /// What it costs to go on, and to start again.
     fn costs(&self) -> Costs;
+}
+
+/// Bytes that came in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Received {
+    pub(crate) bytes: u64,
+    /// Of them, those of bodies that nobody waited for any more.
+    pub(crate) unwanted: u64,
+    /// Of those, the ones of articles that came whole on another connection.
+    pub(crate) twice: u64,
 }
 
 /// What is known of a provider's connections, to decide whether an answer that nobody wants is read or run from.

@@ -114,7 +114,7 @@ impl Scheduler {
     /// tried by that.
     pub(in crate::pool) fn keep_up(self: &Arc<Self>) {
         let (now, at_now) = (Instant::now(), quota::now());
-        if self.stop.is_cancelled() {
+        if self.stop.is_cancelled() || self.is_retired() {
             return;
         }
         let mut state = self.state();

@@ -20,7 +20,7 @@ use crate::nntp::Kind;
 use crate::nntp::request::{Answer, Flight, Request, Said, Stage};
 use crate::yenc::Buffers;
 use altmount_vfs::{Arrival, Class};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Semaphore, oneshot};
@@ -57,6 +57,8 @@ pub(in crate::pool) struct Scheduler {
     room: [Semaphore; CLASSES],
     /// Goes up with each change of what a connection may be given.
     version: AtomicU64,
+    /// Whether another pool asks the servers now.
+    retired: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -134,6 +136,7 @@ impl Scheduler {
             tasks: TaskTracker::new(),
             room: std::array::from_fn(|_| Semaphore::new(options.queue_limit)),
             version: AtomicU64::new(0),
+            retired: AtomicBool::new(false),
             state: Mutex::new(State {
                 queue: Queue::new(&options),
                 peers,
@@ -142,6 +145,30 @@ impl Scheduler {
                 late: None,
             }),
         })
+    }
+
+    /// Another pool asks the same servers from now on: what is under way ends here, and no connection is kept.
+    pub(in crate::pool) fn retire(&self) {
+        self.retired.store(true, Ordering::Release);
+        for peer in &self.state().peers {
+            peer.slots.iter().for_each(|slot| slot.wake.notify_one());
+        }
+    }
+
+    pub(in crate::pool) fn is_retired(&self) -> bool {
+        self.retired.load(Ordering::Acquire)
+    }
+
+    /// The pool before this one has connections to the server yet, which close one after the other.
+    pub(in crate::pool) fn follows(&self, at: usize) {
+        self.state().peers[at].closed = Some(Instant::now());
+    }
+
+    /// Whether there is a connection to this host.
+    pub(in crate::pool) fn is_at(&self, host: &str) -> bool {
+        let state = self.state();
+        let mut peers = self.providers.iter().zip(&state.peers);
+        peers.any(|(provider, peer)| provider.config.host == host && !peer.slots.is_empty())
     }
 
     pub(in crate::pool) fn version(&self) -> u64 {

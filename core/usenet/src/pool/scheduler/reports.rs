@@ -7,7 +7,7 @@ use super::super::quota;
 use super::{DIAL_AGAIN, Next, Scheduler, State, places};
 use crate::nntp::Kind;
 use crate::nntp::request::{Answer, Request, Said, Stage};
-use crate::nntp::session::{Costs, Depth, Ended};
+use crate::nntp::session::{Costs, Depth, Ended, Received};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -119,12 +119,19 @@ impl Scheduler {
         self.state().peers[at].measure.came(bytes, took);
     }
 
-    /// Bytes came in; of them, those that nobody waited for.
-    pub(in crate::pool) fn received(self: &Arc<Self>, at: usize, bytes: u64, unwanted: u64) {
+    /// Bytes came in.
+    pub(in crate::pool) fn received(self: &Arc<Self>, at: usize, received: Received) {
+        let Received {
+            bytes,
+            unwanted,
+            twice,
+        } = received;
         let provider = &self.providers[at];
         provider.counts.bytes.fetch_add(bytes, Ordering::Relaxed);
         provider.counts.unwanted.fetch_add(unwanted, Ordering::Relaxed);
+        provider.counts.hedged_bytes.fetch_add(twice, Ordering::Relaxed);
         self.hedges.received(bytes);
+        self.hedges.waste(twice);
         if provider.usage.add(bytes, quota::now()) {
             tracing::warn!(provider.name = %provider.config.name, "its quota is used up; it is not asked until the next period");
             let mut state = self.state();
@@ -177,8 +184,19 @@ impl Scheduler {
 
     /// Whether a connection is to be kept although nothing is asked of it.
     pub(in crate::pool) fn keeps(&self, at: usize) -> bool {
+        if self.is_retired() {
+            return false;
+        }
         let keep = usize::from(self.providers[at].config.min_connections);
         self.state().peers[at].ready() <= keep
+    }
+
+    /// How long a connection stays although nothing is asked of it.
+    pub(in crate::pool) fn idle_timeout(&self, at: usize) -> Duration {
+        match self.is_retired() {
+            true => Duration::ZERO,
+            false => self.providers[at].config.idle_timeout,
+        }
     }
 
     pub(in crate::pool) fn costs(&self, at: usize) -> Costs {
@@ -503,7 +521,7 @@ mod tests {
             full,
             "the server may still count the one that is gone"
         );
-        for (busy, costs) in [(2, full), (1, least)] {
+        for (busy, costs) in [(4, full), (3, least)] {
             for slot in scheduler.state().peers[0].slots.iter_mut().skip(busy) {
                 slot.bodies = 0;
             }
