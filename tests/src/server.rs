@@ -23,6 +23,7 @@ pub struct Provider {
     host: String,
     tls: bool,
     connections: usize,
+    login: Option<(String, String)>,
 }
 
 impl Provider {
@@ -33,7 +34,15 @@ impl Provider {
             host: newsd.host(),
             tls: newsd.is_tls(),
             connections,
+            login: None,
         }
+    }
+
+    /// The same with a login; neither word may have a quote in it.
+    #[must_use]
+    pub fn login(mut self, user: &str, password: &str) -> Self {
+        self.login = Some((user.to_owned(), password.to_owned()));
+        self
     }
 }
 
@@ -76,11 +85,15 @@ impl Server {
                 host,
                 tls,
                 connections,
+                login,
             } = provider;
+            let login = login.as_ref().map_or_else(String::new, |(user, password)| {
+                format!(", username: '{user}', password: '{password}'")
+            });
             let _ = writeln!(
                 text,
                 "  - {{name: n{index}, host: '{host}', port: {port}, tls: {tls}, tls_insecure: {tls}, max_connections: {connections}, \
-                 priority: {index}}}"
+                 priority: {index}{login}}}"
             );
         }
         if providers.is_empty() {
@@ -228,6 +241,21 @@ impl Server {
         let body: Value = answer.json().await.expect("JSON");
         assert!(status.is_success(), "GET {path}: {body}");
         body["data"].clone()
+    }
+
+    /// A figure of `/metrics` that has no labels.
+    pub async fn metric(&self, name: &str) -> f64 {
+        let answer = self
+            .http
+            .get(self.url("/metrics"))
+            .header("X-Api-Key", KEY)
+            .send()
+            .await;
+        let text = answer.expect("the server answers").text().await.expect("text");
+        let value = text
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
+        value.unwrap_or_else(|| panic!("there is no {name} in {text}"))
     }
 
     /// What the SABnzbd API answers to these parameters.

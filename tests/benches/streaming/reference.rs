@@ -64,6 +64,8 @@ pub(crate) struct Outcome {
     pub(crate) cpu: f64,
     /// From the first request to the first byte of its answer, on a connection that was up.
     pub(crate) first_byte: f64,
+    /// To that byte from before the connection was opened.
+    pub(crate) cold_first_byte: f64,
 }
 
 impl Outcome {
@@ -140,8 +142,25 @@ pub(crate) fn run_if_reference() {
     std::process::exit(0);
 }
 
+/// When an article's first byte came: after its request, and after the start.
+#[derive(Clone, Copy, Debug)]
+struct First {
+    asked: Duration,
+    started: Duration,
+}
+
+impl Default for First {
+    fn default() -> Self {
+        Self {
+            asked: Duration::MAX,
+            started: Duration::MAX,
+        }
+    }
+}
+
 struct Shared {
     task: Task,
+    started: Instant,
     ids: Vec<String>,
     next: AtomicUsize,
     /// One place for each article that may be on its way or waiting for its turn.
@@ -158,7 +177,7 @@ async fn work(task: Task) -> Result<Outcome> {
     let started = Instant::now();
     if task.mode == Mode::Pool {
         let bytes = pool(&task, &ids).await?;
-        return Ok(outcome(bytes, started, Duration::ZERO));
+        return Ok(outcome(bytes, started, First::default()));
     }
     let tls = task.pem.as_deref().map(connector).transpose()?;
     let (mut turns, mut order) = (Vec::new(), Vec::new());
@@ -180,6 +199,7 @@ async fn work(task: Task) -> Result<Outcome> {
         turns,
         tls,
         task,
+        started,
     });
     let mut viewer = None;
     if shared.task.mode == Mode::Serve {
@@ -205,11 +225,12 @@ async fn work(task: Task) -> Result<Outcome> {
     let connections: Vec<_> = (0..shared.task.connections)
         .map(|_| tokio::spawn(connection(shared.clone())))
         .collect();
-    let (mut bytes, mut first) = (0, Duration::MAX);
+    let (mut bytes, mut first) = (0, First::default());
     for connection in connections {
         let (got, byte) = connection.await.map_err(Error::other)??;
         bytes += got;
-        first = first.min(byte);
+        first.asked = first.asked.min(byte.asked);
+        first.started = first.started.min(byte.started);
     }
     if let Some(viewer) = viewer {
         viewer.await.map_err(Error::other)??;
@@ -217,12 +238,13 @@ async fn work(task: Task) -> Result<Outcome> {
     Ok(outcome(bytes, started, first))
 }
 
-fn outcome(bytes: u64, started: Instant, first: Duration) -> Outcome {
+fn outcome(bytes: u64, started: Instant, first: First) -> Outcome {
     Outcome {
         bytes,
         seconds: started.elapsed().as_secs_f64(),
         cpu: crate::machine::thread_time().as_secs_f64(),
-        first_byte: first.as_secs_f64(),
+        first_byte: first.asked.as_secs_f64(),
+        cold_first_byte: first.started.as_secs_f64(),
     }
 }
 
@@ -236,8 +258,8 @@ fn connector(pem: &str) -> Result<tokio_rustls::TlsConnector> {
     Ok(Arc::new(config).into())
 }
 
-/// One connection: returns its bytes, and the time to the first byte of its first article.
-async fn connection(shared: Arc<Shared>) -> Result<(u64, Duration)> {
+/// One connection: returns its bytes, and when the first byte of its first article came.
+async fn connection(shared: Arc<Shared>) -> Result<(u64, First)> {
     let socket = TcpStream::connect(shared.task.address).await?;
     socket.set_nodelay(true)?;
     match &shared.tls {
@@ -250,10 +272,7 @@ async fn connection(shared: Arc<Shared>) -> Result<(u64, Duration)> {
     }
 }
 
-async fn articles<S: AsyncRead + AsyncWrite + Unpin>(
-    shared: &Shared,
-    mut socket: S,
-) -> Result<(u64, Duration)> {
+async fn articles<S: AsyncRead + AsyncWrite + Unpin>(shared: &Shared, mut socket: S) -> Result<(u64, First)> {
     let mut buffer = vec![0; BUFFER];
     let mut filled = 0;
     // The greeting.
@@ -263,9 +282,10 @@ async fn articles<S: AsyncRead + AsyncWrite + Unpin>(
     let mut rest = 0..0;
     let mut waiting = VecDeque::new();
     if shared.task.mode == Mode::Stat {
-        return Ok((existence(shared, &mut socket, &mut buffer).await?, Duration::MAX));
+        let there = existence(shared, &mut socket, &mut buffer).await?;
+        return Ok((there, First::default()));
     }
-    let (mut bytes, mut asked, mut first) = (0, None, Duration::MAX);
+    let (mut bytes, mut asked, mut first) = (0, None, None);
     let buffers = yenc::Buffers::new(64 << 20);
     loop {
         let mut commands = Vec::new();
@@ -290,15 +310,18 @@ async fn articles<S: AsyncRead + AsyncWrite + Unpin>(
             socket.flush().await?;
         }
         let Some(index) = waiting.pop_front() else {
-            return Ok((bytes, first));
+            return Ok((bytes, first.unwrap_or_default()));
         };
         // The status line.
         let mut line = Vec::new();
         while line.last() != Some(&b'\n') {
             if rest.is_empty() {
                 rest = 0..some(socket.read(&mut buffer).await?)?;
-                if let Some(asked) = asked.filter(|_| first == Duration::MAX) {
-                    first = asked.elapsed();
+                if let (None, Some(asked)) = (first, asked) {
+                    first = Some(First {
+                        asked: Instant::elapsed(&asked),
+                        started: shared.started.elapsed(),
+                    });
                 }
             }
             let end = memchr(&buffer[rest.clone()]).map_or(rest.end, |n| rest.start + n + 1);

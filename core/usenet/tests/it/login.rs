@@ -40,6 +40,27 @@ async fn it_logs_in_once_per_connection() {
 }
 
 #[tokio::test]
+async fn a_dial_waits_for_nothing_but_the_greeting_and_the_login() {
+    let release = release(1);
+    let server = locked(&release).await;
+    let mut config = with_login(provider("a", &server));
+    config.max_connections = 1;
+    let pool = pool([config]);
+    fetch_all(&pool, &release).await;
+    let counts = server.counts();
+    assert_eq!((counts.connections, counts.logins), (1, 1));
+    for command in Command::ALL {
+        // USER and PASS, and the article.
+        let wanted = match command {
+            Command::AuthInfo => 2,
+            Command::Body => 1,
+            _ => 0,
+        };
+        assert_eq!(counts.get(command), wanted, "{command:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_refused_login_is_tried_once_and_shows_no_secret() {
     let release = release(10);
     let server = locked(&release).await;

@@ -1,12 +1,12 @@
 //! Providers that let their reader down.
 
-use super::{Bed, YENC, many::largest_gap, ms};
+use super::{Bed, MIB, YENC, many::largest_gap, ms};
 use crate::lab::{Lab, settled};
 use crate::report::{Row, mean, quantile};
 use altmount_newsd::{Command, Fault, Newsd, Profile, Rule};
 use altmount_tests::server::{Provider, Server};
 use altmount_tests::stream::Range;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub(super) async fn run(lab: &Lab) -> Vec<Row> {
     let mut rows = Vec::new();
@@ -14,6 +14,7 @@ pub(super) async fn run(lab: &Lab) -> Vec<Row> {
         rows.push(failover(lab, name, providers).await);
     }
     rows.extend(late(lab).await);
+    rows.extend(jitter(lab).await);
     rows
 }
 
@@ -127,4 +128,25 @@ async fn late(lab: &Lab) -> Vec<Row> {
     }
     bed.end().await;
     rows
+}
+
+/// A line whose round trip takes up to 10 ms more, drawn for each reply. Its bytes are compared as everywhere.
+async fn jitter(lab: &Lab) -> Vec<Row> {
+    let profile = Profile::PREMIUM_750K;
+    let jitter = Duration::from_millis(10);
+    let newsd = lab.newsd(Newsd::builder().profile(&profile).jitter(jitter)).await;
+    let provider = Provider::of(&newsd, profile.connections);
+    let bed = Bed::before(lab, "jitter", profile, (newsd, provider), 2, 3 << 30, "").await;
+    bed.warm().await;
+    let bytes = lab.pick(600u64, 2000) << 20;
+    let started = Instant::now();
+    let (gap, _) = largest_gap(&bed, &bed.films[0], bytes, None).await;
+    let rate = bytes as f64 / MIB / started.elapsed().as_secs_f64();
+    let ceiling = bed.ceiling();
+    bed.end().await;
+    vec![
+        Row::new("jitter", "one stream, a round trip of 40 to 50 ms", rate, "MiB/s")
+            .against("connections x cap / 1.032", ceiling),
+        Row::new("jitter", "largest gap", gap, "ms"),
+    ]
 }

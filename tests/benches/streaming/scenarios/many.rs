@@ -52,6 +52,7 @@ pub(super) async fn run(lab: &Lab) -> Vec<Row> {
             Row::new(name, "peak resident memory, 50 connections", peak, "MiB").at_most(256.0),
         ]);
     }
+    rows.push(held(&bed, at).await);
     rows.push(two_readers(&bed, lab.pick(150, 400)).await);
     rows.push(paused(&bed).await);
     rows.extend(under_import(lab, &bed, time).await);
@@ -87,6 +88,30 @@ async fn streams(bed: &Bed, films: &[&Film], at: u64, time: Duration) -> Vec<f64
         rates.push(reader.await.expect("runs"));
     }
     rates
+}
+
+/// What ten streams hold ahead at most. It is asked for while they run, which costs processor time, so in a run of its own.
+async fn held(bed: &Bed, at: u64) -> Row {
+    let films: Vec<&Film> = bed.films[..10].iter().collect();
+    let mut samples = Vec::new();
+    let sample = async {
+        loop {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            samples.push(bed.server.metric("altmount_read_ahead_bytes").await / MIB);
+        }
+    };
+    tokio::select! {
+        _ = streams(bed, &films, at, Duration::from_secs(3)) => {}
+        () = sample => {}
+    }
+    settled(&bed.newsd, Duration::from_millis(300)).await;
+    let most = samples.iter().copied().fold(f64::NAN, f64::max);
+    let limit = bed.server.metric("altmount_read_ahead_limit_bytes").await / MIB;
+    Row::new("streams-10", "read-ahead held at most", most, "MiB")
+        .against("cache.read_ahead_total_bytes", limit)
+        .at_most(limit)
+        .note(format!("{} samples in 3 s", samples.len()))
+        .samples(&samples)
 }
 
 /// Two readers of one file, the second a moment behind the first: nothing is fetched twice.

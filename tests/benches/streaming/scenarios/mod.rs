@@ -46,7 +46,7 @@ pub(crate) const ALL: &[Scenario] = &[
     ),
     (
         "damage",
-        "a missing article with several providers; articles that come late",
+        "a missing article with several providers; articles that come late; a line whose latency jumps",
     ),
     (
         "import",
@@ -101,6 +101,19 @@ impl Bed {
     ) -> Self {
         let newsd = lab.newsd(Newsd::builder().profile(&profile)).await;
         let provider = Provider::of(&newsd, profile.connections);
+        Self::before(lab, name, profile, (newsd, provider), films, len, more).await
+    }
+
+    /// The same before a news server that was made already.
+    pub(crate) async fn before(
+        lab: &Lab,
+        name: &str,
+        profile: Profile,
+        (newsd, provider): (Newsd, Provider),
+        films: usize,
+        len: u64,
+        more: &str,
+    ) -> Self {
         let mut server = Server::new(lab.program(), &lab.folder(name), &[provider], more);
         server.start().await;
         let mut made = Vec::new();
