@@ -1,14 +1,16 @@
 #!/usr/bin/env bash
 # nzbget.sh ALTMOUNT DIR: NZBGet and we read the same file from the same INN, one after the other, the order turned.
 #   NNTP_PORT, NNTPS_PORT, NNTP_USER, NNTP_PASSWORD   the news server; it gets a file of NZBGET_MIB (default 300)
-# A line of `ok` or `FAIL` for the bytes, and a table with the rates. The clock decides nothing unless we are at less than half of
-# NZBGet's rate: a busy machine moves both. NZBGET_STRICT=1 wants our rate to be no less than its.
+# A line of `ok` or `FAIL` for plain and for TLS, with both rates: the median of three rounds each, without the start, which is what a
+# file of a thousand bytes takes: of NZBGet the program's own and its end too, of both the first connection. We fail below 0.9 of its
+# rate, where the whole comparison says so twice: other work on the machine moves both. NZBGET_STRICT=1 wants 1.0.
 set -uo pipefail
-(($# == 2)) || { sed -n '2,6p' "$0" >&2; exit 2; }
+(($# == 2)) || { sed -n '2,7p' "$0" >&2; exit 2; }
 : "${NNTP_PORT:?}" "${NNTPS_PORT:?}" "${NNTP_USER:?}" "${NNTP_PASSWORD:?}"
 altmount=$1 dir=$2
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-mib=${NZBGET_MIB:-300} connections=8 rounds=2 failed=0 server=''
+mib=${NZBGET_MIB:-300} connections=8 rounds=3 failed=0 server='' least=0.9
+[[ -z ${NZBGET_STRICT:-} ]] || least=1.0
 rm -rf "$dir"
 mkdir -p "$dir"
 # shellcheck disable=SC2317 # called by the trap
@@ -23,13 +25,17 @@ say() { # VERDICT TEXT
 }
 now() { echo "${EPOCHREALTIME/./}"; }
 
-size=$((mib << 20))
-head -c "$size" /dev/urandom >"$dir/film.mkv"
-python3 "$here/post.py" --port "$NNTP_PORT" --user "$NNTP_USER" --nzb "$dir/film.nzb" "$dir/film.mkv" >/dev/null ||
-    { say FAIL 'the file could not be posted'; exit 1; }
+head -c "$((mib << 20))" /dev/urandom >"$dir/film.mkv"
+head -c 1000 /dev/urandom >"$dir/tiny.mkv"
+for name in film tiny; do
+    python3 "$here/post.py" --port "$NNTP_PORT" --user "$NNTP_USER" --nzb "$dir/$name.nzb" "$dir/$name.mkv" >/dev/null ||
+        { say FAIL "$name.mkv could not be posted"; exit 1; }
+done
 listen=127.0.0.1:$(python3 -c 'import socket; print(socket.create_server(("127.0.0.1", 0)).getsockname()[1])')
 
-theirs() { # TLS: microseconds from the start of the program until the whole file is there
+theirs() { # KIND NAME: microseconds from the start of the program until the whole file is there
+    local name=$2 size
+    size=$(stat -c %s "$dir/$name.mkv")
     rm -rf "$dir/nzbget"
     mkdir -p "$dir/nzbget"
     local encryption=no port=$NNTP_PORT start
@@ -40,7 +46,7 @@ theirs() { # TLS: microseconds from the start of the program until the whole fil
         -o OutputMode=log -o ParCheck=manual -o Unpack=no -o DirectUnpack=no -o ArticleCache=100 -o WriteBuffer=1024 -o CrcCheck=yes \
         -o Server1.Active=yes -o Server1.Host=127.0.0.1 -o Server1.Port="$port" -o Server1.Username="$NNTP_USER" \
         -o Server1.Password="$NNTP_PASSWORD" -o Server1.Encryption=$encryption -o Server1.Connections=$connections -o CertCheck=no \
-        "$dir/film.nzb" >"$dir/nzbget.log" 2>&1 &
+        "$dir/$name.nzb" >"$dir/nzbget.log" 2>&1 &
     local pid=$! file=
     for ((i = 0; i < 30000; i++)); do
         file=$(find "$dir/nzbget/done" -type f -size "${size}c" 2>/dev/null | head -n 1)
@@ -50,10 +56,10 @@ theirs() { # TLS: microseconds from the start of the program until the whole fil
     done
     echo $(($(now) - start))
     wait "$pid"
-    [[ -n $file ]] && cmp "$file" "$dir/film.mkv" >>"$dir/nzbget.log"
+    [[ -n $file ]] && cmp "$file" "$dir/$name.mkv" >>"$dir/nzbget.log"
 }
-ours() { # TLS: microseconds for the whole file over HTTP, from a server that has nothing of it in memory
-    local tls=false port=$NNTP_PORT start key url
+ours() { # KIND NAME: microseconds for the whole file over HTTP, from a server that has nothing of it in memory
+    local tls=false port=$NNTP_PORT start name
     [[ $1 == plain ]] || { tls=true port=$NNTPS_PORT; }
     cat >"$dir/config.yaml" <<YAML
 providers:
@@ -69,46 +75,63 @@ YAML
         curl -sf -o /dev/null "http://$listen/readyz" && break
         sleep 0.1
     done
-    key=$("$altmount" key show --data-dir "$dir/data")
-    # The import, once.
-    [[ -e $dir/imported ]] || "$altmount" import "$dir/film.nzb" --config "$dir/config.yaml" --data-dir "$dir/data" --listen "$listen" \
-        >>"$dir/altmount.log" 2>&1 || return 1
+    # The imports, once, and then from the start again.
     if [[ ! -e $dir/imported ]]; then
+        for name in film tiny; do
+            "$altmount" import "$dir/$name.nzb" --config "$dir/config.yaml" --data-dir "$dir/data" --listen "$listen"
+        done >>"$dir/altmount.log" 2>&1
         touch "$dir/imported"
         kill "$server"
         wait "$server"
-        ours "$1"
+        ours "$@"
         return
     fi
-    url=http://$listen/webdav/film/film.mkv
+    name=$2
     start=$(now)
-    curl -sf -u "altmount:$(<"$dir/data/webdav.password")" -o "$dir/ours" "$url"
+    curl -sf -u "altmount:$(<"$dir/data/webdav.password")" -o "$dir/ours" "http://$listen/webdav/$name/$name.mkv"
     echo $(($(now) - start))
     kill "$server"
     wait "$server"
-    server=''
-    cmp -s "$dir/ours" "$dir/film.mkv"
+    cmp -s "$dir/ours" "$dir/$name.mkv"
 }
 
 median() { printf '%s\n' "$@" | sort -n | sed -n "$((($# + 1) / 2))p"; }
 rate() { awk -v us="$1" -v mib="$mib" 'BEGIN { printf "%.0f", mib * 1e6 / us }'; }
-for kind in plain TLS; do
-    they=() we=()
+compare() { # KIND: sets `rates` and `ratio`; 1, with the reason in `rates`, where one of the two has not the right bytes
+    local kind=$1 round turn who name they=() we=() its_start=() our_start=() time us its our_median its_median
     for ((round = 0; round < rounds; round++)); do
         for turn in 0 1; do
-            if (((turn + round) % 2)); then
-                time=$(theirs $kind) || say FAIL "$kind: NZBGet has other bytes: $(tail -n 3 "$dir/nzbget.log" | tr '\n' ' ')"
-                they+=("$time")
-            else
-                time=$(ours $kind) || say FAIL "$kind: our bytes are other ones: $(tail -n 3 "$dir/altmount.log" | tr '\n' ' ')"
-                we+=("$time")
-            fi
+            who=$(((turn + round) % 2))
+            for name in tiny film; do
+                if ((who)); then
+                    time=$(theirs "$kind" $name) || { rates="NZBGet has other bytes: $(tail -n 3 "$dir/nzbget.log" | tr '\n' ' ')"; return 1; }
+                else
+                    time=$(ours "$kind" $name) || { rates="our bytes are other ones: $(tail -n 3 "$dir/altmount.log" | tr '\n' ' ')"; return 1; }
+                fi
+                case $who$name in
+                0tiny) our_start+=("$time") ;;
+                0film) we+=("$time") ;;
+                1tiny) its_start+=("$time") ;;
+                1film) they+=("$time") ;;
+                esac
+            done
         done
     done
-    a=$(median "${we[@]}") b=$(median "${they[@]}")
-    ratio=$(awk -v a="$a" -v b="$b" 'BEGIN { printf "%.2f", b / a }')
-    verdict=ok
-    awk -v r="$ratio" -v least="$([[ -n ${NZBGET_STRICT:-} ]] && echo 1.0 || echo 0.5)" 'BEGIN { exit !(r < least) }' && verdict=FAIL
-    say "$verdict" "$kind: $mib MiB on $connections connections: $(rate "$a") MiB/s, NZBGet $(rate "$b") MiB/s, ratio $ratio"
+    our_median=$(median "${our_start[@]}") its_median=$(median "${its_start[@]}")
+    us=$(($(median "${we[@]}") - our_median)) its=$(($(median "${they[@]}") - its_median))
+    ((us > 0 && its > 0)) || { rates='the film takes no longer than a thousand bytes'; return 1; }
+    ratio=$(awk -v us="$us" -v its="$its" 'BEGIN { printf "%.2f", its / us }')
+    rates="$mib MiB on $connections connections: $(rate "$us") MiB/s, NZBGet $(rate "$its") MiB/s, ratio $ratio (without a start of $((our_median / 1000)) ms, NZBGet $((its_median / 1000)) ms)"
+}
+enough() { awk -v ratio="$ratio" -v least="$least" 'BEGIN { exit !(ratio >= least) }'; }
+for kind in plain TLS; do
+    compare $kind || { say FAIL "$kind: $rates"; continue; }
+    if enough; then
+        say ok "$kind: $rates"
+        continue
+    fi
+    before="at first $ratio"
+    compare $kind || { say FAIL "$kind: $rates"; continue; }
+    if enough; then say ok "$kind: $rates ($before)"; else say FAIL "$kind: $rates ($before), less than $least"; fi
 done
 exit $failed

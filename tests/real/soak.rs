@@ -1,22 +1,27 @@
 //! Many readers over a bad provider, for minutes: `altmount-soak [--server target/release/altmount] [--seconds N] [--seed N]`.
 //!
-//! Twenty readers seek, pause, stall and go away in the middle of an answer, over a news server that in turn behaves, cuts
-//! connections, slows down, lies, is silent for a minute, and behaves again. Then they all go, and nothing may be left of them.
-//! Eight more do the same with a server that gives out nothing before its checksum is right (`cache.early_delivery: off`).
+//! Twenty readers seek, pause, stall and go away in the middle of an answer, over news servers that in turn behave, cut
+//! connections, slow down, lie, are silent for a minute, and behave again. A quarter of them read over WebDAV. Beside them a small
+//! release is imported, read and deleted, again and again. Their server has a second provider for what the first lacks, with TLS and
+//! a login. Then they all go, and nothing may be left of them. Eight more, and imports too, do the same with a server that has a
+//! small cache on disk and gives out nothing before its checksum is right (`cache.early_delivery: off`).
 //!
 //! A line of `ok` or `FAIL` for each promise; exit status 1 if one failed:
 //! * no read waits longer than ten seconds for data or an error;
 //! * every byte that comes is the posted one, but for those of a damaged article, whose answer breaks off before its end; and
 //!   where nothing is given out early, every byte without exception;
-//! * after the bad minutes every reader gets data again;
-//! * in the end there is no stream, no request, no queue and no busy connection, and no more open files than in the beginning.
+//! * after the bad minutes every reader gets data again, and releases are imported and read;
+//! * in the end there is no stream, no request, no fetch, no job, no queue and no busy connection, and no more open files than in
+//!   the beginning;
+//! * the server takes no more memory than its caches may and [`MEMORY`] besides.
 
-use altmount_newsd::{Command, Fault, Gate, LimitAt, Newsd, Rule};
-use altmount_tests::server::{Film, Provider, Server};
-use altmount_tests::stream::Range;
+use altmount_newsd::{Body, Command, Fault, Gate, LimitAt, Newsd, Rule};
+use altmount_tests::server::{AUTH, Film, KEY, Provider, Server, film};
+use altmount_tests::stream::{Range, Stream};
 use clap::Parser;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -31,6 +36,18 @@ const FILMS: u64 = 6;
 const FILM: u64 = 600 << 20;
 const ARTICLE: u64 = 300_000;
 const CONNECTIONS: usize = 12;
+/// Connections to the second provider.
+const BACKUP_CONNECTIONS: usize = 6;
+/// Room of the strict side's cache on disk: less than what is read there.
+const DISK: u64 = 128 << 20;
+/// Memory of the server beside its caches.
+const MEMORY: u64 = 256 << 20;
+/// Bytes of a release that is imported beside the readers.
+const SMALL: u64 = 3 << 20;
+/// One reader of so many is over WebDAV.
+const WEBDAV: usize = 4;
+/// The login of [`Server`]s, as HTTP's Basic has it: `bench:` and [`altmount_tests::server::PASSWORD`] in base64.
+const BASIC: &str = "Authorization: Basic YmVuY2g6c3RyZWFtaW5nLWJlbmNoLXBhc3N3b3Jk\r\n";
 /// The longest that a read may go without data or an error.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The way from here to the server and back, on a busy machine.
@@ -65,6 +82,12 @@ struct Tally {
     bytes: AtomicU64,
     answers: AtomicU64,
     errors: AtomicU64,
+    /// Bytes that came over WebDAV.
+    webdav: AtomicU64,
+    /// Imports that completed and failed beside the readers, and those after the bad minutes whose file was read to its end.
+    imported: AtomicU64,
+    not_imported: AtomicU64,
+    imported_and_read: AtomicU64,
     wrong: AtomicUsize,
     /// The longest wait in microseconds, and what it was.
     longest: Mutex<(Duration, String)>,
@@ -116,10 +139,16 @@ impl Lot {
     }
 }
 
-/// A server, its provider, and what there is to read.
+/// A news server, and how many connections it serves.
+struct News {
+    newsd: Newsd,
+    connections: usize,
+}
+
+/// A server, its providers, and what there is to read.
 struct Side {
     server: Server,
-    newsd: Newsd,
+    news: Vec<News>,
     films: Vec<Film>,
     /// Whether it gives out nothing of an article whose checksum is not known.
     strict: bool,
@@ -129,37 +158,125 @@ struct Side {
 
 impl Side {
     async fn new(arguments: &Arguments, folder: &Path, strict: bool) -> Self {
-        let newsd = Newsd::builder()
-            .rtt(Duration::from_millis(15))
-            .jitter(Duration::from_millis(10))
-            .bandwidth(4 << 20)
-            .max_connections(CONNECTIONS)
-            .limit_at(LimitAt::Login)
-            .seed(arguments.seed)
-            .start()
-            .await
-            .expect("the news server starts");
-        let provider = Provider::of(&newsd, CONNECTIONS);
-        let more = if strict {
-            "cache:\n  early_delivery: 'off'\n"
-        } else {
-            ""
+        let builder = || {
+            Newsd::builder()
+                .rtt(Duration::from_millis(15))
+                .jitter(Duration::from_millis(10))
+                .bandwidth(4 << 20)
+                .limit_at(LimitAt::Login)
+                .seed(arguments.seed)
         };
-        let mut server = Server::new(arguments.server.as_deref(), folder, &[provider], more);
+        let newsd = builder().max_connections(CONNECTIONS).start().await;
+        let newsd = newsd.expect("the news server starts");
+        let more = if strict {
+            format!("cache:\n  early_delivery: 'off'\n  disk_bytes: {DISK}\n")
+        } else {
+            String::new()
+        };
+        let provider = Provider::of(&newsd, CONNECTIONS);
+        let mut server = Server::new(arguments.server.as_deref(), folder, &[provider], &more);
+        let mut news = vec![News {
+            newsd,
+            connections: CONNECTIONS,
+        }];
+        if !strict {
+            let backup = builder()
+                .max_connections(BACKUP_CONNECTIONS)
+                .credentials("soak", "soak-password")
+                .tls(true);
+            let newsd = backup.start().await.expect("the second news server starts");
+            add_backup(folder, &newsd);
+            news.push(News {
+                newsd,
+                connections: BACKUP_CONNECTIONS,
+            });
+        }
         server.start().await;
-        let mut films = Vec::new();
+        let mut side = Self {
+            files_before: 0,
+            server,
+            news,
+            films: Vec::new(),
+            strict,
+        };
         for film in 0..FILMS {
-            let (name, seed) = (format!("film-{film}"), arguments.seed * 100 + film);
-            films.push(server.film(&newsd, &name, seed, FILM, ARTICLE).await);
+            let (name, seed) = (film_name(film), arguments.seed * 100 + film);
+            let (body, outcome) = side.import(&name, seed, FILM, || false).await;
+            assert!(outcome, "{name} was not imported");
+            let id = side.server.file_id(&name, &format!("{name}.mkv")).await;
+            side.films.push(Film { id, body });
         }
         tokio::time::sleep(Duration::from_secs(1)).await;
-        Self {
-            files_before: open_files(server.pid()),
-            server,
-            newsd,
-            films,
-            strict,
+        side.files_before = open_files(side.server.pid());
+        side
+    }
+
+    /// Puts a release of one file on the news servers and imports it; whether that completed. Comes back without an end of the job
+    /// where `given_up` says so.
+    async fn import(&self, name: &str, seed: u64, len: u64, given_up: impl Fn() -> bool) -> (Body, bool) {
+        let (release, body) = film(name, seed, len, ARTICLE);
+        for news in &self.news {
+            news.newsd.add(&release);
         }
+        let nzb = self.server.write(&release);
+        let job = format!("/api/queue/{}", self.server.submit(&nzb).await);
+        std::fs::remove_file(nzb).expect("what is queued is not needed any more");
+        loop {
+            let view = self.server.get(&job).await;
+            match view["state"].as_str().unwrap_or_default() {
+                "queued" | "running" if !given_up() => tokio::time::sleep(Duration::from_millis(50)).await,
+                state => return (body, state == "completed"),
+            }
+        }
+    }
+
+    /// A reader's way to a film: the API's, or WebDAV's.
+    async fn open(&self, film: usize, webdav: bool, range: Range) -> std::io::Result<Stream> {
+        let body = &self.films[film].body;
+        if !webdav {
+            return self.server.try_open(&self.films[film], range).await;
+        }
+        let name = film_name(film as u64);
+        Stream::open(
+            self.address(),
+            &format!("/webdav/{name}/{name}.mkv"),
+            BASIC,
+            range,
+            body,
+        )
+        .await
+    }
+
+    fn address(&self) -> SocketAddr {
+        let url = self.server.url("");
+        url.trim_start_matches("http://").parse().expect("an address")
+    }
+
+    /// What an error of a read is: other bytes than the posted ones are right where the answer breaks off within their article, and
+    /// where bytes are given out early.
+    async fn judged(&self, error: std::io::Error, stream: &mut Stream) -> std::io::Error {
+        if error.kind() != std::io::ErrorKind::InvalidData || self.strict {
+            return error;
+        }
+        match tokio::time::timeout(3 * PATIENCE, stream.breaks_off(ARTICLE)).await {
+            Ok(true) => std::io::Error::other("the answer broke off within a damaged article"),
+            Ok(false) => error,
+            Err(_) => std::io::Error::new(std::io::ErrorKind::TimedOut, "neither data nor an error"),
+        }
+    }
+
+    /// A figure of `/metrics` without labels, or with these.
+    async fn figure(&self, name: &str) -> Option<u64> {
+        let asked = self
+            .server
+            .http()
+            .get(self.server.url("/metrics"))
+            .header("X-Api-Key", KEY);
+        let text = asked.send().await.ok()?.text().await.ok()?;
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line?.parse().ok()
     }
 
     fn name(&self) -> &'static str {
@@ -168,6 +285,24 @@ impl Side {
             false => "default",
         }
     }
+}
+
+fn film_name(film: u64) -> String {
+    format!("film-{film}")
+}
+
+/// Puts the second provider into a configuration that is written already: [`Provider`] knows no login.
+fn add_backup(folder: &Path, newsd: &Newsd) {
+    let path = folder.join("config.yaml");
+    let text = std::fs::read_to_string(&path).expect("the configuration is there");
+    let (host, port) = (newsd.host(), newsd.port());
+    let backup = format!(
+        "  - {{name: backup, host: '{host}', port: {port}, tls: true, tls_insecure: true, username: soak, password: soak-password, \
+         max_connections: {BACKUP_CONNECTIONS}, backup: true}}\nwebdav:\n"
+    );
+    let with = text.replacen("webdav:\n", &backup, 1);
+    assert_ne!(text, with, "the configuration has its providers first");
+    std::fs::write(path, with).expect("the configuration is written");
 }
 
 struct Soak {
@@ -215,11 +350,17 @@ async fn run(arguments: Arguments) -> ExitCode {
             tokio::spawn(async move { reader(&soak, number, lot).await })
         })
         .collect();
+    let imports: Vec<_> = (0..soak.sides.len())
+        .map(|side| {
+            let (soak, seed) = (soak.clone(), arguments.seed * 1_000_000 + side as u64 * 100_000);
+            tokio::spawn(async move { imports(&soak, &soak.sides[side], seed).await })
+        })
+        .collect();
     provider_of(&soak, arguments.seconds).await;
     soak.over.store(true, Relaxed);
-    for reader in readers {
-        if let Err(error) = reader.await {
-            soak.check("a reader ran to its end", false, error.to_string());
+    for task in readers.into_iter().chain(imports) {
+        if let Err(error) = task.await {
+            soak.check("readers and imports run to their end", false, error.to_string());
         }
     }
     soak.judge();
@@ -244,17 +385,18 @@ async fn provider_of(soak: &Soak, seconds: u64) {
     ];
     for (phase, seconds) in phases {
         *soak.phase.lock().expect("whole") = phase;
-        let newsds = [&soak.sides[0].newsd, &soak.sides[1].newsd];
-        for newsd in newsds {
-            newsd.clear_rules();
-            newsd.set_max_connections(CONNECTIONS);
+        let all = || soak.sides.iter().flat_map(|side| &side.news);
+        let newsds: Vec<&Newsd> = all().map(|news| &news.newsd).collect();
+        for news in all() {
+            news.newsd.clear_rules();
+            news.newsd.set_max_connections(news.connections);
         }
         let (bytes, errors) = (soak.tally.bytes.load(Relaxed), soak.tally.errors.load(Relaxed));
         let end = Instant::now() + Duration::from_secs(seconds);
         match phase {
             Phase::Good => {}
             Phase::Disconnecting => {
-                for newsd in newsds {
+                for newsd in &newsds {
                     newsd.rule(Rule::new(Fault::DisconnectInside).chance(0.04));
                     newsd.rule(Rule::new(Fault::Disconnect).chance(0.02));
                     newsd.rule(Rule::new(Fault::goodbye()).chance(0.01));
@@ -265,21 +407,21 @@ async fn provider_of(soak: &Soak, seconds: u64) {
                 }
             }
             Phase::Slow => {
-                for newsd in newsds {
+                for News { newsd, connections } in all() {
                     newsd.rule(Rule::new(Fault::SlowBytes(100_000)).chance(0.05));
                     newsd.rule(Rule::new(Fault::SlowFirstByte(Duration::from_secs(3))).chance(0.05));
                     newsd.rule(Rule::new(Fault::Stall).chance(0.01));
-                    newsd.set_max_connections(CONNECTIONS / 2);
+                    newsd.set_max_connections(connections / 2);
                 }
             }
             Phase::Lying => newsds.iter().for_each(|newsd| lie(newsd)),
             Phase::Dark => {
                 let gate = Gate::new();
-                for newsd in newsds {
+                for newsd in &newsds {
                     newsd.rule(Rule::new(Fault::Hold(gate.clone())).commands(Command::ALL.to_vec()));
                 }
                 tokio::time::sleep(end - Instant::now()).await;
-                for newsd in newsds {
+                for newsd in &newsds {
                     newsd.clear_rules();
                     newsd.disconnect_all();
                 }
@@ -314,11 +456,90 @@ fn lie(newsd: &Newsd) {
     newsd.rule(Rule::new(Fault::too_many_connections()).chance(0.01));
 }
 
+/// Imports a small release, reads it and deletes it, again and again. While the provider is bad it may fail, but what is read is right.
+async fn imports(soak: &Soak, side: &Side, seed: u64) {
+    for number in 0.. {
+        if soak.over.load(Relaxed) {
+            return;
+        }
+        let good = soak.recovered.load(Relaxed);
+        let name = format!("beside-{number}");
+        let given_up = || soak.over.load(Relaxed);
+        let (body, completed) = side.import(&name, seed + number, SMALL, given_up).await;
+        if given_up() {
+            return;
+        }
+        if !completed {
+            soak.tally.not_imported.fetch_add(1, Relaxed);
+            continue;
+        }
+        soak.tally.imported.fetch_add(1, Relaxed);
+        let id = side.server.file_id(&name, &format!("{name}.mkv")).await;
+        match read_whole(soak, side, &Film { id, body }).await {
+            Ok(()) if good => _ = soak.tally.imported_and_read.fetch_add(1, Relaxed),
+            Ok(()) => {}
+            Err(error) => soak.tally.failed(&error),
+        }
+        let folder = side.server.get("/api/library?limit=500&path=/").await;
+        let folder = folder
+            .as_array()
+            .into_iter()
+            .flatten()
+            .find(|entry| entry["name"] == name.as_str());
+        let folder = folder
+            .and_then(|entry| entry["id"].as_i64())
+            .expect("its folder is there");
+        let deleted = side
+            .server
+            .http()
+            .delete(side.server.url(&format!("/api/files/{folder}?forever=true")));
+        let answer = deleted
+            .header("X-Api-Key", KEY)
+            .send()
+            .await
+            .expect("the server answers");
+        assert!(
+            answer.status().is_success(),
+            "{name} is not deleted: {}",
+            answer.status()
+        );
+        let gone = Stream::open(
+            side.address(),
+            &format!("/api/stream/{id}"),
+            AUTH,
+            Range::From(0),
+            &Body::bytes(""),
+        )
+        .await;
+        assert!(gone.is_err(), "{name} is deleted, and read");
+    }
+}
+
+/// A small film from its beginning to its end.
+async fn read_whole(soak: &Soak, side: &Side, film: &Film) -> std::io::Result<()> {
+    let late = || std::io::Error::new(std::io::ErrorKind::TimedOut, "neither data nor an error");
+    let phase = || format!("an import, {:?}", *soak.phase.lock().expect("whole"));
+    let (mut got, mut asked) = (0, Instant::now());
+    let opened = tokio::time::timeout(3 * PATIENCE, side.server.try_open(film, Range::From(0))).await;
+    soak.tally.waited(asked.elapsed(), phase);
+    let mut stream = opened.map_err(|_| late())??;
+    loop {
+        asked = Instant::now();
+        let came = tokio::time::timeout(3 * PATIENCE, stream.next()).await;
+        soak.tally.waited(asked.elapsed(), phase);
+        match came.map_err(|_| late())? {
+            Ok(0) if got == SMALL => return Ok(()),
+            Ok(0) => return Err(std::io::Error::other(format!("{got} of {SMALL} bytes"))),
+            Ok(n) => got += n as u64,
+            Err(error) => return Err(side.judged(error, &mut stream).await),
+        }
+    }
+}
+
 /// Reads until the end, in whatever way the lot says.
 async fn reader(soak: &Soak, number: usize, mut lot: Lot) {
-    let side = soak.side(number);
     while !soak.over.load(Relaxed) {
-        let film = &side.films[lot.below(FILMS) as usize];
+        let film = lot.below(FILMS) as usize;
         let at = lot.below(FILM - (32 << 20));
         let result = match lot.below(5) {
             // A piece, to its end.
@@ -378,7 +599,7 @@ async fn reader(soak: &Soak, number: usize, mut lot: Lot) {
 async fn visit(
     soak: &Soak,
     number: usize,
-    film: &Film,
+    film: usize,
     range: Range,
     bytes: u64,
     stops: Option<(u64, u64, u64)>,
@@ -394,7 +615,8 @@ async fn visit(
     // A wait that is far too long ends here too, so that the run goes on.
     let limit = 3 * PATIENCE;
     let late = || std::io::Error::new(std::io::ErrorKind::TimedOut, "neither data nor an error");
-    let opened = tokio::time::timeout(limit, soak.side(number).server.try_open(film, range)).await;
+    let webdav = number.is_multiple_of(WEBDAV);
+    let opened = tokio::time::timeout(limit, soak.side(number).open(film, webdav, range)).await;
     soak.tally.waited(asked.elapsed(), phase);
     let mut stream = opened.map_err(|_| late())??;
     soak.tally.answers.fetch_add(1, Relaxed);
@@ -404,20 +626,17 @@ async fn visit(
         let came = tokio::time::timeout(limit, stream.next()).await;
         soak.tally.waited(asked.elapsed(), phase);
         let n = match came.map_err(|_| late())? {
-            Err(error) if error.kind() == std::io::ErrorKind::InvalidData && !soak.side(number).strict => {
-                let ends = tokio::time::timeout(limit, stream.breaks_off(ARTICLE)).await;
-                return Err(match ends.map_err(|_| late())? {
-                    true => std::io::Error::other("the answer broke off within a damaged article"),
-                    false => error,
-                });
-            }
-            came => came? as u64,
+            Err(error) => return Err(soak.side(number).judged(error, &mut stream).await),
+            Ok(n) => n as u64,
         };
         if n == 0 {
             return Ok(());
         }
         got += n;
         soak.tally.bytes.fetch_add(n, Relaxed);
+        if webdav {
+            soak.tally.webdav.fetch_add(n, Relaxed);
+        }
         if soak.recovered.load(Relaxed) {
             soak.had_data[number].store(true, Relaxed);
         }
@@ -484,11 +703,22 @@ impl Soak {
             silent.is_empty(),
             format!("not {silent:?}"),
         );
-        let enough = tally.bytes.load(Relaxed) > 256 << 20;
+        let [imported, failed, read] =
+            [&tally.imported, &tally.not_imported, &tally.imported_and_read].map(|n| n.load(Relaxed));
+        println!(
+            "     {imported} imports, {failed} that failed; {} MiB over WebDAV",
+            tally.webdav.load(Relaxed) >> 20
+        );
+        self.check(
+            "after the silence releases are imported, read and deleted",
+            read > 1,
+            format!("{read} of {imported}"),
+        );
+        let enough = tally.bytes.load(Relaxed) > 256 << 20 && tally.webdav.load(Relaxed) > 32 << 20;
         self.check(
             "the load was one",
             enough,
-            format!("{} bytes", tally.bytes.load(Relaxed)),
+            format!("{:?} bytes, {:?} over WebDAV", tally.bytes, tally.webdav),
         );
     }
 
@@ -501,13 +731,21 @@ impl Soak {
         while started.elapsed() < Duration::from_secs(20) {
             let streams = side.server.get("/api/streams").await;
             let providers = side.server.get("/api/providers").await;
-            let provider = &providers[0];
-            left = serde_json::json!({
-                "streams": streams.as_array().map_or(0, Vec::len),
-                "busy": provider["busy"],
-                "connecting": provider["connecting"],
-                "queued": provider["queued"],
-                "in_flight": provider["in_flight"],
+            let all = |name: &str| -> Option<u64> {
+                let providers = providers.as_array()?;
+                assert_eq!(providers.len(), side.news.len(), "all providers are listed");
+                providers.iter().map(|provider| provider[name].as_u64()).sum()
+            };
+            left = json!({
+                "streams": streams.as_array().map(Vec::len),
+                "busy": all("busy"),
+                "connecting": all("connecting"),
+                "queued": all("queued"),
+                "in_flight": all("in_flight"),
+                "fetches in flight": side.figure("altmount_fetches_in_flight").await,
+                "jobs that run": side.figure("altmount_jobs{state=\"running\"}").await,
+                "jobs that wait": side.figure("altmount_jobs{state=\"queued\"}").await,
+                "workers": side.figure("altmount_workers_busy").await,
             });
             if left
                 .as_object()
@@ -521,18 +759,30 @@ impl Soak {
             .as_object()
             .is_some_and(|left| left.values().all(|value| value == 0));
         self.check(
-            &named("no stream, request or busy connection is left"),
+            &named("no stream, request, fetch, job or busy connection is left"),
             none,
             left.to_string(),
         );
-        let open = side.server.get("/api/providers").await[0]["open"].as_u64();
-        let counts = side.newsd.counts();
-        let agree = open == Some(counts.open) && counts.open <= CONNECTIONS as u64;
+        let providers = side.server.get("/api/providers").await;
+        let seen = side.news.iter().enumerate().map(|(index, news)| {
+            let (open, counts) = (providers[index]["open"].as_u64(), news.newsd.counts());
+            (open, counts.open, news.connections as u64)
+        });
+        let seen: Vec<_> = seen.collect();
         self.check(
-            &named("the server's connections are those that the provider sees"),
-            agree,
-            format!("{open:?} and {}", counts.open),
+            &named("the server's connections are those that the providers see"),
+            seen.iter()
+                .all(|(open, counted, most)| *open == Some(*counted) && counted <= most),
+            format!("{seen:?}: what the server says, what the provider, and how many it may be"),
         );
+        for backup in side.news.iter().skip(1) {
+            let counts = backup.newsd.counts();
+            self.check(
+                "the second provider was asked, over TLS and with its login",
+                backup.newsd.is_tls() && counts.logins > 0 && counts.articles > 0,
+                format!("{counts:?}"),
+            );
+        }
         let summary = side.server.get("/api/health/summary").await;
         println!("     cache: {}", summary["cache"]);
         let reserved = budget(&summary);
@@ -549,6 +799,36 @@ impl Soak {
             kept,
             format!("{}, then {files}", side.files_before),
         );
+        self.memory(side, named("").trim()).await;
+        if side.strict {
+            let disk = summary["cache"]["disk"]["bytes"].as_u64();
+            self.check(
+                "the cache on disk was used, and is no larger than it may be",
+                disk.is_some_and(|bytes| bytes > 0 && bytes <= DISK),
+                format!("{disk:?} of {DISK} bytes"),
+            );
+        }
+    }
+
+    /// The most memory that the server had, against what its caches may take.
+    async fn memory(&self, side: &Side, name: &str) {
+        let mut caches = 0;
+        for limit in ["altmount_cache_limit_bytes", "altmount_read_ahead_limit_bytes"] {
+            caches += side.figure(limit).await.expect("the limit is in /metrics");
+        }
+        let [peak, now] = ["VmHWM:", "VmRSS:"].map(|line| resident(side.server.pid(), line));
+        let mib = |bytes: u64| format!("{} MiB", bytes >> 20);
+        let figures = format!(
+            "{} now, {} at most; caches of {}",
+            mib(now),
+            mib(peak),
+            mib(caches)
+        );
+        self.check(
+            &format!("memory is within 256 MiB and the caches {name}: {figures}"),
+            peak > 0 && peak <= MEMORY + caches,
+            mib(peak),
+        );
     }
 }
 
@@ -561,6 +841,14 @@ fn budget(summary: &Value) -> Vec<(String, u64)> {
         .filter(|(name, _)| name.contains("reserved") || name.contains("in_flight") || name.contains("ahead"))
         .filter_map(|(name, value)| Some((name.clone(), value.as_u64()?)))
         .collect()
+}
+
+/// Bytes of resident memory, from a line of a process's status; 0 where there is none.
+fn resident(pid: u32, line: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let value = status.lines().find_map(|text| text.strip_prefix(line));
+    let kib = value.and_then(|text| text.trim().trim_end_matches(" kB").parse::<u64>().ok());
+    kib.map_or(0, |kib| kib << 10)
 }
 
 fn open_files(pid: u32) -> usize {
