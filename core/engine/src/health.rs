@@ -214,7 +214,7 @@ impl Health {
         }
         drop(looks);
         let (told, rest) = denied.split_at(denied.len().min(HealthRecords::MAX_ARTICLES));
-        let mut answers = ask(vfs, told.to_vec()).await;
+        let mut answers = ask(vfs, told.to_vec(), Class::Health).await;
         unknown += answers.unknown;
         // Of the others only STAT is known, which is worth something where it was right so far.
         if answers.asked.present.is_empty() && answers.unknown == 0 {
@@ -352,7 +352,8 @@ impl Health {
             let posted = posted.get(&id).copied().flatten();
             PostedArticle { id, posted }
         });
-        let answers = ask(&self.shared.vfs, dated.collect()).await;
+        // What comes of it is a repair.
+        let answers = ask(&self.shared.vfs, dated.collect(), Class::Repair).await;
         self.note(file, answers.asked).await.map(drop)
     }
 }
@@ -382,10 +383,10 @@ struct Answers {
 }
 
 /// Asks for the bytes of articles: only that makes a verdict.
-async fn ask(vfs: &Vfs, articles: Vec<PostedArticle>) -> Answers {
+async fn ask(vfs: &Vfs, articles: Vec<PostedArticle>, class: Class) -> Answers {
     let mut answers = Answers::default();
     let mut asking = stream::iter(articles.into_iter().map(|article| async move {
-        let there = vfs.ask(&article, Class::Health).await;
+        let there = vfs.ask(&article, class).await;
         (article.id, there)
     }))
     .buffer_unordered(ASKED_AT_ONCE);

@@ -49,7 +49,7 @@ pub struct ProviderConfig {
     /// Articles that were posted longer ago are not asked of it; `None` asks for all. It needs the article's date, which
     /// [`altmount_vfs::Arrival`] and [`altmount_vfs::ArticleSource::stat_posted`] carry.
     pub retention_days: Option<u32>,
-    /// For each of: name look-up and TCP, the TLS handshake, the greeting, the login.
+    /// For all of: name look-up and TCP, the TLS handshake, the greeting, the login.
     pub connect_timeout: Duration,
     /// From the moment that a request is next in line on its connection to the first byte of its answer.
     pub first_byte_timeout: Duration,

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::BufReader;
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 
 /// After this time without an answer the next address of the host is tried beside it (RFC 8305 section 5).
@@ -40,13 +40,14 @@ pub(crate) enum DialError {
     Refused(String),
 }
 
-/// Connects, waits for the greeting and logs in, each within the connect time limit.
+/// Connects, waits for the greeting and logs in, all of it within the connect time limit.
 pub(crate) async fn dial(config: &ProviderConfig, tls: Option<Arc<ClientConfig>>) -> Result<Wire, DialError> {
     let failed = |what: &str, e: io::Error| DialError::Failed(format!("{what}: {e}"));
     let limit = config.connect_timeout;
+    let deadline = Instant::now() + limit;
     let late = |what: &str| DialError::Late(format!("{what}: no answer within {limit:?}"));
 
-    let tcp = timeout(limit, connect(&config.host, config.port)).await;
+    let tcp = timeout_at(deadline, connect(&config.host, config.port)).await;
     let tcp = tcp
         .map_err(|_| late("connect"))?
         .map_err(|e| failed("connect", e))?;
@@ -59,7 +60,7 @@ pub(crate) async fn dial(config: &ProviderConfig, tls: Option<Arc<ClientConfig>>
             let name = ServerName::try_from(config.host.clone())
                 .map_err(|_| DialError::Failed(format!("'{}' is no host name for TLS", config.host)))?;
             let buffered = BufReader::with_capacity(SOCKET_BUFFER, tcp);
-            let handshake = timeout(limit, TlsConnector::from(tls).connect(name, buffered)).await;
+            let handshake = timeout_at(deadline, TlsConnector::from(tls).connect(name, buffered)).await;
             let stream = handshake
                 .map_err(|_| late("TLS"))?
                 .map_err(|e| failed("TLS", e))?;
@@ -68,7 +69,7 @@ pub(crate) async fn dial(config: &ProviderConfig, tls: Option<Arc<ClientConfig>>
     };
 
     let mut wire = Wire::new(stream);
-    let greeting = timeout(limit, answer(&mut wire))
+    let greeting = timeout_at(deadline, answer(&mut wire))
         .await
         .map_err(|_| late("greeting"))??;
     match greeting.code {
@@ -78,7 +79,9 @@ pub(crate) async fn dial(config: &ProviderConfig, tls: Option<Arc<ClientConfig>>
         _ => return Err(DialError::Failed(format!("greeting: {greeting}"))),
     }
     if config.username.is_some() {
-        login(&mut wire, config).await?;
+        timeout_at(deadline, login_untimed(&mut wire, config))
+            .await
+            .map_err(|_| late("login"))??;
     }
     Ok(wire)
 }

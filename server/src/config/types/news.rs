@@ -121,7 +121,7 @@ pub struct News {
     pub import_percent: u8,
     /// The same for health checks.
     pub health_percent: u8,
-    /// The same for repairs.
+    /// The same for repairs: for the second look at articles that were missing, after which a release may be replaced.
     pub repair_percent: u8,
     /// An article for a reader of which no byte has come after this time, and after twice the usual time, is asked for
     /// again on another connection. The first answer that is whole is taken.
