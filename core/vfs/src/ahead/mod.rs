@@ -18,7 +18,7 @@ mod window;
 
 pub(crate) use budget::{Budget, Gauge};
 
-use crate::read::Core;
+use crate::{Class, plan::Plan, played::Played, read::Core};
 use std::{
     ops::Range,
     sync::{
@@ -57,10 +57,23 @@ pub(crate) enum Start {
     Full,
 }
 
+/// A film of which so much was read in order is being played, and a jump in it is a player's. Programs that look at films read some 5 MB.
+const PLAYED: u64 = 6 << 20;
+
 /// The reader's side of a window. Dropping it gives up its fetches.
 pub(crate) struct Ahead {
     shared: Arc<Shared>,
+    /// What is to be known of the film, until it is. The window's task would come too late where all of it is read and left at once.
+    film: Mutex<Option<Film>>,
     _task: AbortOnDropHandle<()>,
+}
+
+/// A film that may be one that is being played.
+struct Film {
+    plan: Arc<Plan>,
+    played: Arc<Played>,
+    /// From this offset on it is.
+    from: u64,
 }
 
 struct Shared {
@@ -90,10 +103,16 @@ impl Ahead {
             halts: AtomicUsize::new(0),
             moved: Notify::new(),
         });
+        let film = (core.class == Class::Playback).then(|| Film {
+            plan: core.plan.clone(),
+            played: core.played.clone(),
+            from: range.start.saturating_add(PLAYED),
+        });
         let window = Window::new(core, start, range, position);
         let task = tokio::spawn(window.follow(shared.clone()));
         Self {
             shared,
+            film: Mutex::new(film),
             _task: AbortOnDropHandle::new(task),
         }
     }
@@ -108,6 +127,13 @@ impl Ahead {
     /// The reader is at `position`: what lies before it is let go of, and more is fetched.
     pub(crate) fn move_to(&self, position: u64) {
         self.shared.position.fetch_max(position, Ordering::Release);
+        let film = {
+            let mut film = self.film.lock().unwrap_or_else(PoisonError::into_inner);
+            film.take_if(|film| position >= film.from)
+        };
+        if let Some(film) = film {
+            film.played.note(&film.plan);
+        }
         self.shared.see();
         self.shared.moved.notify_one();
     }

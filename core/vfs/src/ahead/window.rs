@@ -8,7 +8,6 @@ use super::{
 use crate::{
     Class, Ledger,
     plan::{Leaf, Plan, Walk},
-    played::Played,
     read::Core,
     units::{Ask, Flight, Key, Units},
 };
@@ -44,8 +43,6 @@ const LINGER: Duration = Duration::from_millis(20);
 const SEEK_AHEAD: u64 = RUN;
 /// Who reads for so long plays what he reads, however little it was.
 const PLAYING: Duration = Duration::from_secs(4);
-/// A film of which so much was read in order is being played, and a jump in it is a player's. Programs that look at films read some 5 MB.
-const PLAYED: u64 = 6 << 20;
 /// Units up to this long are fetched two ahead at least, longer ones one: of those a seek needs hardly more than the one
 /// that it ends in.
 const LONG_UNIT: u64 = 1 << 20;
@@ -112,9 +109,6 @@ pub(super) struct Window {
     began: Instant,
     /// When [`RUN`] had been read.
     ran: Option<Instant>,
-    played: Arc<Played>,
-    /// Whether it is known already that this is a film that is being played.
-    noted: bool,
     /// What the source said of its width, when the rate was looked at last.
     width: u64,
 }
@@ -150,8 +144,6 @@ impl Window {
             rate: Rate::new(position),
             began: Instant::now(),
             ran: None,
-            played: core.played.clone(),
-            noted: class != Class::Playback,
             range,
         }
     }
@@ -166,13 +158,8 @@ impl Window {
             if now != position {
                 position = now;
                 self.release(position);
-                let read = position.saturating_sub(self.range.start);
-                if read >= RUN {
+                if position.saturating_sub(self.range.start) >= RUN {
                     self.ran.get_or_insert_with(Instant::now);
-                }
-                if !self.noted && read >= PLAYED {
-                    self.noted = true;
-                    self.played.note(&self.plan);
                 }
                 if self.rate.at(position, shared.waited.load(Ordering::Relaxed)) {
                     self.width = self.units.source().width() as u64;

@@ -4,7 +4,7 @@ use crate::support::{Fixture, News, Tables, config, noise, whole, within};
 use altmount_model::{ArticleTable, ByteRange, Content, MessageId};
 use altmount_vfs::{Article, ArticleInfo, Class, Vfs, VfsConfig};
 use bytes::Bytes;
-use futures::{StreamExt, TryStreamExt};
+use futures::{FutureExt, StreamExt, TryStreamExt};
 use std::{pin::pin, sync::Arc, sync::atomic::Ordering};
 
 const SIZE: usize = 100_000;
@@ -88,6 +88,24 @@ async fn a_jump_in_a_film_that_is_played_is_a_players() {
     f.settle().await;
     assert_eq!(at_once(&f, away).await, PLAY.div_ceil(SIZE));
     assert_eq!(at_once(&f, 0).await, 1, "its start is looked at by all");
+}
+
+/// A player that has all that it wants at once, and is gone before any task has seen it.
+#[tokio::test]
+async fn who_reads_and_leaves_at_once_has_played_all_the_same() {
+    let f = Fixture::new(Arc::default(), config(), 400, SIZE);
+    let import = f.open(Class::Import).await;
+    within(import.read_exact_at(0, 7 << 20)).await.expect("bytes");
+    f.settle().await;
+    let reader = f.open(Class::Playback).await;
+    let mut stream = Box::pin(reader.stream(all()));
+    let mut got = 0;
+    while got <= (6 << 20) + SIZE {
+        let next = stream.next().now_or_never();
+        got += next.expect("it is here").expect("an item").expect("bytes").len();
+    }
+    drop(stream);
+    assert_eq!(at_once(&f, 200 * SIZE as u64 + 1).await, PLAY.div_ceil(SIZE));
 }
 
 #[tokio::test]
