@@ -173,8 +173,7 @@ impl Side {
         } else {
             String::new()
         };
-        let provider = Provider::of(&newsd, CONNECTIONS);
-        let mut server = Server::new(arguments.server.as_deref(), folder, &[provider], &more);
+        let mut providers = vec![Provider::of(&newsd, CONNECTIONS)];
         let mut news = vec![News {
             newsd,
             connections: CONNECTIONS,
@@ -185,12 +184,14 @@ impl Side {
                 .credentials("soak", "soak-password")
                 .tls(true);
             let newsd = backup.start().await.expect("the second news server starts");
-            add_backup(folder, &newsd);
+            let backup = Provider::of(&newsd, BACKUP_CONNECTIONS);
+            providers.push(backup.login("soak", "soak-password").backup());
             news.push(News {
                 newsd,
                 connections: BACKUP_CONNECTIONS,
             });
         }
+        let mut server = Server::new(arguments.server.as_deref(), folder, &providers, &more);
         server.start().await;
         let mut side = Self {
             files_before: 0,
@@ -265,20 +266,6 @@ impl Side {
         }
     }
 
-    /// A figure of `/metrics` without labels, or with these.
-    async fn figure(&self, name: &str) -> Option<u64> {
-        let asked = self
-            .server
-            .http()
-            .get(self.server.url("/metrics"))
-            .header("X-Api-Key", KEY);
-        let text = asked.send().await.ok()?.text().await.ok()?;
-        let line = text
-            .lines()
-            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        line?.parse().ok()
-    }
-
     fn name(&self) -> &'static str {
         match self.strict {
             true => "nothing early",
@@ -289,20 +276,6 @@ impl Side {
 
 fn film_name(film: u64) -> String {
     format!("film-{film}")
-}
-
-/// Puts the second provider into a configuration that is written already: [`Provider`] knows no login.
-fn add_backup(folder: &Path, newsd: &Newsd) {
-    let path = folder.join("config.yaml");
-    let text = std::fs::read_to_string(&path).expect("the configuration is there");
-    let (host, port) = (newsd.host(), newsd.port());
-    let backup = format!(
-        "  - {{name: backup, host: '{host}', port: {port}, tls: true, tls_insecure: true, username: soak, password: soak-password, \
-         max_connections: {BACKUP_CONNECTIONS}, backup: true}}\nwebdav:\n"
-    );
-    let with = text.replacen("webdav:\n", &backup, 1);
-    assert_ne!(text, with, "the configuration has its providers first");
-    std::fs::write(path, with).expect("the configuration is written");
 }
 
 struct Soak {
@@ -742,10 +715,10 @@ impl Soak {
                 "connecting": all("connecting"),
                 "queued": all("queued"),
                 "in_flight": all("in_flight"),
-                "fetches in flight": side.figure("altmount_fetches_in_flight").await,
-                "jobs that run": side.figure("altmount_jobs{state=\"running\"}").await,
-                "jobs that wait": side.figure("altmount_jobs{state=\"queued\"}").await,
-                "workers": side.figure("altmount_workers_busy").await,
+                "fetches in flight": side.server.metric("altmount_fetches_in_flight").await as u64,
+                "jobs that run": side.server.metric("altmount_jobs{state=\"running\"}").await as u64,
+                "jobs that wait": side.server.metric("altmount_jobs{state=\"queued\"}").await as u64,
+                "workers": side.server.metric("altmount_workers_busy").await as u64,
             });
             if left
                 .as_object()
@@ -814,7 +787,7 @@ impl Soak {
     async fn memory(&self, side: &Side, name: &str) {
         let mut caches = 0;
         for limit in ["altmount_cache_limit_bytes", "altmount_read_ahead_limit_bytes"] {
-            caches += side.figure(limit).await.expect("the limit is in /metrics");
+            caches += side.server.metric(limit).await as u64;
         }
         let [peak, now] = ["VmHWM:", "VmRSS:"].map(|line| resident(side.server.pid(), line));
         let mib = |bytes: u64| format!("{} MiB", bytes >> 20);

@@ -24,6 +24,7 @@ pub struct Provider {
     tls: bool,
     connections: usize,
     login: Option<(String, String)>,
+    backup: bool,
 }
 
 impl Provider {
@@ -35,6 +36,7 @@ impl Provider {
             tls: newsd.is_tls(),
             connections,
             login: None,
+            backup: false,
         }
     }
 
@@ -42,6 +44,13 @@ impl Provider {
     #[must_use]
     pub fn login(mut self, user: &str, password: &str) -> Self {
         self.login = Some((user.to_owned(), password.to_owned()));
+        self
+    }
+
+    /// The same, asked only for what the others lack.
+    #[must_use]
+    pub fn backup(mut self) -> Self {
+        self.backup = true;
         self
     }
 }
@@ -86,6 +95,7 @@ impl Server {
                 tls,
                 connections,
                 login,
+                backup,
             } = provider;
             let login = login.as_ref().map_or_else(String::new, |(user, password)| {
                 format!(", username: '{user}', password: '{password}'")
@@ -93,7 +103,7 @@ impl Server {
             let _ = writeln!(
                 text,
                 "  - {{name: n{index}, host: '{host}', port: {port}, tls: {tls}, tls_insecure: {tls}, max_connections: {connections}, \
-                 priority: {index}{login}}}"
+                 priority: {index}, backup: {backup}{login}}}"
             );
         }
         if providers.is_empty() {
@@ -243,7 +253,7 @@ impl Server {
         body["data"].clone()
     }
 
-    /// A figure of `/metrics` that has no labels.
+    /// A figure of `/metrics` without labels, or with these.
     pub async fn metric(&self, name: &str) -> f64 {
         let answer = self
             .http
