@@ -125,6 +125,10 @@ impl ArticleSource for Pools {
         self.now().warm();
     }
 
+    fn rest(&self) {
+        self.now().rest();
+    }
+
     fn raise(&self, id: &str, class: Class) {
         self.now().raise(id, class);
     }

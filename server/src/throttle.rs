@@ -157,6 +157,10 @@ impl ArticleSource for Throttled {
         self.inner.warm();
     }
 
+    fn rest(&self) {
+        self.inner.rest();
+    }
+
     fn raise(&self, id: &str, class: Class) {
         self.inner.raise(id, class);
     }

@@ -6,6 +6,8 @@ use std::{path::PathBuf, time::Duration};
 pub struct VfsConfig {
     /// Budget of the cache of decoded articles and HTTP blocks, in bytes of memory. With 0 nothing is kept.
     pub memory_bytes: u64,
+    /// When nobody has read anything for so long, that memory is given back; never, where it is zero.
+    pub memory_idle: Duration,
     /// Most bytes that one reader has fetched, or is fetching, ahead of its position. With 0 there is no read-ahead.
     pub read_ahead_bytes: u64,
     /// The same for all readers of the process together. A read that somebody waits for never waits for it.
@@ -72,6 +74,7 @@ impl Default for VfsConfig {
     fn default() -> Self {
         Self {
             memory_bytes: 64 << 20,
+            memory_idle: Duration::from_secs(600),
             // Two articles of 4 MiB for each of twenty connections: one that arrives, and one that is asked for.
             read_ahead_bytes: 160 << 20,
             read_ahead_total_bytes: 160 << 20,

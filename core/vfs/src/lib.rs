@@ -29,6 +29,7 @@ mod plan;
 mod played;
 mod read;
 mod reader;
+mod rest;
 mod source;
 mod timings;
 mod tracks;

@@ -107,6 +107,9 @@ pub trait ArticleSource: Send + Sync + 'static {
     /// Somebody is about to read: connections that will be needed may be made now. Returns at once.
     fn warm(&self) {}
 
+    /// Nobody has read for a while: memory that is kept for requests to come may go.
+    fn rest(&self) {}
+
     /// A fetch of this article that is under way is from now on for `class` as well: where it still waits its turn, it
     /// waits among those. Nothing where there is none.
     fn raise(&self, _id: &str, _class: Class) {}

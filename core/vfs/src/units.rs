@@ -10,7 +10,7 @@
 
 use crate::{
     Arrival, ArticleInfo, ArticleSource, Class, FetchError, Ledger, ReadError, disk::Disk, http::Http,
-    http::Resource, pieces::Pieces, read::MAX_HEADS,
+    http::Resource, pieces::Pieces, read::MAX_HEADS, rest::Rest,
 };
 use futures::{
     FutureExt,
@@ -23,6 +23,7 @@ use std::{
         Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 use tokio::{sync::Semaphore, time::Instant};
 
@@ -146,6 +147,7 @@ pub(crate) struct Units {
     http: Arc<Http>,
     disk: Option<Arc<Disk>>,
     memory: Cache<Key, Arc<Unit>>,
+    rest: Rest,
     flights: Mutex<HashMap<Key, Weak<Flight>>>,
     /// Places for first articles of films that arrive although their reader has gone.
     pub(crate) heads: Arc<Semaphore>,
@@ -154,6 +156,8 @@ pub(crate) struct Units {
 
 /// Memory that an entry of the cache takes beside its bytes, about.
 const ENTRY_OVERHEAD: u64 = 256;
+/// Batches in which the cache is emptied, at most: far more than it has entries for.
+const MAX_BATCHES: usize = 1000;
 
 impl Units {
     pub(crate) fn new(
@@ -161,6 +165,7 @@ impl Units {
         http: Arc<Http>,
         disk: Option<Arc<Disk>>,
         memory_bytes: u64,
+        memory_idle: Duration,
     ) -> Arc<Self> {
         let memory = Cache::builder()
             .max_capacity(memory_bytes)
@@ -175,6 +180,7 @@ impl Units {
             http,
             disk,
             memory,
+            rest: Rest::after(memory_idle),
             flights: Mutex::default(),
             heads: Arc::new(Semaphore::new(MAX_HEADS)),
             counters: Counters::default(),
@@ -209,6 +215,7 @@ impl Units {
     /// The unit from memory.
     pub(crate) async fn cached(&self, key: &Key) -> Option<Arc<Unit>> {
         let unit = self.memory.get(key).await?;
+        self.rest.broken();
         self.counters.hits.fetch_add(1, Ordering::Relaxed);
         Some(unit)
     }
@@ -304,11 +311,36 @@ impl Units {
         Ok(self.keep(key, unit).await)
     }
 
-    async fn keep(&self, key: Key, unit: Arc<Unit>) -> Arc<Unit> {
+    async fn keep(self: &Arc<Self>, key: Key, unit: Arc<Unit>) -> Arc<Unit> {
         self.memory.insert(key, unit.clone()).await;
         // Moka evicts in batches of its own; the budget is to hold after each article.
         self.memory.run_pending_tasks().await;
+        self.rest.broken();
+        if self.rest.is_unwatched() {
+            tokio::spawn(Self::wait_for_rest(Arc::downgrade(self)));
+        }
         unit
+    }
+
+    /// Gives back what is kept when nobody has asked for anything for a while. Ends with that: nothing runs while nobody reads.
+    async fn wait_for_rest(units: Weak<Self>) {
+        loop {
+            let Some(units) = units.upgrade() else { return };
+            let Some(until) = units.rest.until() else {
+                units.memory.invalidate_all();
+                // It removes a batch at a time.
+                for _ in 0..MAX_BATCHES {
+                    units.memory.run_pending_tasks().await;
+                    if units.memory.entry_count() == 0 {
+                        break;
+                    }
+                }
+                units.source.rest();
+                return;
+            };
+            drop(units);
+            tokio::time::sleep_until(until).await;
+        }
     }
 
     /// Bytes and entries in memory.

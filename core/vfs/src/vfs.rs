@@ -71,7 +71,13 @@ impl Vfs {
             .then(|| Disk::new(config.disk.clone()))
             .transpose()?;
         Ok(Arc::new(Self {
-            units: Units::new(articles, Http::new(&config), disk, config.memory_bytes),
+            units: Units::new(
+                articles,
+                Http::new(&config),
+                disk,
+                config.memory_bytes,
+                config.memory_idle,
+            ),
             roots: Arc::new(Roots {
                 materialized: config.materialized_root,
             }),

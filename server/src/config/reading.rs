@@ -12,6 +12,7 @@ use std::time::Duration;
 pub(super) fn resolve(cache: Cache, http_sources: HttpSources, faults: &mut Faults) -> (VfsConfig, u64) {
     let Cache {
         memory_bytes,
+        memory_idle_seconds,
         disk_bytes,
         disk_folder,
         disk_queue_bytes,
@@ -31,6 +32,7 @@ pub(super) fn resolve(cache: Cache, http_sources: HttpSources, faults: &mut Faul
     } = http_sources;
     let vfs = VfsConfig {
         memory_bytes,
+        memory_idle: seconds(memory_idle_seconds),
         read_ahead_bytes,
         read_ahead_total_bytes,
         read_ahead_after_bytes,

@@ -511,6 +511,10 @@ impl ArticleSource for Pool {
         }
     }
 
+    fn rest(&self) {
+        self.scheduler.buffers.let_go();
+    }
+
     fn raise(&self, id: &str, class: Class) {
         let demand = self.active().get(id).and_then(Weak::upgrade);
         if let Some(demand) = demand {

@@ -74,6 +74,12 @@ impl Buffers {
         }
     }
 
+    /// Gives all that waits back to the system.
+    pub fn let_go(&self) {
+        // Freed when the lock is.
+        let _waiting = std::mem::take(&mut *self.spare());
+    }
+
     /// The buffer's contents; it comes back when the last of their owners is gone.
     pub(super) fn lend(self: &Arc<Self>, buffer: Vec<u8>) -> Bytes {
         Bytes::from_owner(Lent {
@@ -144,6 +150,8 @@ mod tests {
             assert!(buffers.spare_bytes() <= 2500);
         }
         assert_eq!(buffers.spare_bytes(), 2100, "the oldest went");
+        buffers.let_go();
+        assert_eq!(buffers.spare_bytes(), 0);
         let none = Buffers::new(0);
         none.give(Vec::with_capacity(10));
         assert_eq!(none.spare_bytes(), 0);

@@ -4,7 +4,11 @@ use crate::support::{Fixture, News, config, noise, whole, within};
 use altmount_model::{AesKey, ByteRange, Content, Node};
 use altmount_vfs::{Class, FetchError, VfsConfig};
 use futures::{StreamExt, TryStreamExt, future::join_all};
-use std::{pin::pin, sync::Arc};
+use std::{
+    pin::pin,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 const SIZE: usize = 100_000;
 
@@ -263,4 +267,50 @@ async fn a_reader_that_joins_a_less_urgent_fetch_makes_it_as_urgent_as_itself_on
         f.data[..1]
     );
     assert_eq!(f.news.fetched(), [0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_cache_is_given_back_when_nobody_has_read_for_a_while() {
+    let config = VfsConfig {
+        memory_idle: Duration::from_secs(600),
+        read_ahead_bytes: 0,
+        ..config()
+    };
+    let f = Fixture::new(Arc::default(), config, 3, SIZE);
+    let reader = f.open(Class::Playback).await;
+    let read = async || {
+        within(reader.read_exact_at(0, 2 * SIZE as u64))
+            .await
+            .expect("bytes")
+    };
+    let rested = || f.news.rested.load(Ordering::SeqCst);
+    let entries = || f.vfs.stats().cache_entries;
+    read().await;
+    tokio::time::sleep(Duration::from_secs(590)).await;
+    // From the cache: it begins anew to be idle.
+    read().await;
+    tokio::time::sleep(Duration::from_secs(590)).await;
+    assert_eq!((entries(), rested()), (2, 0), "it was read from 590 seconds ago");
+    for rest in 1..=2 {
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        assert_eq!((entries(), f.vfs.stats().cache_bytes, rested()), (0, 0, rest));
+        assert_eq!(f.news.log().len(), 2 * rest, "each was fetched once in between");
+        assert_eq!(read().await, f.data[..2 * SIZE]);
+        tokio::time::sleep(Duration::from_secs(590)).await;
+        assert_eq!(entries(), 2, "it fills again");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cache_that_is_to_be_kept_is_kept() {
+    let config = VfsConfig {
+        memory_idle: Duration::ZERO,
+        ..config()
+    };
+    let f = Fixture::new(Arc::default(), config, 3, SIZE);
+    let reader = f.open(Class::Playback).await;
+    within(reader.read_exact_at(0, 1)).await.expect("a byte");
+    tokio::time::sleep(Duration::from_secs(100_000)).await;
+    assert_eq!(f.vfs.stats().cache_entries, 1);
+    assert_eq!(f.news.rested.load(Ordering::SeqCst), 0);
 }

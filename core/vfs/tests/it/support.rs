@@ -56,6 +56,8 @@ pub(crate) struct News {
     slow: Mutex<HashMap<String, mpsc::Receiver<Say>>>,
     /// How often somebody was said to be about to read.
     pub(crate) warmed: AtomicUsize,
+    /// How often it was said that nobody has read for a while.
+    pub(crate) rested: AtomicUsize,
     /// What [`ArticleSource::width`] says.
     pub(crate) width: Option<usize>,
     articles: Mutex<HashMap<String, Article>>,
@@ -162,6 +164,10 @@ impl ArticleSource for News {
 
     fn warm(&self) {
         self.warmed.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn rest(&self) {
+        self.rested.fetch_add(1, Ordering::SeqCst);
     }
 
     fn raise(&self, id: &str, class: Class) {

@@ -11,6 +11,8 @@ pub struct Cache {
     /// Memory for decoded articles, in bytes. What was read a moment ago, and what read-ahead fetched, is here. With 0
     /// nothing is kept in memory.
     pub memory_bytes: u64,
+    /// When nobody has read anything for this long, that memory is given back to the system, in seconds. With 0 it is kept.
+    pub memory_idle_seconds: u32,
     /// Room on disk for decoded articles, in bytes; 0 for none, and so the cache is in memory alone. What was read stays over
     /// a restart, and the heads and tails of imported media are kept before all else. A slow or full disk slows nothing down.
     pub disk_bytes: u64,
@@ -45,6 +47,7 @@ impl Default for Cache {
     fn default() -> Self {
         Self {
             memory_bytes: 64 << 20,
+            memory_idle_seconds: 600,
             disk_bytes: 0,
             disk_folder: None,
             disk_queue_bytes: 32 << 20,
