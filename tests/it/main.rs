@@ -2,6 +2,7 @@
 
 mod arr;
 mod backup;
+mod commands;
 mod config;
 mod demo;
 mod deploy;

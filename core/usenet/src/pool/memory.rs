@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// A text that is longer is not read.
 const MAX_BYTES: usize = 64 << 20;
@@ -39,6 +39,9 @@ struct Kept<T> {
     data: T,
 }
 
+/// The longest period of a quota, in seconds: a month.
+const LONGEST_PERIOD: u64 = 31 * 86_400;
+
 /// By provider: start of the period and bytes.
 type UsageData = BTreeMap<String, (u64, u64)>;
 /// By group: message-ids and when each is forgotten.
@@ -48,22 +51,31 @@ type MissData = BTreeMap<String, Vec<(String, u64)>>;
 pub(super) struct Keeper {
     memory: Arc<dyn Memory>,
     groups: Vec<String>,
+    /// What was kept of providers that the pool has not: they may be those of another program's run, or come back.
+    others: Mutex<UsageData>,
 }
 
 impl Keeper {
     pub(super) fn new(memory: Arc<dyn Memory>, groups: Vec<String>) -> Self {
-        Self { memory, groups }
+        Self {
+            memory,
+            groups,
+            others: Mutex::default(),
+        }
     }
 
     /// Takes up what was kept. What cannot be read is left out, with a warning.
     pub(super) fn restore(&self, providers: &[Provider], misses: &Misses) {
         let now = quota::now();
-        if let Some(usage) = self.read::<UsageData>(USAGE) {
+        if let Some(mut usage) = self.read::<UsageData>(USAGE) {
             for provider in providers {
-                if let Some((since, bytes)) = usage.get(&provider.config.name) {
-                    provider.usage.restore(*since, *bytes);
+                if let Some((since, bytes)) = usage.remove(&provider.config.name) {
+                    provider.usage.restore(since, bytes);
                 }
             }
+            // Of a period that is over nothing is of use.
+            usage.retain(|_, (since, _)| since.saturating_add(LONGEST_PERIOD) > now);
+            *self.others.lock().unwrap_or_else(PoisonError::into_inner) = usage;
         }
         for (name, known) in self.read::<MissData>(MISSES).unwrap_or_default() {
             let group = self.groups.iter().position(|g| *g == name);
@@ -118,10 +130,12 @@ impl Keeper {
     ) -> Vec<(&'static str, Vec<u8>)> {
         let now = quota::now();
         let mut texts = Vec::new();
-        let usage: UsageData = providers
-            .iter()
-            .filter_map(|p| Some((p.config.name.clone(), p.usage.used(now)?)))
-            .collect();
+        let mut usage = self.others.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        usage.extend(
+            providers
+                .iter()
+                .filter_map(|p| Some((p.config.name.clone(), p.usage.used(now)?))),
+        );
         if !usage.is_empty()
             && let Some(text) = text(usage)
             && last.as_ref() != Some(&text)

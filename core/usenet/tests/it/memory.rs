@@ -107,6 +107,37 @@ async fn a_quota_is_used_up_and_stays_so_over_a_restart() {
 }
 
 #[tokio::test]
+async fn a_pool_of_some_providers_keeps_the_count_of_the_others() {
+    let release = release(3);
+    let ids = ids(&release);
+    let server = Newsd::builder().release(&release).start().await.unwrap();
+    let mut configs = vec![provider("a", &server), provider("b", &server)];
+    for config in &mut configs {
+        config.quota = Some(Quota {
+            bytes: 1_000_000,
+            period: Period::Month,
+        });
+    }
+    configs[1].group = configs[0].group.clone();
+    let texts = Arc::new(Texts::default());
+    // By each of them alone, as a speed test does.
+    for (config, id) in configs.iter().zip(&ids) {
+        let pool = remembering(std::slice::from_ref(config), &texts);
+        fetch(&pool, id).await.unwrap();
+        pool.shutdown().await;
+    }
+    let both = remembering(&configs, &texts).status();
+    let used: Vec<_> = both
+        .iter()
+        .map(|status| status.quota_used_bytes.unwrap())
+        .collect();
+    assert!(
+        used.iter().all(|bytes| (10_000..15_000).contains(bytes)),
+        "{used:?}"
+    );
+}
+
+#[tokio::test]
 async fn misses_are_remembered_for_readers_over_a_restart_and_bounded_to_their_group() {
     let release = release(2);
     let ids = ids(&release);
