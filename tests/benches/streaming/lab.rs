@@ -1,5 +1,6 @@
 //! What every scenario is given: the settings of this run, a runtime of the news server's own, and folders.
 
+use crate::profile::Recording;
 use altmount_newsd::{Builder, Command, Counts, Newsd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,6 +14,8 @@ pub(crate) struct Lab {
     pub(crate) quick: bool,
     /// Another build of the server, to be measured in place of this one.
     pub(crate) program: Option<PathBuf>,
+    /// Where profiles are written, if they are wanted.
+    pub(crate) profiles: Option<PathBuf>,
     news: Runtime,
     folder: tempfile::TempDir,
 }
@@ -28,6 +31,7 @@ impl Lab {
         Self {
             quick,
             program,
+            profiles: None,
             news,
             folder: tempfile::tempdir().expect("a folder"),
         }
@@ -45,6 +49,12 @@ impl Lab {
 
     pub(crate) fn program(&self) -> Option<&Path> {
         self.program.as_deref()
+    }
+
+    /// Where they are wanted, a profile of this process is made until the answer is dropped.
+    pub(crate) fn profile(&self, name: &str, pid: u32) -> Option<Recording> {
+        let folder = self.profiles.as_deref()?;
+        Some(Recording::start(folder, name, pid))
     }
 
     fn news(&self) -> &Handle {

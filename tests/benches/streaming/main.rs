@@ -1,7 +1,7 @@
 //! How far from the limit: streaming, imports, the library and the mount, in one run, each figure beside what it could be.
 //!
 //! ```text
-//! cargo bench -p altmount-tests --bench streaming -- [SCENARIO...] [--quick] [--json FILE] [--markdown FILE] [--list]
+//! cargo bench -p altmount-tests --bench streaming -- [SCENARIO...] [--quick] [--json FILE] [--markdown FILE] [--profile FOLDER] [--list]
 //! ```
 //!
 //! The server runs in a process of its own, so that its processor time and memory are its own; the news server double runs on
@@ -11,6 +11,7 @@
 
 mod lab;
 mod machine;
+mod profile;
 mod reference;
 mod report;
 mod scenarios;
@@ -37,6 +38,10 @@ struct Arguments {
     /// Another `altmount` to measure in place of this build's.
     #[arg(long, value_name = "PROGRAM")]
     server: Option<PathBuf>,
+    /// Writes a table of where the server's processor time goes for each of some rows (`cpu-*`, `streams-*`, `under-import`,
+    /// `random-*`, `import-100gb`) into this folder. Takes `perf` and the right to use it; the rows cost a little more.
+    #[arg(long, value_name = "FOLDER")]
+    profile: Option<PathBuf>,
     /// Says what scenarios there are.
     #[arg(long)]
     list: bool,
@@ -54,6 +59,7 @@ fn main() -> ExitCode {
         &mut arguments.json,
         &mut arguments.markdown,
         &mut arguments.server,
+        &mut arguments.profile,
     ];
     for path in paths.into_iter().flatten() {
         *path = from_here(path);
@@ -69,7 +75,8 @@ fn main() -> ExitCode {
         eprintln!("there is no scenario '{unknown}'; --list says what there is");
         return ExitCode::FAILURE;
     }
-    let lab = Lab::new(arguments.quick, arguments.server.clone());
+    let mut lab = Lab::new(arguments.quick, arguments.server.clone());
+    lab.profiles = arguments.profile.clone();
     let viewers = tokio::runtime::Runtime::new().expect("a runtime");
     viewers.block_on(measure(&arguments, &lab));
     ExitCode::SUCCESS

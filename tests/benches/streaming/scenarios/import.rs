@@ -204,6 +204,7 @@ async fn large(lab: &Lab) -> Vec<Row> {
     machine::reset_peak(server.pid());
     let (cpu, rss) = (machine::cpu_seconds(server.pid()), machine::rss_mib(server.pid()));
     let mut times = Vec::new();
+    let profile = lab.profile("import-100gb", server.pid());
     for path in &paths {
         let started = Instant::now();
         let job = server.submit(path).await;
@@ -212,6 +213,7 @@ async fn large(lab: &Lab) -> Vec<Row> {
     }
     let cpu = (machine::cpu_seconds(server.pid()) - cpu) / count as f64 * 1e3;
     let peak = machine::peak_mib(server.pid()) - rss;
+    drop(profile);
     server.stop().await;
     let gb = count as f64 * (SEGMENTS * ARTICLE) as f64 / 1e9;
     let kb = |before: u64, after: u64| (after - before) as f64 / 1e3 / gb;

@@ -42,6 +42,7 @@ async fn kind(lab: &Lab, name: &'static str, tls: bool, absolute: f64, pool_shar
             match (turn + round) % 5 {
                 0 => {
                     server.restart_cold().await;
+                    let _profile = lab.profile(name, server.pid());
                     let (cpu, newsd_cpu) = (machine::cpu_seconds(server.pid()), lab.news_cpu());
                     let mut stream = server.open(&film, Range::Exact(0, bytes)).await;
                     assert_eq!(stream.take(u64::MAX).await.expect("reads"), bytes);

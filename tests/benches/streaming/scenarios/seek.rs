@@ -35,7 +35,7 @@ pub(super) async fn run(lab: &Lab) -> Vec<Row> {
         bed.warm().await;
         let reads = if quick { 6 } else { lab.pick(20, 60) };
         for end in [End::Open, End::Said] {
-            rows.push(small(&bed, random, end, reads).await);
+            rows.push(small(lab, &bed, random, end, reads).await);
         }
         let seeks = if quick { 3 } else { lab.pick(6, 15) };
         rows.extend(large(&bed, plain, &bed.films[0], "plain file", seeks).await);
@@ -67,7 +67,7 @@ enum End {
 }
 
 /// 64 KiB at random places, against the time that the line takes to bring just these bytes.
-async fn small(bed: &Bed, name: &'static str, end: End, count: usize) -> Row {
+async fn small(lab: &Lab, bed: &Bed, name: &'static str, end: End, count: usize) -> Row {
     let film = &bed.films[0];
     let article = bed.profile.article;
     // Other places each time: nothing of them is here already.
@@ -79,6 +79,11 @@ async fn small(bed: &Bed, name: &'static str, end: End, count: usize) -> Row {
         ),
     };
     let (mut times, mut limits) = (Vec::new(), Vec::new());
+    let kind = match end {
+        End::Open => "",
+        End::Said => "-said",
+    };
+    let _profile = lab.profile(&format!("{name}{kind}"), bed.server.pid());
     let before = bodies(&bed.newsd.counts());
     let mut spanned = 0;
     for _ in 0..count {
@@ -104,11 +109,18 @@ async fn small(bed: &Bed, name: &'static str, end: End, count: usize) -> Row {
         settled(&bed.newsd, Duration::from_millis(60)).await;
     }
     let fetched = bodies(&bed.newsd.counts()) - before;
+    let proven = match end {
+        End::Open => String::new(),
+        End::Said => format!(
+            "; an article is whole, and proven, after {:.0} ms",
+            bed.until(article) * 1e3
+        ),
+    };
     Row::new(name, what, mean(&times), "ms")
         .against("round trip + bytes before them / bandwidth", mean(&limits))
         .at_most(1.15 * mean(&limits))
         .note(format!(
-            "95 %: {:.0} ms; {fetched} articles for {spanned}",
+            "95 %: {:.0} ms; {fetched} articles for {spanned}{proven}",
             quantile(&times, 0.95)
         ))
         .samples(&times)
