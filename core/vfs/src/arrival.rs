@@ -9,7 +9,7 @@
 use crate::{ArticleInfo, Ledger, pieces};
 use bytes::Bytes;
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -97,10 +97,24 @@ struct State {
     /// Offset of each piece, and its bytes, without gaps.
     pieces: Vec<(u64, Bytes)>,
     len: u64,
+    /// Whose bytes were published.
+    by: By,
+    copies: u64,
+    /// Copies whose checksum was right.
+    proven: BTreeSet<u64>,
     /// From this byte on, what was published is not what the right copy has.
     torn: Option<u64>,
     /// How many wait for each number of bytes.
     waiting: BTreeMap<u64, usize>,
+}
+
+/// Copies that bytes came from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum By {
+    #[default]
+    Nobody,
+    One(u64),
+    Several,
 }
 
 impl Arrival {
@@ -167,8 +181,13 @@ impl Arrival {
 
     /// Begins a copy, for one connection that the article is asked of.
     pub fn copy(self: &Arc<Self>) -> ArrivingCopy {
+        let mut state = self.state();
+        state.copies += 1;
+        let number = state.copies;
+        drop(state);
         ArrivingCopy {
             arrival: self.clone(),
+            number,
             pieces: Vec::new(),
             len: 0,
         }
@@ -216,7 +235,11 @@ impl Arrival {
     /// Compares what was published with what is right. Returns the offset of the first byte that is not, or is too many.
     pub fn settle(&self, right: &Arrived) -> Option<u64> {
         let mut state = self.state();
-        state.torn = first_difference(&state.pieces, &right.pieces);
+        // All of it came from one copy whose checksum was right: there is nothing to compare.
+        let is_proven = matches!(state.by, By::One(number) if state.proven.contains(&number));
+        if !is_proven {
+            state.torn = first_difference(&state.pieces, &right.pieces);
+        }
         state.torn
     }
 
@@ -293,6 +316,8 @@ impl Arrival {
 #[derive(Debug)]
 pub struct ArrivingCopy {
     arrival: Arc<Arrival>,
+    /// Which of the article's copies it is.
+    number: u64,
     pieces: Vec<Bytes>,
     len: u64,
 }
@@ -334,11 +359,21 @@ impl ArrivingCopy {
             let at = state.len;
             state.pieces.push((at, piece.slice(known..)));
             state.len = self.len;
+            state.by = match state.by {
+                By::Nobody => By::One(self.number),
+                By::One(number) if number == self.number => By::One(number),
+                _ => By::Several,
+            };
             state.fed = Some(Instant::now());
             self.arrival.mark.send_replace(self.len);
         }
         drop(state);
         self.pieces.push(piece);
+    }
+
+    /// All of the copy is here and its checksum is right, and so is what was handed over of it.
+    pub fn prove(&self) {
+        self.arrival.state().proven.insert(self.number);
     }
 
     /// The whole of the copy, with the bytes that were not handed over yet. To be called only where it is right: nothing of
@@ -417,6 +452,38 @@ mod tests {
             Some(5),
             "more was published than there is"
         );
+    }
+
+    #[tokio::test]
+    async fn what_one_proven_copy_handed_over_is_right() {
+        let right = Arrived {
+            info: info(),
+            pieces: vec![Bytes::from_static(b"abcdef")],
+        };
+        // Bytes that are not those of the right copy, to see whether they are compared.
+        for (prove, torn) in [(true, None), (false, Some(1))] {
+            let arrival = Arrival::new();
+            let mut copy = arrival.copy();
+            copy.push(Bytes::from_static(b"aX"));
+            copy.push(Bytes::from_static(b"YZ"));
+            if prove {
+                copy.prove();
+            }
+            assert_eq!(arrival.settle(&right), torn);
+        }
+        // Of two copies each has a part: that one of them is right says nothing of the other's.
+        let arrival = Arrival::new();
+        let (mut first, mut second) = (arrival.copy(), arrival.copy());
+        first.push(Bytes::from_static(b"aX"));
+        second.push(Bytes::from_static(b"abcd"));
+        second.prove();
+        assert_eq!(arrival.settle(&right), Some(1));
+        // And a proven one that published nothing proves nothing of what another did.
+        let arrival = Arrival::new();
+        let (mut first, second) = (arrival.copy(), arrival.copy());
+        first.push(Bytes::from_static(b"aX"));
+        second.prove();
+        assert_eq!(arrival.settle(&right), Some(1));
     }
 
     #[tokio::test]

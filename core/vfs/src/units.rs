@@ -142,11 +142,30 @@ pub(crate) struct Counters {
     pub(crate) served: AtomicU64,
 }
 
+/// A unit's place in the memory cache. What is evicted is emptied at once: moka itself frees it some hundred evictions later.
+struct Place {
+    len: u64,
+    unit: Mutex<Option<Arc<Unit>>>,
+}
+
+impl Place {
+    fn of(unit: Arc<Unit>) -> Arc<Self> {
+        Arc::new(Self {
+            len: unit.data.len(),
+            unit: Mutex::new(Some(unit)),
+        })
+    }
+
+    fn unit(&self) -> std::sync::MutexGuard<'_, Option<Arc<Unit>>> {
+        self.unit.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 pub(crate) struct Units {
     source: Arc<dyn ArticleSource>,
     http: Arc<Http>,
     disk: Option<Arc<Disk>>,
-    memory: Cache<Key, Arc<Unit>>,
+    memory: Cache<Key, Arc<Place>>,
     rest: Rest,
     flights: Mutex<HashMap<Key, Weak<Flight>>>,
     /// Places for first articles of films that arrive although their reader has gone.
@@ -169,8 +188,12 @@ impl Units {
     ) -> Arc<Self> {
         let memory = Cache::builder()
             .max_capacity(memory_bytes)
-            .weigher(|_: &Key, unit: &Arc<Unit>| {
-                u32::try_from(unit.data.len() + ENTRY_OVERHEAD).unwrap_or(u32::MAX)
+            .weigher(|_: &Key, place: &Arc<Place>| {
+                u32::try_from(place.len + ENTRY_OVERHEAD).unwrap_or(u32::MAX)
+            })
+            .eviction_listener(|_, place, _| {
+                // Dropped when the lock is released.
+                let _gone = place.unit().take();
             })
             // Moka's own policy refuses what was not asked for twice, which is just what read-ahead brings.
             .eviction_policy(EvictionPolicy::lru())
@@ -214,7 +237,7 @@ impl Units {
 
     /// The unit from memory.
     pub(crate) async fn cached(&self, key: &Key) -> Option<Arc<Unit>> {
-        let unit = self.memory.get(key).await?;
+        let unit = self.memory.get(key).await?.unit().clone()?;
         self.rest.broken();
         self.counters.hits.fetch_add(1, Ordering::Relaxed);
         Some(unit)
@@ -312,7 +335,7 @@ impl Units {
     }
 
     async fn keep(self: &Arc<Self>, key: Key, unit: Arc<Unit>) -> Arc<Unit> {
-        self.memory.insert(key, unit.clone()).await;
+        self.memory.insert(key, Place::of(unit.clone())).await;
         // Moka evicts in batches of its own; the budget is to hold after each article.
         self.memory.run_pending_tasks().await;
         self.rest.broken();

@@ -25,7 +25,7 @@ pub use memory::Memory;
 
 use crate::nntp::Kind;
 use crate::nntp::tls;
-use crate::yenc::Buffers;
+use crate::yenc::{self, Buffers};
 use crate::{PoolError, PoolOptions, ProviderConfig, ProviderStatus};
 use altmount_model::MessageId;
 use altmount_vfs::{Arrival, Arrived, Article, ArticleSource, Class, FetchError, Stat};
@@ -513,6 +513,10 @@ impl ArticleSource for Pool {
 
     fn rest(&self) {
         self.scheduler.buffers.let_go();
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            // It takes some milliseconds, and nobody waits for it.
+            let _ = runtime.spawn_blocking(yenc::give_back);
+        }
     }
 
     fn raise(&self, id: &str, class: Class) {

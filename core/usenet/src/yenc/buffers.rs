@@ -7,6 +7,20 @@ use bytes::Bytes;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+/// Has the allocator give what was freed back to the system. glibc keeps what articles leave behind, however much it is, until it
+/// is told; other allocators do it by themselves. Takes some milliseconds.
+#[cfg_attr(
+    all(target_os = "linux", target_env = "gnu"),
+    expect(unsafe_code, reason = "a call of the C library that no crate wraps")
+)]
+pub fn give_back() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: it has no preconditions and may be called in any thread (malloc_trim(3)).
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
 /// Buffers that wait for their next article, bounded in bytes.
 #[derive(Debug)]
 pub struct Buffers {

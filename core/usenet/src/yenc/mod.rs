@@ -14,7 +14,7 @@ mod scalar;
 mod simd;
 mod uu;
 
-pub use buffers::Buffers;
+pub use buffers::{Buffers, give_back};
 pub use error::DecodeError;
 pub use headers::{Begin, End, Part};
 pub use kernel::Kernel;
@@ -201,6 +201,14 @@ impl Decoder {
         }
         self.hashed = 0;
         self.error.get_or_insert(DecodeError::NoData);
+    }
+
+    /// Whether the answer came with a checksum of its own bytes, as far as it was read.
+    #[must_use]
+    pub fn has_checksum(&self) -> bool {
+        let is_whole_file = self.begin.as_ref().is_some_and(|begin| begin.part.is_none());
+        let end = self.end.as_ref();
+        end.is_some_and(|end| end.part_crc.is_some() || is_whole_file && end.file_crc.is_some())
     }
 
     /// The article, if it is right.

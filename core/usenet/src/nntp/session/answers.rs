@@ -77,9 +77,15 @@ impl Session<'_> {
         if let (Some(body), Some(request)) = (self.body.take(), self.pop()) {
             let bytes = body.decoder.wire_bytes();
             feed.came(bytes - body.first.unwrap_or(bytes), body.since.elapsed());
+            let has_checksum = body.decoder.has_checksum();
             let answer = match body.decoder.finish() {
                 _ if abandoned => Answer::Abandoned,
-                Ok(article) => Answer::Article(article),
+                Ok(article) => {
+                    if let (true, Some(copy)) = (has_checksum, &body.copy) {
+                        copy.prove();
+                    }
+                    Answer::Article(article)
+                }
                 Err(e) => Answer::Corrupt(e),
             };
             feed.answered(request, answer);
