@@ -1,7 +1,7 @@
 //! Providers that let their reader down.
 
 use super::{Bed, MIB, YENC, many::largest_gap, ms};
-use crate::lab::{Lab, settled};
+use crate::lab::{Lab, bodies, settled};
 use crate::report::{Row, mean, quantile};
 use altmount_newsd::{Command, Fault, Newsd, Profile, Rule};
 use altmount_tests::server::{Provider, Server};
@@ -15,6 +15,8 @@ pub(super) async fn run(lab: &Lab) -> Vec<Row> {
     }
     rows.extend(late(lab).await);
     rows.extend(jitter(lab).await);
+    rows.extend(stalled(lab).await);
+    rows.extend(corrupt(lab).await);
     rows
 }
 
@@ -148,5 +150,75 @@ async fn jitter(lab: &Lab) -> Vec<Row> {
         Row::new("jitter", "one stream, a round trip of 40 to 50 ms", rate, "MiB/s")
             .against("connections x cap / 1.032", ceiling),
         Row::new("jitter", "largest gap", gap, "ms"),
+    ]
+}
+
+/// One article of two hundred stops half way and its connection stands still, until it is given up.
+async fn stalled(lab: &Lab) -> Vec<Row> {
+    let bed = Bed::new(lab, "stalled", Profile::PREMIUM_750K, 2, 3 << 30).await;
+    bed.warm().await;
+    let stall = Rule::new(Fault::Stall).commands([Command::Body]).chance(0.005);
+    bed.newsd.rule(stall);
+    let bytes = lab.pick(600u64, 2000) << 20;
+    let started = Instant::now();
+    let (gap, _) = largest_gap(&bed, &bed.films[0], bytes, None).await;
+    let rate = bytes as f64 / MIB / started.elapsed().as_secs_f64();
+    let ceiling = bed.ceiling();
+    bed.end().await;
+    vec![
+        Row::new(
+            "stalled",
+            "largest gap, 0.5 % of the articles stop half way",
+            gap,
+            "ms",
+        ),
+        Row::new("stalled", "the stream meanwhile", rate, "MiB/s")
+            .against("connections x cap / 1.032", ceiling),
+    ]
+}
+
+/// One article of a hundred is damaged at the first provider and right at the second. Nothing is given out before its checksum is
+/// known, so that no read fails.
+async fn corrupt(lab: &Lab) -> Vec<Row> {
+    let profile = Profile::PREMIUM_750K;
+    let damaged = lab.newsd(Newsd::builder().profile(&profile)).await;
+    let right = lab.newsd(Newsd::builder().profile(&profile)).await;
+    let providers = [
+        Provider::of(&damaged, profile.connections),
+        Provider::of(&right, 10).backup(),
+    ];
+    let off = "cache:\n  early_delivery: \"off\"\n";
+    let mut server = Server::new(lab.program(), &lab.folder("corrupt"), &providers, off);
+    server.start().await;
+    let film = server.film(&damaged, "film", 1, 3 << 30, profile.article).await;
+    right.add(&altmount_tests::server::film("film", 1, 3 << 30, profile.article).0);
+    server.restart_cold().await;
+    damaged.rule(Rule::new(Fault::CorruptPayload).chance(0.01));
+    let bed = Bed {
+        newsd: damaged,
+        server,
+        films: vec![film],
+        profile,
+    };
+    bed.warm().await;
+    let bytes = lab.pick(600u64, 2000) << 20;
+    let before = right.counts();
+    let started = Instant::now();
+    let (gap, _) = largest_gap(&bed, &bed.films[0], bytes, None).await;
+    let rate = bytes as f64 / MIB / started.elapsed().as_secs_f64();
+    let healed = bodies(&right.counts()) - bodies(&before);
+    let ceiling = bed.ceiling();
+    bed.end().await;
+    right.stop().await;
+    vec![
+        Row::new(
+            "corrupt",
+            "largest gap, 1 % of the articles damaged at the first provider",
+            gap,
+            "ms",
+        )
+        .note(format!("{healed} came from the second")),
+        Row::new("corrupt", "the stream meanwhile", rate, "MiB/s")
+            .against("connections x cap / 1.032, of the first provider", ceiling),
     ]
 }

@@ -46,7 +46,7 @@ pub(crate) const ALL: &[Scenario] = &[
     ),
     (
         "damage",
-        "a missing article with several providers; articles that come late; a line whose latency jumps",
+        "a missing article with several providers; articles that come late, stop or are damaged; a line whose latency jumps",
     ),
     (
         "import",
