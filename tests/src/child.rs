@@ -108,11 +108,9 @@ impl ChildServer {
         client
     }
 
-    /// Resident memory of the running child in KiB (`VmRSS`), where the system tells it.
+    /// Resident memory of the running child in KiB, where the system tells it.
     pub fn resident_kib(&self) -> Option<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.as_ref()?.id())).ok()?;
-        let line = status.lines().find(|l| l.starts_with("VmRSS:"))?;
-        line.split_whitespace().nth(1)?.parse().ok()
+        crate::process::resident(self.child.as_ref()?.id()).map(|bytes| bytes >> 10)
     }
 
     /// `kill -9`, and waits for the process to be gone.

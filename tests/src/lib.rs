@@ -2,6 +2,9 @@
 
 pub mod archive;
 pub mod child;
+pub mod lot;
+pub mod mount;
+pub mod process;
 pub mod server;
 pub mod store;
 pub mod stream;

@@ -15,6 +15,8 @@ pub const KEY: &str = "streaming-bench-key-0123456789";
 pub const PASSWORD: &str = "streaming-bench-password";
 /// The header line of the API's key.
 pub const AUTH: &str = "X-Api-Key: streaming-bench-key-0123456789\r\n";
+/// The header line of WebDAV's login: `bench:` and [`PASSWORD`] in base64.
+pub const BASIC: &str = "Authorization: Basic YmVuY2g6c3RyZWFtaW5nLWJlbmNoLXBhc3N3b3Jk\r\n";
 
 /// A news server as the server under measurement is told of it.
 #[derive(Clone, Debug)]
@@ -186,21 +188,22 @@ impl Server {
         }
     }
 
-    /// Ends the process in order, so that a mount goes too.
-    pub async fn stop(&mut self) {
+    /// Ends the process in order, so that a mount goes too. Says whether it went by itself, without an error.
+    pub async fn stop(&mut self) -> bool {
         let Some(mut child) = self.child.take() else {
-            return;
+            return true;
         };
         // SIGTERM; there is no such call in the standard library.
         let _ = Command::new("kill").arg(child.id().to_string()).status();
         for _ in 0..2000 {
-            if child.try_wait().is_ok_and(|ended| ended.is_some()) {
-                return;
+            if let Ok(Some(ended)) = child.try_wait() {
+                return ended.success();
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         let _ = child.kill();
         let _ = child.wait();
+        false
     }
 
     /// `kill -9`, and waits for the process to be gone.
@@ -226,6 +229,11 @@ impl Server {
     /// Its process.
     pub fn pid(&self) -> u32 {
         self.child.as_ref().map_or(0, Child::id)
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// An address of it.
@@ -293,15 +301,40 @@ impl Server {
 
     /// Waits until a job is completed.
     pub async fn completed(&self, job: i64) {
+        let view = self.ended(job, Duration::from_millis(2), || false).await;
+        let state = &view["state"];
+        assert!(state == "completed", "job {job} is {state}: {}", view["failure"]);
+    }
+
+    /// Waits until a job has come to some end, or is given up, and says what is told of it then. Looks so often.
+    pub async fn ended(&self, job: i64, every: Duration, given_up: impl Fn() -> bool) -> Value {
         let path = format!("/api/queue/{job}");
         loop {
             let view = self.get(&path).await;
             match view["state"].as_str().unwrap_or_default() {
-                "completed" => return,
-                "queued" | "running" => tokio::time::sleep(Duration::from_millis(2)).await,
-                other => panic!("job {job} is {other}: {}", view["failure"]),
+                "queued" | "running" if !given_up() => tokio::time::sleep(every).await,
+                _ => return view,
             }
         }
+    }
+
+    /// Deletes a file or a folder of the library for good.
+    pub async fn delete(&self, id: i64) {
+        let url = self.url(&format!("/api/files/{id}?forever=true"));
+        let answer = self.http.delete(url).header("X-Api-Key", KEY).send().await;
+        let status = answer.expect("the server answers").status();
+        assert!(status.is_success(), "{id} is not deleted: {status}");
+    }
+
+    /// Changes the configuration while the server runs. Returns what is said of that.
+    pub async fn change(&self, change: &Value) -> Value {
+        let request = self.http.put(self.url("/api/settings")).json(change);
+        let answer = request.header("X-Api-Key", KEY).send().await;
+        let answer = answer.expect("the server answers");
+        let status = answer.status();
+        let body: Value = answer.json().await.expect("JSON");
+        assert!(status.is_success(), "{change}: {body}");
+        body["data"].clone()
     }
 
     /// Writes a release's NZB, for [`Server::submit`].
@@ -351,6 +384,14 @@ impl Server {
     /// The same where that may fail.
     pub async fn try_open(&self, film: &Film, range: Range) -> std::io::Result<Stream> {
         Stream::open(self.address, &film.path(), AUTH, range, &film.body).await
+    }
+
+    /// Reads what is at this path of the library over WebDAV, and must have these bytes.
+    ///
+    /// # Errors
+    /// Where there is no answer, or another one than the bytes.
+    pub async fn try_open_webdav(&self, path: &str, range: Range, body: &Body) -> std::io::Result<Stream> {
+        Stream::open(self.address, &format!("/webdav/{path}"), BASIC, range, body).await
     }
 }
 

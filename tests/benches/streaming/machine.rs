@@ -1,5 +1,6 @@
 //! What the machine is, how busy it is with others, and what a process costs: all of it read from `/proc`.
 
+use altmount_tests::process;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
@@ -41,21 +42,18 @@ pub(crate) fn thread_seconds(name: &str) -> f64 {
         .sum()
 }
 
-fn status_mib(pid: u32, field: &str) -> f64 {
-    let status = read(&format!("/proc/{pid}/status"));
-    let line = status.lines().find(|line| line.starts_with(field));
-    let kib = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<f64>().ok());
-    kib.unwrap_or(f64::NAN) / 1024.0
+fn mib(bytes: Option<u64>) -> f64 {
+    bytes.map_or(f64::NAN, |bytes| bytes as f64 / f64::from(1 << 20))
 }
 
 /// Resident memory in MiB.
 pub(crate) fn rss_mib(pid: u32) -> f64 {
-    status_mib(pid, "VmRSS:")
+    mib(process::resident(pid))
 }
 
 /// The most resident memory since [`reset_peak`], in MiB.
 pub(crate) fn peak_mib(pid: u32) -> f64 {
-    status_mib(pid, "VmHWM:")
+    mib(process::peak_resident(pid))
 }
 
 /// Forgets the most resident memory so far.

@@ -3,8 +3,8 @@
 use crate::sides::Side;
 use crate::{PATIENCE, Soak};
 use altmount_newsd::Body;
-use altmount_tests::server::{AUTH, Film, KEY};
-use altmount_tests::stream::{Range, Stream};
+use altmount_tests::server::Film;
+use altmount_tests::stream::Range;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
@@ -35,37 +35,12 @@ pub(crate) async fn imports(soak: &Soak, side: &Side, seed: u64) {
             Ok(()) => {}
             Err(error) => soak.tally.failed(&error),
         }
-        let folder = side.server.get("/api/library?limit=500&path=/").await;
-        let folder = folder
-            .as_array()
-            .into_iter()
-            .flatten()
-            .find(|entry| entry["name"] == name.as_str());
-        let folder = folder
-            .and_then(|entry| entry["id"].as_i64())
-            .expect("its folder is there");
-        let deleted = side
-            .server
-            .http()
-            .delete(side.server.url(&format!("/api/files/{folder}?forever=true")));
-        let answer = deleted
-            .header("X-Api-Key", KEY)
-            .send()
-            .await
-            .expect("the server answers");
-        assert!(
-            answer.status().is_success(),
-            "{name} is not deleted: {}",
-            answer.status()
-        );
-        let gone = Stream::open(
-            side.address(),
-            &format!("/api/stream/{id}"),
-            AUTH,
-            Range::From(0),
-            &Body::bytes(""),
-        )
-        .await;
+        side.server.delete(side.server.file_id("", &name).await).await;
+        let film = Film {
+            id,
+            body: Body::bytes(""),
+        };
+        let gone = side.server.try_open(&film, Range::From(0)).await;
         assert!(gone.is_err(), "{name} is deleted, and read");
     }
 }

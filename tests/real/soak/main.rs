@@ -20,9 +20,10 @@ mod readers;
 mod sides;
 mod verdicts;
 
+use altmount_tests::lot::Lot;
 use clap::Parser;
 use imports::imports;
-use readers::{Lot, reader};
+use readers::reader;
 use sides::{Phase, Side, provider_of};
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -1,29 +1,13 @@
 //! Readers over HTTP and WebDAV.
 
 use crate::{FILM, FILMS, PATIENCE, Soak};
+use altmount_tests::lot::Lot;
 use altmount_tests::stream::Range;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// One reader of so many is over WebDAV.
 pub(crate) const WEBDAV: usize = 4;
-
-/// Numbers that look random and are the same in every run (SplitMix64).
-pub(crate) struct Lot(u64);
-
-impl Lot {
-    pub(crate) fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (z ^ (z >> 31)) % bound.max(1)
-    }
-
-    pub(crate) fn millis(&mut self, least: u64, most: u64) -> Duration {
-        Duration::from_millis(least + self.below(most - least))
-    }
-}
 
 /// Reads until the end, in whatever way the lot says.
 pub(crate) async fn reader(soak: &Soak, number: usize, mut lot: Lot) {

@@ -1,11 +1,10 @@
 //! The servers and their providers, and what goes wrong with these.
 
-use crate::verdicts::open_files;
 use crate::{ARTICLE, Arguments, FILM, FILMS, PATIENCE, Soak};
 use altmount_newsd::{Body, Command, Fault, Gate, LimitAt, Newsd, Rule};
+use altmount_tests::process::open_files;
 use altmount_tests::server::{Film, Provider, Server, film};
 use altmount_tests::stream::{Range, Stream};
-use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -15,8 +14,6 @@ pub(crate) const CONNECTIONS: usize = 12;
 pub(crate) const BACKUP_CONNECTIONS: usize = 6;
 /// Room of the strict side's cache on disk: less than what is read there.
 pub(crate) const DISK: u64 = 128 << 20;
-/// The login of [`Server`]s, as HTTP's Basic has it: `bench:` and [`altmount_tests::server::PASSWORD`] in base64.
-pub(crate) const BASIC: &str = "Authorization: Basic YmVuY2g6c3RyZWFtaW5nLWJlbmNoLXBhc3N3b3Jk\r\n";
 
 /// What the provider does, in this order; how often a phase of the shares comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,7 +95,7 @@ impl Side {
             side.films.push(Film { id, body });
         }
         tokio::time::sleep(Duration::from_secs(1)).await;
-        side.files_before = open_files(side.server.pid());
+        side.files_before = open_files(side.server.pid()).expect("the server runs");
         side
     }
 
@@ -116,15 +113,10 @@ impl Side {
             news.newsd.add(&release);
         }
         let nzb = self.server.write(&release);
-        let job = format!("/api/queue/{}", self.server.submit(&nzb).await);
+        let job = self.server.submit(&nzb).await;
         std::fs::remove_file(nzb).expect("what is queued is not needed any more");
-        loop {
-            let view = self.server.get(&job).await;
-            match view["state"].as_str().unwrap_or_default() {
-                "queued" | "running" if !given_up() => tokio::time::sleep(Duration::from_millis(50)).await,
-                state => return (body, state == "completed"),
-            }
-        }
+        let view = self.server.ended(job, Duration::from_millis(50), given_up).await;
+        (body, view["state"] == "completed")
     }
 
     /// A reader's way to a film: the API's, or WebDAV's.
@@ -134,19 +126,8 @@ impl Side {
             return self.server.try_open(&self.films[film], range).await;
         }
         let name = film_name(film as u64);
-        Stream::open(
-            self.address(),
-            &format!("/webdav/{name}/{name}.mkv"),
-            BASIC,
-            range,
-            body,
-        )
-        .await
-    }
-
-    pub(crate) fn address(&self) -> SocketAddr {
-        let url = self.server.url("");
-        url.trim_start_matches("http://").parse().expect("an address")
+        let path = format!("{name}/{name}.mkv");
+        self.server.try_open_webdav(&path, range, body).await
     }
 
     /// What an error of a read is: other bytes than the posted ones are right where the answer breaks off within their article, and

@@ -2,6 +2,7 @@
 
 use crate::sides::{CONNECTIONS, DISK, Side};
 use crate::{PATIENCE, Soak};
+use altmount_tests::process::{open_files, peak_resident, resident};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -196,11 +197,11 @@ impl Soak {
         );
         let files = open_files(side.server.pid());
         // Connections to the provider may stay, and a few to this program.
-        let kept = files <= side.files_before + CONNECTIONS + 16;
+        let kept = files.is_some_and(|files| files <= side.files_before + CONNECTIONS + 16);
         self.check(
             &named("open files are as many as before"),
             kept,
-            format!("{}, then {files}", side.files_before),
+            format!("{}, then {files:?}", side.files_before),
         );
         self.memory(side, named("").trim()).await;
         if side.strict {
@@ -219,7 +220,7 @@ impl Soak {
         for limit in ["altmount_cache_limit_bytes", "altmount_read_ahead_limit_bytes"] {
             caches += side.server.metric(limit).await as u64;
         }
-        let [peak, now] = ["VmHWM:", "VmRSS:"].map(|line| resident(side.server.pid(), line));
+        let [peak, now] = [peak_resident, resident].map(|figure| figure(side.server.pid()).unwrap_or(0));
         let mib = |bytes: u64| format!("{} MiB", bytes >> 20);
         let figures = format!(
             "{} now, {} at most; caches of {}",
@@ -244,16 +245,4 @@ pub(crate) fn budget(summary: &Value) -> Vec<(String, u64)> {
         .filter(|(name, _)| name.contains("reserved") || name.contains("in_flight") || name.contains("ahead"))
         .filter_map(|(name, value)| Some((name.clone(), value.as_u64()?)))
         .collect()
-}
-
-/// Bytes of resident memory, from a line of a process's status; 0 where there is none.
-pub(crate) fn resident(pid: u32, line: &str) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let value = status.lines().find_map(|text| text.strip_prefix(line));
-    let kib = value.and_then(|text| text.trim().trim_end_matches(" kB").parse::<u64>().ok());
-    kib.map_or(0, |kib| kib << 10)
-}
-
-pub(crate) fn open_files(pid: u32) -> usize {
-    std::fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count)
 }

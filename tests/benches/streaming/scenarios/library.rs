@@ -7,6 +7,7 @@ use crate::report::{Row, median, quantile};
 use altmount_model::{ArticleTable, Content, MessageId, Node, TableNo, VPath};
 use altmount_newsd::{Body, Profile};
 use altmount_store::{CommitOutcome, NewFile, NewRelease, Store, Submitted, now_ms};
+use altmount_tests::mount::{Mount, can_mount};
 use altmount_tests::server::{PASSWORD, Server};
 use altmount_tests::store::upload;
 use altmount_tests::stream::Range;
@@ -29,23 +30,18 @@ const ZERO: u64 = 256 << 30;
 pub(super) async fn run(lab: &Lab) -> Vec<Row> {
     let folder = lab.folder("library");
     fill(&folder.join("data")).await;
-    let mount = lab.folder("library-mount");
-    let more = format!("mount:\n  path: {}\n", mount.display());
-    let can_mount = std::fs::OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open("/dev/fuse")
-        .is_ok();
-    let mut server = Server::new(lab.program(), &folder, &[], if can_mount { &more } else { "" });
+    let mount = can_mount().then(|| Mount::new(&lab.folder("library-mount")));
+    let more = mount.as_ref().map(Mount::config).unwrap_or_default();
+    let mut server = Server::new(lab.program(), &folder, &[], &more);
     let mut rows = start(lab, &mut server).await;
     server.start().await;
     rows.extend(propfind(lab, &server).await);
     server.stop().await;
     server.start().await;
     rows.push(listing_memory(&server).await);
-    if can_mount {
-        rows.extend(listing(lab, &mount).await);
-        rows.push(zeros(lab, &mount).await);
+    if let Some(mount) = &mount {
+        rows.extend(listing(lab, mount.path()).await);
+        rows.push(zeros(lab, mount.path()).await);
     } else {
         rows.push(Row::new(
             "fuse",
@@ -55,7 +51,7 @@ pub(super) async fn run(lab: &Lab) -> Vec<Row> {
         ));
     }
     server.stop().await;
-    if can_mount {
+    if mount.is_some() {
         rows.push(film(lab).await);
     }
     rows
@@ -341,9 +337,16 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 
 /// A film through the mount and over HTTP, on the same line.
 async fn film(lab: &Lab) -> Row {
-    let mount = lab.folder("film-mount");
-    let more = format!("mount:\n  path: {}\n", mount.display());
-    let bed = Bed::with(lab, "fuse-film", Profile::PREMIUM_750K, 5, 3 << 30, &more).await;
+    let mount = Mount::new(&lab.folder("film-mount"));
+    let bed = Bed::with(
+        lab,
+        "fuse-film",
+        Profile::PREMIUM_750K,
+        5,
+        3 << 30,
+        &mount.config(),
+    )
+    .await;
     bed.warm().await;
     let time = Duration::from_secs(lab.pick(3, 6));
     let (mut http, mut fuse) = (Vec::new(), Vec::new());
@@ -358,7 +361,7 @@ async fn film(lab: &Lab) -> Row {
                 http.push(bytes as f64 / MIB / stream.started.elapsed().as_secs_f64());
             } else {
                 let film = 2 + round;
-                let path = mount.join(format!("film-{film:02}/film-{film:02}.mkv"));
+                let path = mount.path().join(format!("film-{film:02}/film-{film:02}.mkv"));
                 let (bytes, took) = read(path, bed.films[film].body.clone(), time).await;
                 fuse.push(bytes as f64 / MIB / took);
             }

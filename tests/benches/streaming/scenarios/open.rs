@@ -5,6 +5,7 @@ use crate::lab::{Lab, bodies, settled};
 use crate::machine;
 use crate::report::{Row, mean, median, quantile};
 use altmount_newsd::{Newsd, Profile};
+use altmount_tests::lot::Lot;
 use altmount_tests::server::{Film, Provider, Server};
 use altmount_tests::stream::Range;
 use std::time::Duration;
@@ -177,7 +178,7 @@ pub(super) async fn memory(lab: &Lab) -> Vec<Row> {
     server.restart_cold().await;
     tokio::time::sleep(Duration::from_secs(2)).await;
     let idle = machine::rss_mib(server.pid());
-    let mut lot = super::Lot(1);
+    let mut lot = Lot(1);
     let mut opens = async |count: usize| {
         for _ in 0..count {
             let film = &films[lot.below(films.len() as u64) as usize];

@@ -1,10 +1,11 @@
 //! Reads that jump.
 
-use super::{Bed, Lot, YENC, ms};
+use super::{Bed, YENC, ms};
 use crate::lab::{Lab, bodies, settled};
 use crate::report::{Row, mean, quantile};
 use altmount_newsd::{Body, Newsd, Profile, Release};
 use altmount_tests::archive;
+use altmount_tests::lot::Lot;
 use altmount_tests::server::{Film, Server};
 use altmount_tests::stream::Range;
 use std::time::Duration;
