@@ -1,7 +1,9 @@
 //! The servers and their providers, and what goes wrong with these.
 
-use crate::{ARTICLE, Arguments, FILM, FILMS, PATIENCE, Soak};
+use crate::readers::Way;
+use crate::{ARTICLE, Arguments, FILM, FILMS, Soak};
 use altmount_newsd::{Body, Command, Fault, Gate, LimitAt, Newsd, Rule};
+use altmount_tests::mount::{Mount, can_mount};
 use altmount_tests::process::open_files;
 use altmount_tests::server::{Film, Provider, Server, film};
 use altmount_tests::stream::{Range, Stream};
@@ -37,6 +39,8 @@ pub(crate) struct Side {
     pub(crate) server: Server,
     pub(crate) news: Vec<News>,
     pub(crate) films: Vec<Film>,
+    /// Where its library is mounted; nowhere on a machine that cannot.
+    pub(crate) mount: Option<Mount>,
     /// Whether it gives out nothing of an article whose checksum is not known.
     pub(crate) strict: bool,
     /// Open files of the server before anybody read.
@@ -55,11 +59,11 @@ impl Side {
         };
         let newsd = builder().max_connections(CONNECTIONS).start().await;
         let newsd = newsd.expect("the news server starts");
-        let more = if strict {
-            format!("cache:\n  early_delivery: 'off'\n  disk_bytes: {DISK}\n")
-        } else {
-            String::new()
-        };
+        let mount = can_mount().then(|| Mount::new(&folder.join("mount")));
+        let mut more = mount.as_ref().map(Mount::config).unwrap_or_default();
+        if strict {
+            more += &format!("cache:\n  early_delivery: 'off'\n  disk_bytes: {DISK}\n");
+        }
         let mut providers = vec![Provider::of(&newsd, CONNECTIONS)];
         let mut news = vec![News {
             newsd,
@@ -85,6 +89,7 @@ impl Side {
             server,
             news,
             films: Vec::new(),
+            mount,
             strict,
         };
         for film in 0..FILMS {
@@ -119,28 +124,14 @@ impl Side {
         (body, view["state"] == "completed")
     }
 
-    /// A reader's way to a film: the API's, or WebDAV's.
-    pub(crate) async fn open(&self, film: usize, webdav: bool, range: Range) -> std::io::Result<Stream> {
-        let body = &self.films[film].body;
-        if !webdav {
-            return self.server.try_open(&self.films[film], range).await;
+    /// Asks for bytes of a film, for a reader outside of the mount.
+    pub(crate) async fn open(&self, film: usize, way: Way, range: Range) -> std::io::Result<Stream> {
+        let wanted = &self.films[film];
+        if way != Way::WebDav {
+            return self.server.try_open(wanted, range).await;
         }
-        let name = film_name(film as u64);
-        let path = format!("{name}/{name}.mkv");
-        self.server.try_open_webdav(&path, range, body).await
-    }
-
-    /// What an error of a read is: other bytes than the posted ones are right where the answer breaks off within their article, and
-    /// where bytes are given out early.
-    pub(crate) async fn judged(&self, error: std::io::Error, stream: &mut Stream) -> std::io::Error {
-        if error.kind() != std::io::ErrorKind::InvalidData || self.strict {
-            return error;
-        }
-        match tokio::time::timeout(3 * PATIENCE, stream.breaks_off(ARTICLE)).await {
-            Ok(true) => std::io::Error::other("the answer broke off within a damaged article"),
-            Ok(false) => error,
-            Err(_) => std::io::Error::new(std::io::ErrorKind::TimedOut, "neither data nor an error"),
-        }
+        let path = film_path(film as u64);
+        self.server.try_open_webdav(&path, range, &wanted.body).await
     }
 
     pub(crate) fn name(&self) -> &'static str {
@@ -151,8 +142,14 @@ impl Side {
     }
 }
 
-pub(crate) fn film_name(film: u64) -> String {
+fn film_name(film: u64) -> String {
     format!("film-{film}")
+}
+
+/// Where a film is in the library.
+pub(crate) fn film_path(film: u64) -> String {
+    let name = film_name(film);
+    format!("{name}/{name}.mkv")
 }
 
 /// Plays the provider's phases.
@@ -168,14 +165,17 @@ pub(crate) async fn provider_of(soak: &Soak, seconds: u64) {
         (Phase::Recovered, rest * 25 / 100),
     ];
     for (phase, seconds) in phases {
-        *soak.phase.lock().expect("whole") = phase;
+        *soak.course.phase.lock().expect("whole") = phase;
         let all = || soak.sides.iter().flat_map(|side| &side.news);
         let newsds: Vec<&Newsd> = all().map(|news| &news.newsd).collect();
         for news in all() {
             news.newsd.clear_rules();
             news.newsd.set_max_connections(news.connections);
         }
-        let (bytes, errors) = (soak.tally.bytes.load(Relaxed), soak.tally.errors.load(Relaxed));
+        let (bytes, errors) = (
+            soak.course.tally.bytes.load(Relaxed),
+            soak.course.tally.errors.load(Relaxed),
+        );
         let end = Instant::now() + Duration::from_secs(seconds);
         match phase {
             Phase::Good => {}
@@ -211,15 +211,15 @@ pub(crate) async fn provider_of(soak: &Soak, seconds: u64) {
                 }
                 gate.open();
             }
-            Phase::Recovered => soak.recovered.store(true, Relaxed),
+            Phase::Recovered => soak.course.recovered.store(true, Relaxed),
         }
         if let Some(rest) = end.checked_duration_since(Instant::now()) {
             tokio::time::sleep(rest).await;
         }
         println!(
             "     {phase:?}, {seconds} s: {} MiB read, {} errors",
-            (soak.tally.bytes.load(Relaxed) - bytes) >> 20,
-            soak.tally.errors.load(Relaxed) - errors
+            (soak.course.tally.bytes.load(Relaxed) - bytes) >> 20,
+            soak.course.tally.errors.load(Relaxed) - errors
         );
     }
 }

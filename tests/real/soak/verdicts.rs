@@ -2,17 +2,22 @@
 
 use crate::sides::{CONNECTIONS, DISK, Side};
 use crate::{PATIENCE, Soak};
-use altmount_tests::process::{open_files, peak_resident, resident};
+use altmount_tests::mount::Mount;
+use altmount_tests::process::{children, open_files, peak_resident, resident, unkillable};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+/// Why there is no mount.
+const NO_FUSE: &str = "/dev/fuse cannot be opened";
 /// Memory of the server beside its caches.
 pub(crate) const MEMORY: u64 = 256 << 20;
+/// What a read of the mount ends with where its article cannot be had.
+const EIO: i32 = 5;
 /// The way from here to the server and back, on a busy machine.
-pub(crate) const SLACK: Duration = Duration::from_millis(500);
+const SLACK: Duration = Duration::from_millis(500);
 
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
@@ -21,6 +26,12 @@ pub(crate) struct Tally {
     pub(crate) errors: AtomicU64,
     /// Bytes that came over WebDAV.
     pub(crate) webdav: AtomicU64,
+    /// Bytes that came through the mount, and those of them that came after the bad minutes.
+    pub(crate) mount: AtomicU64,
+    pub(crate) mount_again: AtomicU64,
+    /// What failed in the mount with [`EIO`], and the first that failed otherwise.
+    eio: AtomicU64,
+    not_eio: Mutex<Option<String>>,
     /// Imports that completed and failed beside the readers, and those after the bad minutes whose file was read to its end.
     pub(crate) imported: AtomicU64,
     pub(crate) not_imported: AtomicU64,
@@ -39,6 +50,17 @@ impl Tally {
         if time > longest.0 {
             *longest = (time, what());
         }
+    }
+
+    /// The same of an error in the mount, which says the same of all that cannot be had.
+    pub(crate) fn failed_in_mount(&self, error: &std::io::Error) {
+        if error.raw_os_error() == Some(EIO) {
+            self.eio.fetch_add(1, Relaxed);
+        } else if error.kind() != std::io::ErrorKind::InvalidData {
+            let mut other = self.not_eio.lock().expect("whole");
+            other.get_or_insert_with(|| error.to_string());
+        }
+        self.failed(error);
     }
 
     pub(crate) fn failed(&self, error: &std::io::Error) {
@@ -70,7 +92,7 @@ impl Soak {
     }
 
     pub(crate) fn judge(&self) {
-        let tally = &self.tally;
+        let tally = &self.course.tally;
         let (longest, what) = tally.longest.lock().expect("whole").clone();
         println!(
             "     {} MiB in {} answers, {} errors; the longest wait was {:.1} s ({what})",
@@ -99,8 +121,8 @@ impl Soak {
             tally.wrong.load(Relaxed) == 0,
             wrong,
         );
-        let silent: Vec<usize> = (0..self.had_data.len())
-            .filter(|number| !self.had_data[*number].load(Relaxed))
+        let silent: Vec<usize> = (0..self.course.had_data.len())
+            .filter(|number| !self.course.had_data[*number].load(Relaxed))
             .collect();
         self.check(
             "every reader has data again after the silence",
@@ -119,6 +141,26 @@ impl Soak {
             format!("{read} of {imported}"),
         );
         let enough = tally.bytes.load(Relaxed) > 256 << 20 && tally.webdav.load(Relaxed) > 32 << 20;
+        let [mount, again, eio] = [&tally.mount, &tally.mount_again, &tally.eio].map(|n| n.load(Relaxed));
+        println!(
+            "     {} MiB through the mount, {} MiB of them after the silence",
+            mount >> 20,
+            again >> 20
+        );
+        if self.sides.iter().any(|side| side.mount.is_none()) {
+            println!("     nothing is mounted: {NO_FUSE}");
+        }
+        self.check(
+            "films are read in the mount, and again after the silence",
+            mount > 32 << 20 && again > 0,
+            format!("{mount} bytes, {again} after it"),
+        );
+        let other = tally.not_eio.lock().expect("whole").clone();
+        self.check(
+            "what cannot be read in the mount fails with EIO",
+            eio > 0 && other.is_none(),
+            format!("{eio} did; another one: {other:?}"),
+        );
         self.check(
             "the load was one",
             enough,
@@ -214,6 +256,69 @@ impl Soak {
         }
     }
 
+    /// No thread of this program, of a server, or of a program that was killed as it read, waits where nobody can end it. One that
+    /// writes to a disk does for a moment.
+    pub(crate) async fn stuck(&self) {
+        let own = std::process::id();
+        let waiting = || -> BTreeSet<u32> {
+            let all = std::iter::once(own).chain(children(own));
+            all.flat_map(unkillable).collect()
+        };
+        let mut stuck = waiting();
+        for _ in 0..50 {
+            if stuck.is_empty() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            let now = waiting();
+            stuck.retain(|thread| now.contains(thread));
+        }
+        self.check(
+            "no process is left that waits in the kernel and cannot be killed",
+            stuck.is_empty(),
+            format!("the threads {stuck:?}"),
+        );
+    }
+
+    /// The servers end, and their mounts with them.
+    pub(crate) async fn end(&mut self) {
+        let mut verdicts = Vec::new();
+        for side in &mut self.sides {
+            let closed = format!("no file of the mount is open ({})", side.name());
+            let gone = format!("the mount goes with the server ({})", side.name());
+            let Some(mount) = &side.mount else {
+                verdicts.extend([closed, gone].map(|promise| (promise, false, NO_FUSE.to_owned())));
+                continue;
+            };
+            let read = side.server.metric("altmount_streams{via=\"mount\"}").await;
+            // Whoever takes a mount away is told how many files are open there, those included that nobody has read yet.
+            let other = Mount::new(&mount.path().with_file_name("another-mount"));
+            let change = json!({"set": {"mount.path": other.path()}});
+            let notes = side.server.change(&change).await["notes"].clone();
+            let moved = other.is_mounted().unwrap_or(false);
+            let none = read == 0.0 && notes == json!([]) && moved;
+            verdicts.push((
+                closed,
+                none,
+                format!("{read} are read; moved: {moved}, with the notes {notes}"),
+            ));
+            let ended = side.server.stop().await;
+            let left = [mount, &other].map(|place| {
+                let mounted = place.is_mounted().unwrap_or(true);
+                mounted
+                    || std::fs::read_dir(place.path()).map_or(true, |mut entries| entries.next().is_some())
+            });
+            verdicts.push((
+                gone,
+                ended && left == [false; 2],
+                format!("ended in order: {ended}, left at its two places: {left:?}"),
+            ));
+        }
+        for (promise, kept, details) in verdicts {
+            self.check(&promise, kept, details);
+        }
+    }
+
     /// The most memory that the server had, against what its caches may take.
     pub(crate) async fn memory(&self, side: &Side, name: &str) {
         let mut caches = 0;
@@ -237,7 +342,7 @@ impl Soak {
 }
 
 /// Counters of reserved and waiting bytes, wherever the summary has them.
-pub(crate) fn budget(summary: &Value) -> Vec<(String, u64)> {
+fn budget(summary: &Value) -> Vec<(String, u64)> {
     let cache = summary["cache"].as_object();
     cache
         .into_iter()
