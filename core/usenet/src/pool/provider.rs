@@ -14,8 +14,11 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// How long a cap that was learned from "too many connections" holds.
-const LEARNED_CAP: Duration = Duration::from_secs(300);
+/// How long a cap holds that was learned from "too many connections". Of a server that was out of order, or that counted connections
+/// which were gone, all may soon be asked for again.
+const LEARNED_CAP: Duration = Duration::from_secs(30);
+/// The same where the server says so again and again: its limit is seldom tried.
+const LONGEST_CAP: Duration = Duration::from_secs(300);
 
 /// Of so many connections one has room at once for an article that is late.
 const ROOM_OF: usize = 16;
@@ -83,8 +86,17 @@ pub(super) struct Peer {
     refusals: u32,
     /// When a connection was last closed from here: the server may not have seen it yet.
     pub(super) closed: Option<Instant>,
-    cap: Option<(u16, Instant)>,
+    cap: Option<Cap>,
     pub(super) last_error: Option<String>,
+}
+
+/// What a server allows, as it was learned from a refusal.
+#[derive(Clone, Copy, Debug)]
+struct Cap {
+    connections: u16,
+    until: Instant,
+    /// How long it holds from a refusal on.
+    holds: Duration,
 }
 
 /// One connection, as the scheduler sees it.
@@ -200,14 +212,26 @@ impl Peer {
 
     /// Connections that it may have.
     pub(super) fn cap(&self, config: &ProviderConfig, now: Instant) -> usize {
-        let learned = self.cap.filter(|(_, until)| *until > now);
+        let learned = self.cap.filter(|cap| cap.until > now);
         let configured = config.max_connections;
-        learned.map_or(configured, |(cap, _)| cap.min(configured)).into()
+        learned
+            .map_or(configured, |cap| cap.connections.min(configured))
+            .into()
     }
 
     pub(super) fn learn_cap(&mut self, provider: &Provider, open: usize, now: Instant) {
         let cap = u16::try_from(open).unwrap_or(u16::MAX).max(1);
-        self.cap = Some((cap, now + LEARNED_CAP));
+        let holds = match self.cap {
+            // While one holds, all refusals have one cause.
+            Some(last) if now < last.until => last.holds,
+            Some(last) if now < last.until + LONGEST_CAP => (2 * last.holds).min(LONGEST_CAP),
+            _ => LEARNED_CAP,
+        };
+        self.cap = Some(Cap {
+            connections: cap,
+            until: now + holds,
+            holds,
+        });
         tracing::info!(provider.name = %provider.config.name, connections = cap, "the server allows no more connections");
     }
 
@@ -376,5 +400,41 @@ mod tests {
         assert!(waits[7] > 8 * waits[0], "{waits:?}");
         peer.accepted();
         assert!(peer.may_try(now));
+    }
+
+    #[tokio::test]
+    async fn a_cap_holds_longer_each_time_it_is_learned_and_is_forgotten() {
+        let mut config = ProviderConfig::new("a", "news.invalid");
+        config.max_connections = 12;
+        let provider = Provider {
+            config,
+            tls: None,
+            index: 0,
+            rank: 0,
+            group: 0,
+            usage: Usage::new(None),
+            counts: Counts::default(),
+        };
+        let (mut peer, mut now) = (Peer::new(), Instant::now());
+        let held: Vec<u64> = (0..6)
+            .map(|_| {
+                peer.learn_cap(&provider, 8, now);
+                assert_eq!(peer.cap(&provider.config, now), 8);
+                let all = |after: &u64| peer.cap(&provider.config, now + Duration::from_secs(*after)) == 12;
+                let seconds = (1..=1000).find(all).expect("all may be tried");
+                now += Duration::from_secs(seconds);
+                seconds
+            })
+            .collect();
+        assert_eq!(held, [30, 60, 120, 240, 300, 300]);
+        now += LONGEST_CAP;
+        // Refusals that come together are one.
+        for left in [5, 3, 2] {
+            peer.learn_cap(&provider, left, now);
+            now += Duration::from_secs(1);
+            assert_eq!(peer.cap(&provider.config, now), left);
+        }
+        now += LEARNED_CAP;
+        assert_eq!(peer.cap(&provider.config, now), 12, "a bad moment is over soon");
     }
 }
