@@ -515,7 +515,7 @@ impl ArticleSource for Pool {
         self.scheduler.buffers.let_go();
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             // It takes some milliseconds, and nobody waits for it.
-            let _ = runtime.spawn_blocking(yenc::give_back);
+            drop(runtime.spawn_blocking(yenc::give_back));
         }
     }
 
