@@ -318,6 +318,18 @@ impl Server {
         }
     }
 
+    /// Gives a job up. That it has ended meanwhile is no matter.
+    pub async fn cancel(&self, job: i64) {
+        let request = self.http.delete(self.url(&format!("/api/queue/{job}")));
+        let answer = request.header("X-Api-Key", KEY).send().await;
+        let status = answer.expect("the server answers").status();
+        let ended = status == reqwest::StatusCode::CONFLICT;
+        assert!(
+            status.is_success() || ended,
+            "job {job} is not cancelled: {status}"
+        );
+    }
+
     /// Deletes a file or a folder of the library for good.
     pub async fn delete(&self, id: i64) {
         let url = self.url(&format!("/api/files/{id}?forever=true"));

@@ -20,9 +20,10 @@ pub(crate) async fn imports(soak: &Soak, side: &Side, seed: u64) {
         }
         let good = course.recovered.load(Relaxed);
         let name = format!("beside-{number}");
-        let given_up = || course.is_over();
+        // What has failed in the bad minutes may wait for its next attempt for longer than the good ones last.
+        let given_up = || course.is_over() || (!good && course.recovered.load(Relaxed));
         let (body, completed) = side.import(&name, seed + number, SMALL, given_up).await;
-        if given_up() {
+        if course.is_over() {
             return;
         }
         if !completed {

@@ -104,8 +104,8 @@ impl Side {
         side
     }
 
-    /// Puts a release of one file on the news servers and imports it; whether that completed. Comes back without an end of the job
-    /// where `given_up` says so.
+    /// Puts a release of one file on the news servers and imports it; whether that completed. The job is cancelled where `given_up`
+    /// says so.
     pub(crate) async fn import(
         &self,
         name: &str,
@@ -121,6 +121,9 @@ impl Side {
         let job = self.server.submit(&nzb).await;
         std::fs::remove_file(nzb).expect("what is queued is not needed any more");
         let view = self.server.ended(job, Duration::from_millis(50), given_up).await;
+        if view["state"] == "queued" || view["state"] == "running" {
+            self.server.cancel(job).await;
+        }
         (body, view["state"] == "completed")
     }
 

@@ -32,7 +32,8 @@ pub(crate) struct Tally {
     /// What failed in the mount with [`EIO`], and the first that failed otherwise.
     eio: AtomicU64,
     not_eio: Mutex<Option<String>>,
-    /// Imports that completed and failed beside the readers, and those after the bad minutes whose file was read to its end.
+    /// Imports beside the readers that completed, those that failed or were given up, and those after the bad minutes whose file was
+    /// read to its end.
     pub(crate) imported: AtomicU64,
     pub(crate) not_imported: AtomicU64,
     pub(crate) imported_and_read: AtomicU64,
@@ -132,7 +133,7 @@ impl Soak {
         let [imported, failed, read] =
             [&tally.imported, &tally.not_imported, &tally.imported_and_read].map(|n| n.load(Relaxed));
         println!(
-            "     {imported} imports, {failed} that failed; {} MiB over WebDAV",
+            "     {imported} imports, {failed} that failed or were given up; {} MiB over WebDAV",
             tally.webdav.load(Relaxed) >> 20
         );
         self.check(
