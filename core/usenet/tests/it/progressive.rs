@@ -2,7 +2,7 @@
 
 use super::*;
 use altmount_newsd::{Command, Fault, Rule};
-use altmount_vfs::Arrival;
+use altmount_vfs::{Arrival, Arrived};
 
 const LEN: u64 = 500_000;
 
@@ -90,6 +90,41 @@ async fn the_last_block_of_a_damaged_article_is_never_given_out() {
             "{fault:?}: {}",
             arrival.published()
         );
+    }
+}
+
+#[tokio::test]
+async fn what_was_given_out_is_compared_only_where_no_checksum_proves_it() {
+    let release = one_large();
+    let bytes = "a".repeat(128) + "\r\n";
+    let lines = (LEN / 128) as usize;
+    let size = lines * 128;
+    let unproven = format!(
+        "=ybegin line=128 size={size} name=x\r\n{}=yend size={size}\r\n",
+        bytes.repeat(lines)
+    );
+    let server = Newsd::builder()
+        .release(&release)
+        .bandwidth(5_000_000)
+        .start()
+        .await
+        .unwrap();
+    assert!(server.add_article("unproven@here", "", unproven));
+    let pool = pool([provider("a", &server)]);
+    for (id, proven) in [(ids(&release)[0].as_str(), true), ("unproven@here", false)] {
+        let arrival = Arrival::new();
+        let fetching = pool.fetch_into(id, Class::Playback, &arrival);
+        let (arrived, ()) = guard(async { tokio::join!(fetching, arrival.reached(100_000)) }).await;
+        let arrived = arrived.unwrap();
+        assert!(arrival.published() >= 100_000);
+        assert_eq!(arrival.settle(&arrived), None, "{id}");
+        // Other bytes than any that came: whoever compares finds them.
+        let other = Arrived {
+            info: arrived.info.clone(),
+            pieces: vec![vec![0; arrived.len() as usize].into()],
+        };
+        let at = arrival.settle(&other);
+        assert_eq!(at.is_none(), proven, "{id}: {at:?}");
     }
 }
 
