@@ -313,11 +313,19 @@ impl<'a> Session<'a> {
             self.front_since + config.first_byte_timeout
         };
         let last = next_byte.min(self.front_since + config.article_timeout);
-        let unwanted = self.in_flight.front().is_some_and(|s| s.request.is_abandoned());
-        if unwanted && self.body.is_none() {
-            return last.min(self.front_since + feed.costs().late);
+        if self.in_flight.front().is_some_and(|s| s.request.is_abandoned()) {
+            return last.min(self.worth_until(&feed.costs()));
         }
         last
+    }
+
+    /// How long it is waited for more of an article that nobody wants any more: until it is late; once some of it came, until it has
+    /// stood still for as long as a new connection takes, and for longer than a pause of the line.
+    fn worth_until(&self, costs: &Costs) -> Instant {
+        match self.body {
+            None => self.front_since + costs.late,
+            Some(_) => self.progress + costs.dial.max(2 * costs.late),
+        }
     }
 
     fn late(&self) -> Ended {
@@ -380,7 +388,7 @@ impl<'a> Session<'a> {
             .front()
             .is_some_and(|s| s.request.kind == Kind::Body);
         let bytes = if is_body { front } else { 0 } + bodies * typical;
-        let late = is_body && self.body.is_none() && self.front_since.elapsed() >= costs.late;
+        let late = is_body && self.worth_until(&costs) <= Instant::now();
         let rate = costs.rate.unwrap_or(u64::MAX).max(1);
         let takes = Duration::from_secs_f64(bytes as f64 / rate as f64);
         // Where others wait behind, they begin anew elsewhere, which costs a round trip as well.

@@ -49,6 +49,24 @@ async fn a_late_article_comes_on_another_connection_and_the_late_one_is_given_up
 }
 
 #[tokio::test]
+async fn a_connection_that_stands_still_within_an_article_which_came_elsewhere_is_given_up() {
+    let release = release(2);
+    let ids = ids(&release);
+    let server = Newsd::builder().release(&release).start().await.unwrap();
+    server.rule(Rule::new(Fault::Stall).id(&ids[0]).requests(..=1));
+    let mut config = provider("a", &server);
+    // Far longer than the test waits.
+    config.stall_timeout = Duration::from_secs(3600);
+    let pool = pool_with([config], soon());
+    assert_eq!(play(&pool, &ids[0]).await.unwrap().data, bytes(&release, 0));
+    assert_eq!(server.requests(&ids[0], Command::Body), 2);
+    until(&pool, |s| s.busy == 0 && s.connections_abandoned == 1).await;
+    let status = pool.status().remove(0);
+    assert_eq!((status.hedged, status.errors), (1, 0), "{status:?}");
+    assert_eq!(play(&pool, &ids[1]).await.unwrap().data, bytes(&release, 1));
+}
+
+#[tokio::test]
 async fn a_late_article_comes_from_another_provider_where_this_one_has_no_other_connection() {
     let (release, id, a) = one().await;
     let b = Newsd::builder().release(&release).start().await.unwrap();
