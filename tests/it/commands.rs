@@ -54,8 +54,8 @@ fn speedtest(folder: &Path, config: &str, more: &[&str]) -> (Output, Vec<Value>)
     args.extend(more);
     let output = ran(&args);
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    // The test's own first lines come before it.
-    let json = text.find("\n[").map_or("[]", |at| &text[at..]);
+    // What the test itself prints comes before it, without a bracket.
+    let json = text.find('[').map_or("[]", |at| &text[at..]);
     let measured =
         serde_json::from_str(json).unwrap_or_else(|error| panic!("{error}: {text}\n{}", stderr(&output)));
     (output, measured)
