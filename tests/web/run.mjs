@@ -185,6 +185,8 @@ await check("a job's progress and states come live", async () => {
   setTimeout(() => hold(false), 5_000);
   await other.setInputFiles("[type=file]", { name: "Again.nzb", mimeType: "application/x-nzb", buffer: readFileSync(NZB) });
   await other.click("button:has-text('Add to the queue')");
+  // A page that is closed while its form is being sent was seen to stay, and whoever waits for that waits for ever.
+  await other.waitForSelector(".title:has-text('Again.nzb')");
   await other.close();
   await page.waitForSelector(".title:has-text('Again.nzb')");
   await page.waitForSelector("li:has-text('Again.nzb') .state.running");
