@@ -154,8 +154,9 @@ async fn no_latency(lab: &Lab) -> Vec<Row> {
     ]
 }
 
-/// Seconds after which memory is given back here; ten minutes by default.
-const REST: u64 = 2;
+/// Seconds after which memory is given back here; ten minutes by default. More than the two after which a reader's window goes: what
+/// is freed later is not given back.
+const REST: u64 = 5;
 
 /// Resident memory.
 pub(super) async fn memory(lab: &Lab) -> Vec<Row> {
