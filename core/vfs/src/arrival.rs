@@ -9,7 +9,7 @@
 use crate::{ArticleInfo, Ledger, pieces};
 use bytes::Bytes;
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -100,8 +100,8 @@ struct State {
     /// Whose bytes were published.
     by: By,
     copies: u64,
-    /// Copies whose checksum was right.
-    proven: BTreeSet<u64>,
+    /// All that was published is of one copy, and that copy's checksum was right.
+    is_proven: bool,
     /// From this byte on, what was published is not what the right copy has.
     torn: Option<u64>,
     /// How many wait for each number of bytes.
@@ -235,9 +235,7 @@ impl Arrival {
     /// Compares what was published with what is right. Returns the offset of the first byte that is not, or is too many.
     pub fn settle(&self, right: &Arrived) -> Option<u64> {
         let mut state = self.state();
-        // All of it came from one copy whose checksum was right: there is nothing to compare.
-        let is_proven = matches!(state.by, By::One(number) if state.proven.contains(&number));
-        if !is_proven {
+        if !state.is_proven {
             state.torn = first_difference(&state.pieces, &right.pieces);
         }
         state.torn
@@ -364,6 +362,7 @@ impl ArrivingCopy {
                 By::One(number) if number == self.number => By::One(number),
                 _ => By::Several,
             };
+            state.is_proven = false;
             state.fed = Some(Instant::now());
             self.arrival.mark.send_replace(self.len);
         }
@@ -373,7 +372,10 @@ impl ArrivingCopy {
 
     /// All of the copy is here and its checksum is right, and so is what was handed over of it.
     pub fn prove(&self) {
-        self.arrival.state().proven.insert(self.number);
+        let mut state = self.arrival.state();
+        if state.by == By::One(self.number) {
+            state.is_proven = true;
+        }
     }
 
     /// The whole of the copy, with the bytes that were not handed over yet. To be called only where it is right: nothing of

@@ -61,6 +61,20 @@ pub(super) fn count(counter: &AtomicU64) {
 }
 
 impl Provider {
+    /// The only one of a pool, without TLS and a quota.
+    #[cfg(test)]
+    pub(super) fn alone(config: ProviderConfig) -> Self {
+        Self {
+            config,
+            tls: None,
+            index: 0,
+            rank: 0,
+            group: 0,
+            usage: Usage::new(None),
+            counts: Counts::default(),
+        }
+    }
+
     /// Its bit among the providers of a request.
     pub(super) fn bit(&self) -> u64 {
         1 << self.index
@@ -406,15 +420,7 @@ mod tests {
     async fn a_cap_holds_longer_each_time_it_is_learned_and_is_forgotten() {
         let mut config = ProviderConfig::new("a", "news.invalid");
         config.max_connections = 12;
-        let provider = Provider {
-            config,
-            tls: None,
-            index: 0,
-            rank: 0,
-            group: 0,
-            usage: Usage::new(None),
-            counts: Counts::default(),
-        };
+        let provider = Provider::alone(config);
         let (mut peer, mut now) = (Peer::new(), Instant::now());
         let held: Vec<u64> = (0..6)
             .map(|_| {

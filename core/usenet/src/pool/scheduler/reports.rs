@@ -413,8 +413,7 @@ fn named_limit(why: &str) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::provider::{Counts, Slot};
-    use super::super::super::quota::Usage;
+    use super::super::super::provider::Slot;
     use super::super::INDEX_BITS;
     use super::*;
     use crate::yenc::Buffers;
@@ -424,15 +423,7 @@ mod tests {
 
     /// A scheduler with so many connections on each of which an article arrives.
     fn busy(connections: u64) -> Arc<Scheduler> {
-        let provider = Provider {
-            config: ProviderConfig::new("a", "h"),
-            tls: None,
-            index: 0,
-            rank: 0,
-            group: 0,
-            usage: Usage::new(None),
-            counts: Counts::default(),
-        };
+        let provider = Provider::alone(ProviderConfig::new("a", "h"));
         let scheduler = Scheduler::new(vec![provider], PoolOptions::default(), Buffers::new(0));
         let slots = (0..connections).map(|no| {
             let mut slot = Slot::new(no << INDEX_BITS);
