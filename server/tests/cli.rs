@@ -3,7 +3,7 @@
 
 mod common;
 
-use altmount_newsd::{Body, FileSpec, Newsd, Release};
+use altmount_newsd::{Body, Command, FileSpec, Newsd, Release};
 use common::{Server, altmount, run};
 use std::{
     io::{BufRead, BufReader},
@@ -399,6 +399,145 @@ async fn speedtest_measures_a_sweep_and_recommends_what_is_enough() {
         "{unknown:?}"
     );
     assert!(empty.0 == 1 && empty.2.contains("--nzb"), "{empty:?}");
+}
+
+/// A configuration with these news servers, and a quota for each, in bytes a month.
+fn limited(data: &Path, providers: &[(&str, &Newsd, u64)]) {
+    let mut text = "providers:\n".to_owned();
+    for (name, newsd, quota) in providers {
+        text += &format!(
+            "  - {{name: {name}, host: {}, port: {}, tls: false, max_connections: 4, quota_bytes: {quota}}}\n",
+            newsd.host(),
+            newsd.port()
+        );
+    }
+    std::fs::create_dir_all(data).expect("made");
+    std::fs::write(data.join("config.yaml"), text).expect("written");
+}
+
+/// A short sweep with these arguments besides: exit code, what was measured, standard error.
+fn sweep(data: &Path, nzb: &str, more: &[&str]) -> (i32, Vec<serde_json::Value>, String) {
+    let sweep = ["--connections", "1,3", "--depth", "1,2", "--seconds", "1"];
+    let arguments = [&["speedtest", "--json", "--nzb", nzb][..], &sweep, more].concat();
+    let (code, out, err) = run(data, &arguments);
+    let measured = serde_json::from_str(&out).unwrap_or_else(|error| panic!("{error}: {out}{err}"));
+    (code, measured, err)
+}
+
+/// What the server would take up: bytes by news server.
+fn used(data: &Path) -> Vec<(String, u64)> {
+    let text = std::fs::read(data.join("news/usage.json")).expect("it is kept");
+    let kept: serde_json::Value = serde_json::from_slice(&text).expect("JSON");
+    let usage = kept["data"].as_object().expect("by name").iter();
+    usage
+        .map(|(name, counted)| (name.clone(), counted[1].as_u64().expect("bytes")))
+        .collect()
+}
+
+fn total(measured: &serde_json::Value, what: &str) -> u64 {
+    let steps = measured["steps"].as_array().expect("steps").iter();
+    steps.map(|step| step[what].as_u64().expect("a number")).sum()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_speedtest_counts_against_quotas_or_says_that_it_does_not() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().join("data");
+    let release = Release::single("release", 1, 500_000);
+    let nzb = folder.path().join("release.nzb");
+    std::fs::write(&nzb, release.nzb()).expect("written");
+    let nzb = text(&nzb);
+    // Slow enough that a second is some hundred articles.
+    let rtt = std::time::Duration::from_millis(10);
+    let newsd = async || {
+        let builder = Newsd::builder().release(&release).rtt(rtt);
+        builder.start().await.expect("newsd starts")
+    };
+    let (one, two) = (newsd().await, newsd().await);
+    let limit = 1 << 40;
+    limited(&data, &[("one", &one, limit), ("two", &two, limit)]);
+    // Without a library there is no count, and none is made for it.
+    let (code, measured, said) = sweep(&data, nzb, &["--max-mb", "2"]);
+    assert!(
+        code == 0 && said.contains("not counted against the quota of 'one'") && said.contains("of 'two'"),
+        "{said}"
+    );
+    for made in ["altmount.db", "news"] {
+        assert!(std::fs::symlink_metadata(data.join(made)).is_err(), "{made}");
+    }
+    // A limit of 2 MB for both: one for each, and not all of it for the first.
+    for of in &measured {
+        assert!((1_000_000..1_600_000).contains(&total(of, "bytes")), "{of}");
+        assert_eq!(of["stopped"], "1 MB were received; see --max-mb");
+    }
+
+    // Beside a server that runs it counts nothing either, and the library is that server's.
+    let server = Server::start(&data, &[]);
+    let (code, measured, said) = sweep(&data, nzb, &["--max-mb", "2"]);
+    assert!(code == 0 && total(&measured[0], "bytes") >= 1_000_000, "{said}");
+    assert!(
+        said.contains("the server runs and counts for itself") && said.contains("the quota of 'two'"),
+        "{said}"
+    );
+    let (code, _, said) = run(&data, &["speedtest"]);
+    assert!(code == 1 && said.contains("give an NZB with --nzb"), "{said}");
+    assert_eq!(server.stop(), 0);
+
+    let (code, measured, said) = sweep(&data, nzb, &[]);
+    assert!(code == 0 && said.is_empty(), "{said}");
+    assert_eq!(measured.len(), 2);
+    let mut received = Vec::new();
+    for (of, newsd) in measured.iter().zip([&one, &two]) {
+        let steps = of["steps"].as_array().expect("steps");
+        assert!(of.get("stopped").is_none(), "{of}");
+        assert!(
+            steps.iter().all(|step| step["articles"].as_u64() > Some(0)),
+            "{of}"
+        );
+        let best = &of["recommended"];
+        assert!(
+            steps.iter().any(|step| {
+                (&step["connections"], &step["depth"]) == (&best["max_connections"], &best["pipeline_body"])
+            }),
+            "{of}"
+        );
+        assert_eq!((total(of, "missing"), total(of, "failed")), (0, 0));
+        assert!(newsd.counts().get(Command::Body) >= total(of, "articles"));
+        received.push((of["provider"].as_str().expect("a name"), total(of, "bytes")));
+    }
+    let counted = used(&data);
+    assert_eq!(counted.len(), 2);
+    for ((name, bytes), (of, counted)) in received.iter().zip(&counted) {
+        assert!(name == of && counted > bytes, "{received:?} {counted:?}");
+    }
+
+    // With a quota that it has used up nothing is fetched.
+    let bodies = one.counts().get(Command::Body);
+    limited(&data, &[("one", &one, received[0].1)]);
+    let (code, measured, _) = sweep(&data, nzb, &[]);
+    assert_eq!(
+        (code, &measured[0]["stopped"]),
+        (3, &"its quota is used up".into())
+    );
+    assert_eq!(one.counts().get(Command::Body), bodies);
+    assert_eq!(used(&data).len(), 2, "the other one's count stays");
+}
+
+#[test]
+fn a_server_on_a_port_in_use_says_which_and_opens_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().join("data");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("an address").to_string();
+    let (code, _, said) = run(&data, &["serve", "--listen", &address]);
+    assert!(
+        code == 1 && said.contains(&address) && said.contains("in use"),
+        "{said}"
+    );
+    assert!(
+        std::fs::symlink_metadata(data.join("altmount.db")).is_err(),
+        "{said}"
+    );
 }
 
 #[test]

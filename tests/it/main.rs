@@ -2,7 +2,6 @@
 
 mod arr;
 mod backup;
-mod commands;
 mod config;
 mod demo;
 mod deploy;

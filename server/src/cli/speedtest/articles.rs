@@ -33,14 +33,33 @@ pub(super) fn of_nzb(file: &Path) -> Result<Vec<String>> {
     Ok(ids.map(|segment| nzb.id(segment).to_owned()).collect())
 }
 
-/// The library. Where it is not needed, it may be the one of a server that runs: `None`.
-pub(super) async fn opened(data: &Path, is_spare: bool) -> Result<Option<Store>> {
-    match Store::open(data).await {
-        Ok(store) => Ok(Some(store)),
-        Err(error) if is_spare && error.kind() == StoreErrorKind::InUse => Ok(None),
-        Err(error) => Err(error).context(
-            "the library cannot be opened (is the server running? stop it, or give an NZB with --nzb)",
-        ),
+/// The library of a data directory.
+pub(super) enum Library {
+    /// Held as long as this lives, so that no server starts meanwhile.
+    Here(Store),
+    /// A server that runs has it open.
+    AtServer,
+    /// There is none, and none is made: a folder that was named wrong is no empty library.
+    Nowhere,
+}
+
+impl Library {
+    /// Opens it. Where it `is_needed`, it may not be the one of a server that runs.
+    pub(super) async fn open(data: &Path, is_needed: bool) -> Result<Self> {
+        let database = data.join("altmount.db");
+        if !tokio::fs::try_exists(&database)
+            .await
+            .with_context(|| format!("cannot look at {}", database.display()))?
+        {
+            return Ok(Self::Nowhere);
+        }
+        match Store::open(data).await {
+            Ok(store) => Ok(Self::Here(store)),
+            Err(error) if !is_needed && error.kind() == StoreErrorKind::InUse => Ok(Self::AtServer),
+            Err(error) => Err(error).context(
+                "the library cannot be opened (is the server running? stop it, or give an NZB with --nzb)",
+            ),
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use super::{Global, runtime, start_log};
 use crate::{app::install_crypto, config::LogFormat, config::Settings, data::NewsMemory};
 use altmount_usenet::{Memory, ProviderConfig};
 use anyhow::{Result, bail};
+use articles::Library;
 use clap::Args;
 use indicatif::HumanBytes;
 use std::{fmt::Write, path::PathBuf, process::ExitCode, sync::Arc};
@@ -44,27 +45,31 @@ pub(super) fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
     install_crypto();
     let providers = chosen(&settings, arguments.provider.as_deref())?;
     let measured = runtime()?.block_on(async {
-        // Held to the end, so that no server starts and counts what it receives against the same quotas.
-        let store = articles::opened(data.path(), arguments.nzb.is_some()).await?;
-        let ids = match (&arguments.nzb, &store) {
+        let library = Library::open(data.path(), arguments.nzb.is_none()).await?;
+        let ids = match (&arguments.nzb, &library) {
             (Some(file), _) => articles::of_nzb(file)?,
-            (None, Some(store)) => articles::of_library(store).await?,
-            (None, None) => Vec::new(),
+            (None, Library::Here(store)) => articles::of_library(store).await?,
+            (None, _) => Vec::new(),
         };
         if ids.is_empty() {
             bail!("there is no article to fetch: import something, or give an NZB with --nzb");
         }
         let news_memory = || Arc::new(NewsMemory::new(data.path())) as Arc<dyn Memory>;
+        let uncounted = match &library {
+            Library::Here(_) => None,
+            Library::AtServer => Some("the server runs and counts for itself"),
+            Library::Nowhere => Some("there is no library here to count in"),
+        };
         let trial = Trial {
             arguments,
             news: settings.news,
-            memory: store.is_some().then(news_memory),
+            memory: uncounted.is_none().then(news_memory),
             ids,
         };
         let limited = providers.iter().filter(|provider| provider.quota.is_some());
-        for provider in limited.filter(|_| store.is_none()) {
+        for (provider, why) in limited.zip(uncounted.into_iter().cycle()) {
             eprintln!(
-                "altmount: the server runs and counts for itself: what is received here is not counted against the quota of '{}'",
+                "altmount: {why}: what is received here is not counted against the quota of '{}'",
                 provider.name
             );
         }
@@ -78,7 +83,7 @@ pub(super) fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
             left += share;
             others -= 1;
         }
-        if let Some(store) = store {
+        if let Library::Here(store) = library {
             store.close().await;
         }
         anyhow::Ok(all)

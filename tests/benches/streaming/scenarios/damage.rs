@@ -132,6 +132,14 @@ async fn late(lab: &Lab) -> Vec<Row> {
     rows
 }
 
+/// Reads a part of the first film as fast as it comes: the largest gap in milliseconds, and the rate in MiB/s.
+async fn one_stream(lab: &Lab, bed: &Bed) -> (f64, f64) {
+    let bytes = lab.pick(600u64, 2000) << 20;
+    let started = Instant::now();
+    let (gap, _) = largest_gap(bed, &bed.films[0], bytes, None).await;
+    (gap, bytes as f64 / MIB / started.elapsed().as_secs_f64())
+}
+
 /// A line whose round trip takes up to 10 ms more, drawn for each reply. Its bytes are compared as everywhere.
 async fn jitter(lab: &Lab) -> Vec<Row> {
     let profile = Profile::PREMIUM_750K;
@@ -140,10 +148,7 @@ async fn jitter(lab: &Lab) -> Vec<Row> {
     let provider = Provider::of(&newsd, profile.connections);
     let bed = Bed::before(lab, "jitter", profile, (newsd, provider), 2, 3 << 30, "").await;
     bed.warm().await;
-    let bytes = lab.pick(600u64, 2000) << 20;
-    let started = Instant::now();
-    let (gap, _) = largest_gap(&bed, &bed.films[0], bytes, None).await;
-    let rate = bytes as f64 / MIB / started.elapsed().as_secs_f64();
+    let (gap, rate) = one_stream(lab, &bed).await;
     let ceiling = bed.ceiling();
     bed.end().await;
     vec![
@@ -159,10 +164,7 @@ async fn stalled(lab: &Lab) -> Vec<Row> {
     bed.warm().await;
     let stall = Rule::new(Fault::Stall).commands([Command::Body]).chance(0.005);
     bed.newsd.rule(stall);
-    let bytes = lab.pick(600u64, 2000) << 20;
-    let started = Instant::now();
-    let (gap, _) = largest_gap(&bed, &bed.films[0], bytes, None).await;
-    let rate = bytes as f64 / MIB / started.elapsed().as_secs_f64();
+    let (gap, rate) = one_stream(lab, &bed).await;
     let ceiling = bed.ceiling();
     bed.end().await;
     vec![
@@ -201,11 +203,8 @@ async fn corrupt(lab: &Lab) -> Vec<Row> {
         profile,
     };
     bed.warm().await;
-    let bytes = lab.pick(600u64, 2000) << 20;
     let before = right.counts();
-    let started = Instant::now();
-    let (gap, _) = largest_gap(&bed, &bed.films[0], bytes, None).await;
-    let rate = bytes as f64 / MIB / started.elapsed().as_secs_f64();
+    let (gap, rate) = one_stream(lab, &bed).await;
     let healed = bodies(&right.counts()) - bodies(&before);
     let ceiling = bed.ceiling();
     bed.end().await;
