@@ -1,7 +1,10 @@
 //! The verified bytes where the dynamic linker can map them, and nobody can change them any more.
 
 use crate::file::Verified;
-use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
+use rustix::{
+    fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create},
+    io::Errno,
+};
 use std::{
     fs::{DirBuilder, File, OpenOptions},
     io::{self, Write},
@@ -12,6 +15,9 @@ use std::{
     path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering},
 };
+
+/// How often the kernel is asked to seal a file whose pages are in use elsewhere.
+const SEAL_ATTEMPTS: u32 = 20;
 
 /// A loaded library. It is never unloaded: threads and thread-local destructors of its code may outlive any use of it.
 #[derive(Debug)]
@@ -82,11 +88,26 @@ fn sealed(bytes: &[u8]) -> io::Result<File> {
         .or_else(|_| memfd_create(c"altmount-plugin", flags))?;
     let mut file = File::from(fd);
     file.write_all(bytes)?;
-    fcntl_add_seals(
-        &file,
-        SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL,
-    )?;
+    insist(|| fcntl_add_seals(&file, SEALS))?;
     Ok(file)
+}
+
+/// What nobody can do any more to a plugin's copy.
+const SEALS: SealFlags = SealFlags::WRITE
+    .union(SealFlags::GROW)
+    .union(SealFlags::SHRINK)
+    .union(SealFlags::SEAL);
+
+/// Asks again where the kernel refuses to seal because somebody else holds a page (EBUSY). That may be the kernel itself, which
+/// moves pages when memory is short. It waits some 0.15 s for them before it says so, so there is no pause here.
+fn insist(mut seal: impl FnMut() -> rustix::io::Result<()>) -> io::Result<()> {
+    for _ in 1..SEAL_ATTEMPTS {
+        match seal() {
+            Err(Errno::BUSY) => {}
+            result => return Ok(result?),
+        }
+    }
+    Ok(seal()?)
 }
 
 fn copied(verified: &Verified, folder: &Path) -> io::Result<PathBuf> {
@@ -117,4 +138,53 @@ fn copied(verified: &Verified, folder: &Path) -> io::Result<PathBuf> {
         let _gone = std::fs::remove_file(&path);
     }
     written.map(|()| path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::{
+        fs::fcntl_get_seals,
+        pipe::{SpliceFlags, pipe, splice},
+    };
+    use std::io::Read;
+
+    #[test]
+    fn a_page_that_is_in_use_for_a_while_is_waited_for() {
+        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+        let mut file = File::from(memfd_create(c"held", flags).expect("a file in memory"));
+        file.write_all(&[7; 4096]).expect("written");
+        // Spliced into a pipe, its page is held until the pipe is read.
+        let (reader, writer) = pipe().expect("a pipe");
+        let moved = splice(&file, Some(&mut 0), &writer, None, 4096, SpliceFlags::empty());
+        assert_eq!(moved, Ok(4096));
+        let mut reader = File::from(reader);
+        let mut attempts = Vec::new();
+        insist(|| {
+            if attempts.len() == 1 {
+                reader.read_exact(&mut [0; 4096]).expect("read");
+            }
+            attempts.push(fcntl_add_seals(&file, SEALS));
+            attempts[attempts.len() - 1]
+        })
+        .expect("sealed once the page is let go");
+        assert_eq!(attempts[0], Err(Errno::BUSY), "{attempts:?}");
+        assert_eq!(fcntl_get_seals(&file), Ok(SEALS));
+    }
+
+    #[test]
+    fn what_stays_is_an_error_in_the_end_and_what_no_waiting_mends_at_once() {
+        for (error, asked) in [(Errno::BUSY, SEAL_ATTEMPTS), (Errno::PERM, 1)] {
+            let mut attempts = 0;
+            let result = insist(|| {
+                attempts += 1;
+                Err(error)
+            });
+            let told = result.expect_err("never sealed");
+            assert_eq!(
+                (told.raw_os_error(), attempts),
+                (Some(error.raw_os_error()), asked)
+            );
+        }
+    }
 }
