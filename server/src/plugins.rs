@@ -59,8 +59,13 @@ impl fmt::Debug for Reread {
 pub(crate) fn policy(settings: &Settings, data_dir: Option<&Path>) -> Policy {
     Policy {
         allow_unverified: settings.plugins_unverified,
-        state_folder: data_dir.map(|folder| folder.join("plugins")),
+        state_folder: data_dir.map(copies),
     }
+}
+
+/// Where verified copies of libraries are put for as long as it takes to load them.
+pub(crate) fn copies(data_dir: &Path) -> PathBuf {
+    data_dir.join("plugins")
 }
 
 /// Loads the listed libraries and makes every importer. Blocks: libraries are read whole, and their own code starts.

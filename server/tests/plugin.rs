@@ -9,7 +9,11 @@ use std::{
 
 /// Runs the program in a data directory of its own: exit code, standard output, standard error.
 fn run(data: &Path, arguments: &[&str]) -> (i32, String, String) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_altmount"));
+    start(Command::new(env!("CARGO_BIN_EXE_altmount")), data, arguments)
+}
+
+/// Runs the program as it is started by that command.
+fn start(mut command: Command, data: &Path, arguments: &[&str]) -> (i32, String, String) {
     // Nothing of the machine that the test runs on has a say.
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("ALTMOUNT") {
@@ -220,6 +224,30 @@ fn what_cannot_be_loaded_fails_the_first_case_alone() {
         code == 1 && err.contains("there is no case 'no-such-case', there are: load, manifest-is-valid"),
         "{err}"
     );
+}
+
+#[test]
+fn without_files_in_memory_the_commands_load_a_copy_as_the_server_does() {
+    let data = folder();
+    let (source, wrapper) = (data.path().join("run.c"), data.path().join("run"));
+    let program = include_str!("../../core/loader/tests/it/without_memory_files.c");
+    fs::write(&source, program).expect("written");
+    let made = Command::new("cc").arg(&source).arg("-o").arg(&wrapper).status();
+    assert!(made.expect("a C compiler").success());
+    let started = |arguments: &[&str]| {
+        let mut command = Command::new(&wrapper);
+        command.arg(env!("CARGO_BIN_EXE_altmount"));
+        start(command, data.path(), arguments)
+    };
+    let hello = built("altmount_example_hello");
+    let case = "manifest-is-valid";
+    let (code, out, err) = started(&["plugin", "check", &hello, "--case", case]);
+    assert_eq!(code, 0, "{out}{err}");
+    let (code, out, err) = started(&["plugin", "show", &hello]);
+    assert_eq!(code, 0, "{out}{err}");
+    // That way was taken, and nothing is left of it.
+    let left = fs::read_dir(data.path().join("plugins")).expect("made");
+    assert_eq!(left.count(), 0);
 }
 
 #[test]

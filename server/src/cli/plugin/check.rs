@@ -180,7 +180,7 @@ fn samples(arguments: &Arguments) -> Result<Vec<Sample>> {
 
 /// Loads the library and makes an instance with the configuration that it would get.
 fn load(global: &Global, arguments: &Arguments, runtime: &Handle) -> Result<(Library, Value)> {
-    let opened = open(&arguments.file, arguments.sha256.clone())?;
+    let opened = open(global, &arguments.file, arguments.sha256.clone())?;
     let id = &opened.manifest.id;
     let config = settings(global)
         .ok()

@@ -48,7 +48,7 @@ pub(super) fn run(global: &Global, command: &Command) -> Result<ExitCode> {
     match command {
         Command::List { json } => list(global, *json),
         Command::Show { file } => {
-            let opened = open(file, None)?;
+            let opened = open(global, file, None)?;
             println!("{}", serde_json::to_string_pretty(&described(&opened))?);
             Ok(ExitCode::SUCCESS)
         }
@@ -80,10 +80,11 @@ fn absolute(file: &Path) -> Result<PathBuf> {
         .with_context(|| format!("'{}' cannot be found", file.display()))
 }
 
-fn open(file: &Path, sha256: Option<String>) -> Result<Opened> {
+/// Loads a library as the server of this data directory would, and without its hash too.
+fn open(global: &Global, file: &Path, sha256: Option<String>) -> Result<Opened> {
     let policy = Policy {
         allow_unverified: sha256.is_none(),
-        state_folder: None,
+        state_folder: Some(crate::plugins::copies(global.data()?.path())),
     };
     let path = absolute(file)?;
     Ok(altmount_loader::open(&Listed { path, sha256 }, &policy)?)
