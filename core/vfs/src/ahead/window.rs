@@ -107,8 +107,8 @@ pub(super) struct Window {
     sharer: Option<Sharer>,
     rate: Rate,
     began: Instant,
-    /// When [`RUN`] had been read.
-    ran: Option<Instant>,
+    /// From when on it opens: [`LINGER`] after [`RUN`] had been read.
+    runs_from: Option<Instant>,
     /// What the source said of its width, when the rate was looked at last.
     width: u64,
 }
@@ -143,7 +143,7 @@ impl Window {
             width: core.units.source().width() as u64,
             rate: Rate::new(position),
             began: Instant::now(),
-            ran: None,
+            runs_from: None,
             range,
         }
     }
@@ -159,7 +159,7 @@ impl Window {
                 position = now;
                 self.release(position);
                 if position.saturating_sub(self.range.start) >= RUN {
-                    self.ran.get_or_insert_with(Instant::now);
+                    self.runs_from.get_or_insert_with(|| Instant::now() + LINGER);
                 }
                 if self.rate.at(position, shared.waited.load(Ordering::Relaxed)) {
                     self.width = self.units.source().width() as u64;
@@ -178,7 +178,7 @@ impl Window {
 
             let idle = shared.last_seen() + self.habits.idle;
             // Until it is known whether the reader has gone.
-            let lingers = self.ran.map(|ran| ran + LINGER).filter(|at| *at > Instant::now());
+            let lingers = self.runs_from.filter(|at| *at > Instant::now());
             let stays = sleep_until(lingers.unwrap_or(idle));
             let holds = !self.items.is_empty() || self.waiting.is_some();
             let room = async {
@@ -271,7 +271,7 @@ impl Window {
             return least.min(most);
         }
         let takes = self.rate.takes(self.habits.lasts);
-        let runs = self.ran.is_some_and(|ran| ran.elapsed() >= LINGER);
+        let runs = self.runs_from.is_some_and(|at| at <= Instant::now());
         if !runs && self.began.elapsed() < PLAYING {
             // Towards its end less and less: what is there is about to be enough.
             let least = if upto == SEEK { SLACK } else { least };
