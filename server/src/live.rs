@@ -263,26 +263,35 @@ impl Live {
     }
 
     /// Exchanges the log's level, the news servers, outputs, categories and the *arr applications, where they are others.
+    ///
+    /// # Errors
+    /// Where one of them cannot be used; nothing has changed then.
     fn exchange(&self, used: &mut InUse, settings: &Settings) -> Result<()> {
         let parts = &self.0.parts;
-        if settings.log_level != self.0.log_level
-            || logs::level().is_some_and(|level| level != settings.log_level)
-        {
-            logs::set_level(&settings.log_level).map_err(anyhow::Error::msg)?;
-        }
+        // All that can fail comes first, the news servers last of it: theirs change as soon as they are made.
+        let is_other_level = settings.log_level != self.0.log_level
+            || logs::level().is_some_and(|level| level != settings.log_level);
+        let level = is_other_level
+            .then(|| logs::NewLevel::new(&settings.log_level))
+            .transpose()
+            .map_err(anyhow::Error::msg)?;
+        let arrs = arrs(&settings.arr, &settings.outputs);
+        let new_arrs = (arrs != used.arrs)
+            .then(|| parts.arrs.made(settings.arr.clone(), settings.outputs.clone()))
+            .transpose()?;
         let providers = providers(settings);
         if providers != used.providers {
             parts.pool.replace(settings.providers.clone())?;
             used.providers = providers;
         }
+        if let Some(level) = level {
+            level.set();
+        }
         // Their folders are made in the outputs' folders, before an *arr can ask for them.
         parts.outputs.replace(settings.outputs.clone());
         parts.categories.replace(Arc::clone(&settings.categories));
-        let arrs = arrs(&settings.arr, &settings.outputs);
-        if arrs != used.arrs {
-            parts
-                .arrs
-                .replace(settings.arr.clone(), settings.outputs.clone())?;
+        if let Some(new) = new_arrs {
+            parts.arrs.replace(new);
             used.arrs = arrs;
         }
         Ok(())

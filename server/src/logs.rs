@@ -104,9 +104,8 @@ impl<S: Subscriber> Layer<S> for Keeper {
 /// # Errors
 /// Where the level is none, or the process logs already.
 pub fn start(level: &str, format: LogFormat, traces: Traces) -> Result<(), String> {
-    let filter =
-        EnvFilter::try_new(level).map_err(|error| format!("the level '{level}' cannot be used: {error}"))?;
-    let (filter, handle) = reload::Layer::new(filter);
+    let level = NewLevel::new(level)?;
+    let (filter, handle) = reload::Layer::new(level.filter);
     let layer = tracing_subscriber::fmt::layer()
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
@@ -123,7 +122,7 @@ pub fn start(level: &str, format: LogFormat, traces: Traces) -> Result<(), Strin
     let control = Control {
         filter: handle,
         lines: Mutex::default(),
-        level: Mutex::new(level.to_owned()),
+        level: Mutex::new(level.text),
     };
     // Whoever was first has the subscriber too.
     let _first = CONTROL.set(control);
@@ -142,19 +141,43 @@ pub fn level() -> Option<String> {
     )
 }
 
+/// A level that can be used.
+#[derive(Debug)]
+pub struct NewLevel {
+    filter: EnvFilter,
+    text: String,
+}
+
+impl NewLevel {
+    /// As it is written in the configuration.
+    ///
+    /// # Errors
+    /// Where it is none.
+    pub fn new(text: &str) -> Result<Self, String> {
+        let filter = EnvFilter::try_new(text)
+            .map_err(|error| format!("the level '{text}' cannot be used: {error}"))?;
+        Ok(Self {
+            filter,
+            text: text.to_owned(),
+        })
+    }
+
+    /// Logs with it from now on.
+    pub fn set(self) {
+        let Some(control) = CONTROL.get() else { return };
+        // Fails only where there is no subscriber any more, and it is there for as long as the process is.
+        if control.filter.reload(self.filter).is_ok() {
+            *control.level.lock().unwrap_or_else(PoisonError::into_inner) = self.text;
+        }
+    }
+}
+
 /// Logs with another level from now on.
 ///
 /// # Errors
 /// Where it is none.
 pub fn set_level(level: &str) -> Result<(), String> {
-    let filter =
-        EnvFilter::try_new(level).map_err(|error| format!("the level '{level}' cannot be used: {error}"))?;
-    let Some(control) = CONTROL.get() else {
-        return Ok(());
-    };
-    control.filter.reload(filter).map_err(|error| error.to_string())?;
-    *control.level.lock().unwrap_or_else(PoisonError::into_inner) = level.to_owned();
-    Ok(())
+    NewLevel::new(level).map(NewLevel::set)
 }
 
 /// The last lines, the oldest first, that are at least this important and hold `text` in either case.

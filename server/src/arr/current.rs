@@ -26,6 +26,13 @@ struct Running {
     stop: CancellationToken,
 }
 
+/// Instances that nothing is asked of yet.
+#[derive(Debug)]
+pub struct Made {
+    arrs: Arc<Arrs>,
+    engine: Arc<Engine>,
+}
+
 impl CurrentArrs {
     /// Begins with what is to be done at the instances of these settings, in tasks of `tasks` that end with `stop`.
     ///
@@ -38,9 +45,12 @@ impl CurrentArrs {
         tasks: TaskTracker,
         stop: CancellationToken,
     ) -> anyhow::Result<Self> {
-        let running = Running::start(engine, settings, places, &tasks, &stop)?;
+        let made = Made {
+            arrs: Arrs::new(engine, settings, places)?,
+            engine: Arc::clone(engine),
+        };
         Ok(Self(Arc::new(Inner {
-            now: RwLock::new(running),
+            now: RwLock::new(made.start(&tasks, &stop)),
             engine: Arc::downgrade(engine),
             tasks,
             stop,
@@ -53,36 +63,37 @@ impl CurrentArrs {
         Arc::clone(&running.arrs)
     }
 
-    /// Asks other instances from now on, or looks for releases in other places. What was to be done at those that are still there is
-    /// stored, and is done.
+    /// The instances of these settings, of whom nothing is asked before [`Self::replace`].
     ///
     /// # Errors
-    /// Where an HTTP client cannot be made, or the server ends; nothing has changed then.
-    pub fn replace(&self, settings: ArrSettings, places: OutputSettings) -> anyhow::Result<()> {
+    /// Where an HTTP client cannot be made, or the server ends.
+    pub fn made(&self, settings: ArrSettings, places: OutputSettings) -> anyhow::Result<Made> {
+        let engine = self.0.engine.upgrade().context("the server is shutting down")?;
+        let arrs = Arrs::new(&engine, settings, places)?;
+        Ok(Made { arrs, engine })
+    }
+
+    /// Asks other instances from now on, or looks for releases in other places. What was to be done at those that are still there is
+    /// stored, and is done.
+    pub fn replace(&self, made: Made) {
         let inner = &self.0;
-        let engine = inner.engine.upgrade().context("the server is shutting down")?;
-        let new = Running::start(&engine, settings, places, &inner.tasks, &inner.stop)?;
+        let new = made.start(&inner.tasks, &inner.stop);
         let old = std::mem::replace(
             &mut *inner.now.write().unwrap_or_else(PoisonError::into_inner),
             new,
         );
         old.stop.cancel();
-        Ok(())
     }
 }
 
-impl Running {
-    fn start(
-        engine: &Arc<Engine>,
-        settings: ArrSettings,
-        places: OutputSettings,
-        tasks: &TaskTracker,
-        stop: &CancellationToken,
-    ) -> anyhow::Result<Self> {
-        let arrs = Arrs::new(engine, settings, places)?;
+impl Made {
+    fn start(self, tasks: &TaskTracker, stop: &CancellationToken) -> Running {
         let stop = stop.child_token();
-        arrs.run(engine, tasks, &stop);
-        Ok(Self { arrs, stop })
+        self.arrs.run(&self.engine, tasks, &stop);
+        Running {
+            arrs: self.arrs,
+            stop,
+        }
     }
 }
 
