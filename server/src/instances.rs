@@ -150,11 +150,16 @@ pub(crate) async fn add(
     Ok(name)
 }
 
-/// Puts an instance in the place of another, whose key stays where none is given.
+/// Puts an instance in the place of another, whose key stays where none is given. One that has another name now is still the same one.
 ///
 /// # Errors
 /// Why it is as it was.
-pub(crate) async fn change(live: &Live, name: &str, instance: &ArrInstance) -> Result<Applied, Unchanged> {
+pub(crate) async fn change(
+    live: &Live,
+    arrs: &CurrentArrs,
+    name: &str,
+    instance: &ArrInstance,
+) -> Result<Applied, Unchanged> {
     let _turn = live.edit_turn().await;
     let (editor, mut there) = file(live)?;
     let at = there.iter().position(|other| name_of(other) == name);
@@ -164,8 +169,23 @@ pub(crate) async fn change(live: &Live, name: &str, instance: &ArrInstance) -> R
         new.insert("api_key".to_owned(), there[at]["api_key"].clone());
     }
     there[at] = Value::Object(new);
+    let new_name = name_of(&there[at]).to_owned();
     let category = category_for(editor, instance)?;
-    write(live, there, category).await
+    let mut applied = write(live, there, category).await?;
+    if new_name != name {
+        match arrs.now().renamed(name, &new_name).await {
+            Ok(false) => {}
+            Ok(true) => applied.notes.push(format!(
+                "the webhook that '{new_name}' has is still the one of '{name}': register it again, with 'altmount arr register \
+                 {new_name}' for example"
+            )),
+            Err(error) => tracing::error!(
+                arr.name = new_name,
+                "what is known of this *arr under its old name '{name}' stays there: {error}"
+            ),
+        }
+    }
+    Ok(applied)
 }
 
 /// Takes an instance out; the key that it was given opens nothing any more.

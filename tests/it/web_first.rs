@@ -159,6 +159,8 @@ async fn the_api_adds_changes_and_removes_an_arr_as_the_page_does() {
         "{}",
         registered.text()
     );
+    let rows = server.app.engine().arrs();
+    rows.wish("radarr", "later", "{}", 3_600_000).await.expect("kept");
     // The key stays where none is given; the new name counts at once.
     let other = json!({"name": "films", "kind": "radarr", "url": radarr.url(), "categories": ["films"]});
     let changed = server.api("PUT", "/api/arr/radarr", Some(other)).await;
@@ -169,6 +171,26 @@ async fn the_api_adds_changes_and_removes_an_arr_as_the_page_does() {
         changed.text()
     );
     assert_eq!(server.api("POST", "/api/arr/films/test", None).await.status, 200);
+    // It is the same one, with the key that it was given and what is to be done there; its webhook has to be told.
+    let listed = server.get("/api/arr").await.json();
+    let films = &listed["data"][0];
+    assert_eq!(
+        (&films["key_id"], &films["waiting"]),
+        (&registered.json()["data"]["key_id"], &json!(1)),
+        "{listed}"
+    );
+    let note = &changed.json()["data"]["notes"][0];
+    assert!(
+        note.as_str().is_some_and(|note| note.contains("register films")),
+        "{note}"
+    );
+    let again = server.api("POST", "/api/arr/films/register", None).await.json();
+    assert_eq!(
+        (&again["data"]["client_added"], &again["data"]["webhook_added"]),
+        (&json!(false), &json!(false)),
+        "{again}"
+    );
+    assert_eq!(radarr.state().hooks.len(), 1);
     server
         .api("POST", "/api/arr/radarr/test", None)
         .await
@@ -196,6 +218,8 @@ async fn the_api_adds_changes_and_removes_an_arr_as_the_page_does() {
     let (_, why) = server.api("POST", "/api/arr/test", Some(down)).await.failure(502);
     assert!(!why.contains(ARR_KEY), "{why}");
     assert_eq!(server.api("DELETE", "/api/arr/films", None).await.status, 200);
+    let keys = server.app.engine().keys().list();
+    assert!(keys.iter().all(|key| key.revoked_ms.is_some()), "{keys:?}");
     server.api("DELETE", "/api/arr/films", None).await.failure(404);
     assert_eq!(server.get("/api/arr").await.json()["meta"]["total"], 0);
     assert!(!server.config().contains(KEY));

@@ -113,6 +113,22 @@ impl Keys {
         Ok(revoked)
     }
 
+    /// Gives a key another name; `false` where there is no such key.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn rename(&self, id: i64, name: &str) -> Result<bool> {
+        let renamed = self.shared.store.rename_key(id, name).await?;
+        if renamed {
+            self.ring(|ring| {
+                if let Some(key) = ring.values_mut().find(|key| key.id == id) {
+                    name.clone_into(&mut key.name);
+                }
+            });
+        }
+        Ok(renamed)
+    }
+
     fn ring<T>(&self, work: impl FnOnce(&mut HashMap<[u8; 32], Key>) -> T) -> T {
         work(&mut self.shared.keys.write().unwrap_or_else(PoisonError::into_inner))
     }

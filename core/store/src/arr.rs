@@ -344,6 +344,25 @@ pub(crate) async fn recent(conn: &mut Conn, since: i64) -> Result<u64> {
     Ok(count.cast_unsigned())
 }
 
+/// Gives everything that is known of `from` to `to`, which is the same *arr under a new name. What is known under that name already is
+/// older, of one that is not there any more.
+pub(crate) async fn rename(conn: &mut Conn, from: &str, to: &str) -> Result<()> {
+    for statement in [
+        "UPDATE OR REPLACE arr_work SET instance = ?2 WHERE instance = ?1",
+        "UPDATE arr_grabs SET instance = ?2 WHERE instance = ?1",
+        "UPDATE OR REPLACE arr_files SET instance = ?2 WHERE instance = ?1",
+        "UPDATE replacements SET instance = ?2 WHERE instance = ?1",
+        "UPDATE OR REPLACE arr_stuck SET instance = ?2 WHERE instance = ?1",
+    ] {
+        sqlx::query(statement)
+            .bind(from)
+            .bind(to)
+            .execute(&mut *conn)
+            .await?;
+    }
+    Ok(())
+}
+
 /// Notes which downloads are stuck by which rule, and forgets the others; answers since when each is.
 pub(crate) async fn stuck(
     conn: &mut Conn,

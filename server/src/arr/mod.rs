@@ -262,13 +262,38 @@ impl Arrs {
     /// # Errors
     /// Those of the store.
     pub async fn revoke(&self, name: &str) -> Result<(), StoreError> {
-        let name = register::key_name(name);
-        for key in self.keys.list() {
-            if key.name == name && key.revoked_ms.is_none() {
-                self.keys.revoke(key.id).await?;
-            }
+        for key in self.keys_of(name) {
+            self.keys.revoke(key).await?;
         }
         Ok(())
+    }
+
+    /// Gives the instance `to` what is known of it under the name that it had: its key, what is to be done there, and what it has.
+    /// Whether it has a key.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn renamed(&self, from: &str, to: &str) -> Result<bool, StoreError> {
+        // A key of that name is of an instance that is not there any more.
+        self.revoke(to).await?;
+        let keys = self.keys_of(from);
+        for key in &keys {
+            self.keys.rename(*key, &register::key_name(to)).await?;
+        }
+        self.rows.rename(from, to).await?;
+        if let Some(instance) = self.instance(to) {
+            instance.wake.notify_one();
+        }
+        Ok(!keys.is_empty())
+    }
+
+    /// The keys of an instance that open something.
+    fn keys_of(&self, name: &str) -> Vec<i64> {
+        let name = register::key_name(name);
+        let all = self.keys.list().into_iter();
+        all.filter(|key| key.name == name && key.revoked_ms.is_none())
+            .map(|key| key.id)
+            .collect()
     }
 
     /// Whether a secret is the key of an instance; `false` where there is no such instance.

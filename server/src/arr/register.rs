@@ -129,7 +129,8 @@ async fn both(
         .await
         .map_err(arr("its connections cannot be read"))?;
     let ours = |there: &Value| {
-        there["implementation"] == "Webhook" && field(there, "url").and_then(Value::as_str) == Some(&hook)
+        let url = field(there, "url").and_then(Value::as_str);
+        there["implementation"] == "Webhook" && url.is_some_and(|url| is_our_hook(url, own))
     };
     let webhook_added = put(instance, "notification", &hooks, ours, &fields, || {
         let mut new = json!({
@@ -259,6 +260,18 @@ fn is_our_client(there: &Value, own: &Url) -> bool {
     text("host").eq_ignore_ascii_case(own.host_str().unwrap_or_default())
         && port == own.port_or_known_default().map(u64::from)
         && (base == base_path(own).trim_matches('/') || base == own.path().trim_matches('/'))
+}
+
+/// Whether an address is that of a webhook here, whatever the instance is called or was called.
+fn is_our_hook(url: &str, own: &Url) -> bool {
+    let any = hook_url(own, "");
+    let Some((before, after)) = any.rsplit_once("//") else {
+        return false;
+    };
+    let rest = url
+        .strip_prefix(before)
+        .and_then(|rest| rest.strip_prefix('/')?.strip_suffix(after)?.strip_suffix('/'));
+    rest.is_some_and(|name| !name.is_empty() && !name.contains('/'))
 }
 
 /// Where an instance's webhook is.

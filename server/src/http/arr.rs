@@ -261,7 +261,8 @@ pub(super) async fn try_one(
     Ok(Single::of(Tested { version }))
 }
 
-/// Puts these values in the place of an *arr's, and uses them at once.
+/// Puts these values in the place of an *arr's, and uses them at once. With another name it keeps its key and what is known of it; it is
+/// to be registered again then, for the webhook that it has is the old name's.
 #[utoipa::path(
     put,
     path = "/api/arr/{name}",
@@ -287,7 +288,7 @@ pub(super) async fn change(
             "'own_url' is the same for all instances; PUT /api/settings changes 'arr.own_url'",
         ));
     }
-    let applied = instances::change(&api.live, &name, &request.into()).await?;
+    let applied = instances::change(&api.live, &api.arrs, &name, &request.into()).await?;
     Ok(Single::of(applied.into()))
 }
 

@@ -50,6 +50,15 @@ impl Arrs {
         ))
     }
 
+    /// An *arr has a new name: what is to be done there, what it has and what was replaced for it is known under that one.
+    ///
+    /// # Errors
+    /// As for all.
+    pub async fn rename(&self, from: &str, to: &str) -> Result<()> {
+        let (from, to) = (from.to_owned(), to.to_owned());
+        write!(self, |conn| arr::rename(conn, &from, &to))
+    }
+
     /// What is to be done first at `instance`, now or later.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! The store's behaviour through its public API.
 
+mod arrs;
 mod destinations;
 mod downloads;
 mod durability;
