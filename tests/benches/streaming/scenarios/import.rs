@@ -19,6 +19,7 @@ const ARTICLE: u64 = 750_000;
 pub(super) async fn run(lab: &Lab) -> Vec<Row> {
     let mut rows = time(lab).await;
     rows.extend(large(lab).await);
+    rows.push(many_files(lab).await);
     rows.extend(existence(lab).await);
     rows
 }
@@ -150,6 +151,15 @@ fn season(name: &str, seed: u64) -> Release {
     release.build()
 }
 
+fn tracks(name: &str, seed: u64, count: u64) -> Release {
+    let mut release = Release::builder(name).seed(seed).article_size(ARTICLE);
+    for track in 0..count {
+        let body = Body::seeded(seed * 100_000 + track, 20_000);
+        release = release.file(format!("track-{track:05}.flac"), body);
+    }
+    release.build()
+}
+
 fn hundred_gb(name: &str, seed: u64) -> Release {
     let body = Body::stamped(seed, SEGMENTS * ARTICLE, ARTICLE as usize);
     let file = FileSpec::new("film.mkv", body).article_size(ARTICLE);
@@ -252,6 +262,42 @@ async fn large(lab: &Lab) -> Vec<Row> {
             "kB a GB of content",
         ),
     ]
+}
+
+/// What a file costs where a release has ten times as many.
+async fn many_files(lab: &Lab) -> Row {
+    const FEW: u64 = 1_000;
+    const MANY: u64 = 10_000;
+    let newsd = lab.newsd(Newsd::builder()).await;
+    let mut server = Server::new(
+        lab.program(),
+        &lab.folder("import-files"),
+        &[Provider::of(&newsd, 8)],
+        "",
+    );
+    server.start().await;
+    server.import(&newsd, &tracks("warm", 1, FEW)).await;
+    let (mut few, mut many) = (Vec::new(), Vec::new());
+    for round in 0..lab.pick(1, 3u64) {
+        for (count, times) in [(FEW, &mut few), (MANY, &mut many)] {
+            let release = tracks(&format!("{count}-{round}"), 10 + round, count);
+            let took = server.import(&newsd, &release).await;
+            times.push(ms(took) / count as f64);
+        }
+    }
+    server.stop().await;
+    newsd.stop().await;
+    let (one, all) = (median(&few), median(&many));
+    Row::new(
+        "import-files",
+        "a release of 10,000 files, for each of them",
+        all,
+        "ms",
+    )
+    .against("of 1,000 files", one)
+    .at_most(1.5 * one)
+    .note(format!("{:.1} s by the clock for all", all * MANY as f64 / 1e3))
+    .samples(&many)
 }
 
 /// How fast articles are asked for, where all of a release's are, and how long that takes.
