@@ -62,6 +62,20 @@ impl DataDir {
             .with_context(|| format!("cannot make the data directory {}", self.0.display()))
     }
 
+    /// The library's database.
+    pub fn database_file(&self) -> PathBuf {
+        self.0.join("altmount.db")
+    }
+
+    /// Whether there is a library: opening one makes it where there is none, and a folder that was named wrong is no empty library.
+    ///
+    /// # Errors
+    /// Where that cannot be seen.
+    pub fn has_library(&self) -> Result<bool> {
+        let database = self.database_file();
+        fs::exists(&database).with_context(|| format!("cannot look at {}", database.display()))
+    }
+
     /// The configuration file.
     pub fn config_file(&self) -> PathBuf {
         self.0.join("config.yaml")

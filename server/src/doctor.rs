@@ -181,7 +181,7 @@ fn permissions(data: &DataDir, found: &mut Findings) {
         data.key_file(),
         data.password_file(),
         data.link_key_file(),
-        path.join("altmount.db"),
+        data.database_file(),
     ] {
         use std::os::unix::fs::PermissionsExt;
         if let Ok(meta) = fs::metadata(&file)

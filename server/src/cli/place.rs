@@ -4,7 +4,7 @@ use super::{Global, client::Client, reachable};
 use crate::data::DataDir;
 use altmount_engine::StoreErrorKind;
 use altmount_store::Store;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, ensure};
 
 pub(super) enum Place {
     /// Nobody else has it open.
@@ -23,17 +23,14 @@ pub(super) async fn place(global: &Global, data: &DataDir) -> Result<Place> {
     }
 }
 
-/// Where the library is. One that is not there is not made: a folder that was named wrong is no empty library.
+/// Where the library is. One that is not there is not made.
 pub(super) async fn found(global: &Global, data: &DataDir) -> Result<Place> {
-    let database = data.path().join("altmount.db");
-    match std::fs::metadata(&database) {
-        Ok(_) => place(global, data).await,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => bail!(
-            "there is no library in {}; name its folder with --data-dir",
-            data.path().display()
-        ),
-        Err(error) => Err(error).with_context(|| format!("cannot look at {}", database.display())),
-    }
+    ensure!(
+        data.has_library()?,
+        "there is no library in {}; name its folder with --data-dir",
+        data.path().display()
+    );
+    place(global, data).await
 }
 
 /// A client of the server that runs on the data directory, where the configuration says that it listens.

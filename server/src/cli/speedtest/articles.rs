@@ -1,5 +1,6 @@
 //! Whose articles are fetched.
 
+use crate::data::DataDir;
 use altmount_model::Node;
 use altmount_plugins::_nzb::{Config as NzbConfig, parse_nzb};
 use altmount_store::{ROOT, Store, StoreErrorKind};
@@ -39,21 +40,17 @@ pub(super) enum Library {
     Here(Store),
     /// A server that runs has it open.
     AtServer,
-    /// There is none, and none is made: a folder that was named wrong is no empty library.
+    /// There is none, and none is made.
     Nowhere,
 }
 
 impl Library {
     /// Opens it. Where it `is_needed`, it may not be the one of a server that runs.
-    pub(super) async fn open(data: &Path, is_needed: bool) -> Result<Self> {
-        let database = data.join("altmount.db");
-        if !tokio::fs::try_exists(&database)
-            .await
-            .with_context(|| format!("cannot look at {}", database.display()))?
-        {
+    pub(super) async fn open(data: &DataDir, is_needed: bool) -> Result<Self> {
+        if !data.has_library()? {
             return Ok(Self::Nowhere);
         }
-        match Store::open(data).await {
+        match Store::open(data.path()).await {
             Ok(store) => Ok(Self::Here(store)),
             Err(error) if !is_needed && error.kind() == StoreErrorKind::InUse => Ok(Self::AtServer),
             Err(error) => Err(error).context(

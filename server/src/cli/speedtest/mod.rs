@@ -45,7 +45,7 @@ pub(super) fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
     install_crypto();
     let providers = chosen(&settings, arguments.provider.as_deref())?;
     let measured = runtime()?.block_on(async {
-        let library = Library::open(data.path(), arguments.nzb.is_none()).await?;
+        let library = Library::open(&data, arguments.nzb.is_none()).await?;
         let ids = match (&arguments.nzb, &library) {
             (Some(file), _) => articles::of_nzb(file)?,
             (None, Library::Here(store)) => articles::of_library(store).await?,
