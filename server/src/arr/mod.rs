@@ -18,6 +18,7 @@ mod work;
 pub use client::ArrError;
 pub use current::{CurrentArrs, probe};
 pub use kind::usual_category;
+pub(crate) use register::is_webhook;
 pub use register::{RegisterError, Registered};
 pub use replace::{Accepted, ReplaceError};
 pub use webhook::Heard;

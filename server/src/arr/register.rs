@@ -264,13 +264,15 @@ fn is_our_client(there: &Value, own: &Url) -> bool {
 
 /// Whether an address is that of a webhook here, whatever the instance is called or was called.
 fn is_our_hook(url: &str, own: &Url) -> bool {
-    let any = hook_url(own, "");
-    let Some((before, after)) = any.rsplit_once("//") else {
-        return false;
-    };
-    let rest = url
-        .strip_prefix(before)
-        .and_then(|rest| rest.strip_prefix('/')?.strip_suffix(after)?.strip_suffix('/'));
+    let own = own.as_str().trim_end_matches('/');
+    url.strip_prefix(own).is_some_and(is_webhook)
+}
+
+/// Whether a path is a webhook's. What is sent there is checked there.
+pub(crate) fn is_webhook(path: &str) -> bool {
+    let rest = path
+        .strip_prefix("/api/arr/")
+        .and_then(|rest| rest.strip_suffix("/webhook"));
     rest.is_some_and(|name| !name.is_empty() && !name.contains('/'))
 }
 
@@ -281,4 +283,24 @@ fn hook_url(own: &Url, name: &str) -> String {
         parts.pop_if_empty().extend(["api", "arr", name, "webhook"]);
     }
     url.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_webhook_is_a_path_of_four_names() {
+        assert!(is_webhook("/api/arr/sonarr/webhook"));
+        for other in [
+            "/api/arr//webhook",
+            "/api/arr/webhook",
+            "/api/arr/a/b/webhook",
+            "/api/arr/a/webhook/",
+            "/api/keys/../arr/a/webhook",
+            "/api/arr/a/webhooks",
+        ] {
+            assert!(!is_webhook(other), "{other}");
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 mod webhook;
 
-pub(super) use webhook::{is_webhook, webhooks};
+pub(super) use webhook::webhooks;
 
 use super::{
     Api,

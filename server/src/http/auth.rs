@@ -75,7 +75,7 @@ fn is_api(path: &str) -> bool {
 /// Refuses requests to the API without a key that opens the route.
 pub(super) async fn require_key(State(api): State<Api>, request: Request, next: Next) -> Response {
     let path = request.uri().path();
-    if !is_api(path) || super::arr::is_webhook(path) || (api.others)(&request) {
+    if !is_api(path) || crate::arr::is_webhook(path) || (api.others)(&request) {
         return next.run(request).await;
     }
     let Some(scopes) = scopes(&api.access, request.uri(), request.headers()) else {

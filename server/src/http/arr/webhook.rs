@@ -36,14 +36,6 @@ pub(in crate::http) fn webhooks() -> Router<Api> {
     Router::new().route("/api/arr/{name}/webhook", post(webhook).put(webhook))
 }
 
-/// Whether a path is a webhook's. What is sent there is checked there.
-pub(in crate::http) fn is_webhook(path: &str) -> bool {
-    let rest = path
-        .strip_prefix("/api/arr/")
-        .and_then(|rest| rest.strip_suffix("/webhook"));
-    rest.is_some_and(|name| !name.is_empty() && !name.contains('/'))
-}
-
 /// The secrets that a request has: the password of Basic authentication, the header, the query.
 fn secrets(parts: &Parts) -> Vec<String> {
     let text = |value: &HeaderValue| value.to_str().ok().map(str::to_owned);
@@ -106,24 +98,4 @@ async fn webhook(
         dropped,
         deleted,
     }))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_webhook_is_a_path_of_four_names() {
-        assert!(is_webhook("/api/arr/sonarr/webhook"));
-        for other in [
-            "/api/arr//webhook",
-            "/api/arr/webhook",
-            "/api/arr/a/b/webhook",
-            "/api/arr/a/webhook/",
-            "/api/keys/../arr/a/webhook",
-            "/api/arr/a/webhooks",
-        ] {
-            assert!(!is_webhook(other), "{other}");
-        }
-    }
 }
