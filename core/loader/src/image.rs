@@ -16,6 +16,12 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
+/// What nobody can do any more to a plugin's copy.
+const SEALS: SealFlags = SealFlags::WRITE
+    .union(SealFlags::GROW)
+    .union(SealFlags::SHRINK)
+    .union(SealFlags::SEAL);
+
 /// How often the kernel is asked to seal a file whose pages are in use elsewhere.
 const SEAL_ATTEMPTS: u32 = 20;
 
@@ -91,12 +97,6 @@ fn sealed(bytes: &[u8]) -> io::Result<File> {
     insist(|| fcntl_add_seals(&file, SEALS))?;
     Ok(file)
 }
-
-/// What nobody can do any more to a plugin's copy.
-const SEALS: SealFlags = SealFlags::WRITE
-    .union(SealFlags::GROW)
-    .union(SealFlags::SHRINK)
-    .union(SealFlags::SEAL);
 
 /// Asks again where the kernel refuses to seal because somebody else holds a page (EBUSY). That may be the kernel itself, which
 /// moves pages when memory is short. It waits some 0.15 s for them before it says so, so there is no pause here.
