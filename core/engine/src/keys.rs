@@ -103,30 +103,25 @@ impl Keys {
     pub async fn revoke(&self, id: i64) -> Result<bool> {
         let revoked = self.shared.store.revoke_key(id).await?;
         if revoked {
-            self.ring(|ring| {
-                if let Some(key) = ring.values_mut().find(|key| key.id == id) {
-                    key.revoked_ms = Some(now_ms());
-                }
-            });
+            self.changed(id, |key| key.revoked_ms = Some(now_ms()));
             tracing::info!(key.id = id, "revoked an API key");
         }
         Ok(revoked)
     }
 
-    /// Gives a key another name; `false` where there is no such key.
+    /// Gives a key another name, where there is such a key.
     ///
     /// # Errors
     /// Those of the store.
-    pub async fn rename(&self, id: i64, name: &str) -> Result<bool> {
-        let renamed = self.shared.store.rename_key(id, name).await?;
-        if renamed {
-            self.ring(|ring| {
-                if let Some(key) = ring.values_mut().find(|key| key.id == id) {
-                    name.clone_into(&mut key.name);
-                }
-            });
-        }
-        Ok(renamed)
+    pub async fn rename(&self, id: i64, name: &str) -> Result<()> {
+        self.shared.store.rename_key(id, name).await?;
+        self.changed(id, |key| name.clone_into(&mut key.name));
+        Ok(())
+    }
+
+    /// What was changed in the store is changed here.
+    fn changed(&self, id: i64, change: impl FnOnce(&mut Key)) {
+        self.ring(|ring| ring.values_mut().find(|key| key.id == id).map(change));
     }
 
     fn ring<T>(&self, work: impl FnOnce(&mut HashMap<[u8; 32], Key>) -> T) -> T {

@@ -146,22 +146,22 @@ impl Store {
             .await
     }
 
-    /// Gives a key another name; `false` where there is no such key.
+    /// Gives a key another name, where there is such a key.
     ///
     /// # Errors
     /// [`crate::StoreErrorKind::Io`].
-    pub async fn rename_key(&self, id: i64, name: &str) -> Result<bool> {
+    pub async fn rename_key(&self, id: i64, name: &str) -> Result<()> {
         let name = name.to_owned();
         self.0
             .writer
             .write(move |conn| {
                 Box::pin(async move {
-                    let done = sqlx::query("UPDATE keys SET name = ?2 WHERE id = ?1")
+                    sqlx::query("UPDATE keys SET name = ?2 WHERE id = ?1")
                         .bind(id)
                         .bind(&name)
                         .execute(conn)
                         .await?;
-                    Ok(done.rows_affected() == 1)
+                    Ok(())
                 })
             })
             .await
