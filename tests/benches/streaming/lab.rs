@@ -2,6 +2,7 @@
 
 use crate::profile::Recording;
 use altmount_newsd::{Builder, Command, Counts, Newsd};
+use altmount_tests::server::{Provider, Server};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::runtime::{Handle, Runtime};
@@ -68,6 +69,13 @@ impl Lab {
             .await
             .expect("runs")
             .expect("the news server starts")
+    }
+
+    /// Starts a server in a folder of this name, with these providers and what more there is to be in its configuration.
+    pub(crate) async fn server(&self, name: &str, providers: &[Provider], more: &str) -> Server {
+        let mut server = Server::new(self.program.as_deref(), &self.folder(name), providers, more);
+        server.start().await;
+        server
     }
 
     /// Processor seconds of the news servers so far.

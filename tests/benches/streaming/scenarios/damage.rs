@@ -4,7 +4,7 @@ use super::{Bed, MIB, YENC, many::largest_gap, ms};
 use crate::lab::{Lab, bodies, settled};
 use crate::report::{Row, mean, quantile};
 use altmount_newsd::{Command, Fault, Newsd, Profile, Rule};
-use altmount_tests::server::{Provider, Server};
+use altmount_tests::server::Provider;
 use altmount_tests::stream::Range;
 use std::time::{Duration, Instant};
 
@@ -28,8 +28,7 @@ async fn failover(lab: &Lab, name: &'static str, providers: usize) -> Row {
         newsds.push(lab.newsd(Newsd::builder().profile(&profile)).await);
     }
     let each: Vec<Provider> = newsds.iter().map(|newsd| Provider::of(newsd, 12)).collect();
-    let mut server = Server::new(lab.program(), &lab.folder(name), &each, "");
-    server.start().await;
+    let mut server = lab.server(name, &each, "").await;
     let (release, body) = altmount_tests::server::film("film", 1, 1 << 30, profile.article);
     for newsd in &newsds[1..] {
         newsd.add(&release);
@@ -190,8 +189,7 @@ async fn corrupt(lab: &Lab) -> Vec<Row> {
         Provider::of(&right, 10).backup(),
     ];
     let off = "cache:\n  early_delivery: \"off\"\n";
-    let mut server = Server::new(lab.program(), &lab.folder("corrupt"), &providers, off);
-    server.start().await;
+    let mut server = lab.server("corrupt", &providers, off).await;
     let film = server.film(&damaged, "film", 1, 3 << 30, profile.article).await;
     right.add(&altmount_tests::server::film("film", 1, 3 << 30, profile.article).0);
     server.restart_cold().await;

@@ -31,8 +31,7 @@ async fn time(lab: &Lab) -> Vec<Row> {
     // Before the server has taken all connections that the provider gives.
     let raw = raw(lab, &newsd).await;
     let provider = Provider::of(&newsd, profile.connections);
-    let mut server = Server::new(lab.program(), &lab.folder("import"), &[provider], "");
-    server.start().await;
+    let mut server = lab.server("import", &[provider], "").await;
     // Connections come up with the first ones, which are not measured.
     for warm in 0..2u64 {
         one(
@@ -188,13 +187,7 @@ fn database(data: &Path) -> u64 {
 async fn large(lab: &Lab) -> Vec<Row> {
     let newsd = lab.newsd(Newsd::builder()).await;
     let more = "import:\n  check: none\n";
-    let mut server = Server::new(
-        lab.program(),
-        &lab.folder("import-large"),
-        &[Provider::of(&newsd, 8)],
-        more,
-    );
-    server.start().await;
+    let mut server = lab.server("import-large", &[Provider::of(&newsd, 8)], more).await;
     server.import(&newsd, &plain("warm", 1)).await;
     // The files of before are on disk as they will stay.
     server.restart_cold().await;
@@ -269,13 +262,7 @@ async fn many_files(lab: &Lab) -> Row {
     const FEW: u64 = 1_000;
     const MANY: u64 = 10_000;
     let newsd = lab.newsd(Newsd::builder()).await;
-    let mut server = Server::new(
-        lab.program(),
-        &lab.folder("import-files"),
-        &[Provider::of(&newsd, 8)],
-        "",
-    );
-    server.start().await;
+    let mut server = lab.server("import-files", &[Provider::of(&newsd, 8)], "").await;
     server.import(&newsd, &tracks("warm", 1, FEW)).await;
     let (mut few, mut many) = (Vec::new(), Vec::new());
     for round in 0..lab.pick(1, 3u64) {
@@ -309,13 +296,9 @@ async fn existence(lab: &Lab) -> Vec<Row> {
         .newsd(Newsd::builder().rtt(profile.rtt).max_connections(CONNECTIONS))
         .await;
     let more = "import:\n  check: full\n";
-    let mut server = Server::new(
-        lab.program(),
-        &lab.folder("stat"),
-        &[Provider::of(&newsd, CONNECTIONS)],
-        more,
-    );
-    server.start().await;
+    let mut server = lab
+        .server("stat", &[Provider::of(&newsd, CONNECTIONS)], more)
+        .await;
     // Connections come up with the first one.
     server.import(&newsd, &volumes("warm", 3)).await;
     let release = hundred_gb("stat", 4);

@@ -114,8 +114,7 @@ impl Bed {
         len: u64,
         more: &str,
     ) -> Self {
-        let mut server = Server::new(lab.program(), &lab.folder(name), &[provider], more);
-        server.start().await;
+        let mut server = lab.server(name, &[provider], more).await;
         let mut made = Vec::new();
         for film in 0..films {
             let name = format!("film-{film:02}");

@@ -116,13 +116,7 @@ async fn cold_pool(lab: &Lab, profile: Profile, name: &'static str) -> Row {
 
 async fn no_latency(lab: &Lab) -> Vec<Row> {
     let newsd = lab.newsd(Newsd::builder()).await;
-    let mut server = Server::new(
-        lab.program(),
-        &lab.folder("open-rtt0"),
-        &[Provider::of(&newsd, 8)],
-        "",
-    );
-    server.start().await;
+    let mut server = lab.server("open-rtt0", &[Provider::of(&newsd, 8)], "").await;
     let mut films = Vec::new();
     for film in 0..lab.pick(11, 31u64) {
         films.push(
@@ -161,13 +155,13 @@ const REST: u64 = 5;
 /// Resident memory.
 pub(super) async fn memory(lab: &Lab) -> Vec<Row> {
     let newsd = lab.newsd(Newsd::builder()).await;
-    let mut server = Server::new(
-        lab.program(),
-        &lab.folder("memory"),
-        &[Provider::of(&newsd, 50)],
-        &format!("cache:\n  memory_idle_seconds: {REST}\n"),
-    );
-    server.start().await;
+    let mut server = lab
+        .server(
+            "memory",
+            &[Provider::of(&newsd, 50)],
+            &format!("cache:\n  memory_idle_seconds: {REST}\n"),
+        )
+        .await;
     let mut films = Vec::new();
     for film in 0..20u64 {
         films.push(

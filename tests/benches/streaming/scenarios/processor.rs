@@ -6,7 +6,7 @@ use crate::machine;
 use crate::reference::{self, Mode, Outcome, Task};
 use crate::report::{Row, median};
 use altmount_newsd::{Body, Newsd};
-use altmount_tests::server::{Provider, Server};
+use altmount_tests::server::Provider;
 use altmount_tests::stream::{Range, Stream};
 use std::net::SocketAddr;
 
@@ -24,13 +24,7 @@ async fn kind(lab: &Lab, name: &'static str, tls: bool, absolute: f64, pool_shar
     let bytes = lab.pick(1u64, 2) << 30;
     let rounds = lab.pick(1, 3);
     let newsd = lab.newsd(Newsd::builder().tls(tls)).await;
-    let mut server = Server::new(
-        lab.program(),
-        &lab.folder(name),
-        &[Provider::of(&newsd, CONNECTIONS)],
-        "",
-    );
-    server.start().await;
+    let mut server = lab.server(name, &[Provider::of(&newsd, CONNECTIONS)], "").await;
     let film = server.film(&newsd, "film", 1, bytes, ARTICLE).await;
     let (_, reference_body) = altmount_tests::server::film(&format!("reference-{name}"), 7, bytes, ARTICLE);
     let task = |mode| task(lab, &newsd, name, mode, bytes, ARTICLE, CONNECTIONS);
