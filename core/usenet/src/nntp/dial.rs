@@ -2,6 +2,7 @@
 
 use super::command;
 use super::reply::Reply;
+use super::socket::Socket;
 use super::wire::{SOCKET_BUFFER, Stream, Turn, Wire};
 use crate::ProviderConfig;
 use futures::StreamExt;
@@ -51,8 +52,7 @@ pub(crate) async fn dial(config: &ProviderConfig, tls: Option<Arc<ClientConfig>>
     let tcp = tcp
         .map_err(|_| late("connect"))?
         .map_err(|e| failed("connect", e))?;
-    // Requests are small and go out at once; waiting to fill a packet would cost a round trip.
-    tcp.set_nodelay(true).map_err(|e| failed("connect", e))?;
+    let tcp = Socket::new(tcp).map_err(|e| failed("connect", e))?;
 
     let stream = match tls {
         None => Stream::Plain(tcp),

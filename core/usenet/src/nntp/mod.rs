@@ -6,6 +6,7 @@ pub(crate) mod dial;
 pub(crate) mod reply;
 pub(crate) mod request;
 pub(crate) mod session;
+pub(crate) mod socket;
 pub(crate) mod tls;
 pub(crate) mod wire;
 

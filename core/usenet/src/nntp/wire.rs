@@ -1,10 +1,10 @@
 //! Bytes to and from a server, with buffers made for articles.
 
+use super::socket::Socket;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, BufReader, ReadBuf};
-use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
 /// Bytes read from the socket at once, plain and under TLS. rustls asks for 4 KiB at a time, which without a buffer
@@ -16,8 +16,8 @@ const PLAIN_BUFFER: usize = 128 << 10;
 /// The socket, with or without TLS.
 #[derive(Debug)]
 pub(crate) enum Stream {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<BufReader<TcpStream>>>),
+    Plain(Socket),
+    Tls(Box<TlsStream<BufReader<Socket>>>),
 }
 
 /// What a turn brought.
