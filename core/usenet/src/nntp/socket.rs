@@ -10,7 +10,8 @@ use tokio::net::TcpStream;
 ///
 /// A kernel delays acknowledgements by up to 40 ms, and many news servers (INN's `nnrpd` among them) leave Nagle's algorithm on
 /// (RFC 896): the end of an answer, where it does not fill a segment, is sent when all before it was acknowledged. Both sides then
-/// wait for each other (RFC 1122 section 4.2.3.4): of a login over TLS and of every other article, as long as the delay.
+/// wait for each other (RFC 1122 section 4.2.3.4), and a login over TLS, an article asked for alone and some of a stream's take as
+/// much longer.
 #[derive(Debug)]
 pub(crate) struct Socket {
     tcp: TcpStream,
