@@ -1,5 +1,6 @@
 //! What time a server says it is (`DATE`, RFC 3977 section 7.1), for whoever wonders about this machine's clock.
 
+use super::addresses::Addresses;
 use super::{command, dial, tls};
 use crate::ProviderConfig;
 use std::time::Duration;
@@ -17,7 +18,8 @@ pub async fn date(config: &ProviderConfig) -> Result<String, String> {
         true => Some(tls::client_config(config.tls_insecure).map_err(|error| error.to_string())?),
         false => None,
     };
-    let mut wire = dial::dial(config, tls).await.map_err(|error| error.to_string())?;
+    let wire = dial::dial(config, tls, &Addresses::default()).await;
+    let mut wire = wire.map_err(|error| error.to_string())?;
     command::request(wire.output(), command::Kind::Date, "");
     let reply = timeout(PATIENCE, dial::answer(&mut wire)).await;
     let reply = reply

@@ -1,5 +1,6 @@
 //! From a host name to a connection that is logged in.
 
+use super::addresses::Addresses;
 use super::command;
 use super::reply::Reply;
 use super::socket::Socket;
@@ -21,8 +22,6 @@ use tokio_rustls::TlsConnector;
 
 /// After this time without an answer the next address of the host is tried beside it (RFC 8305 section 5).
 const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(250);
-/// Addresses of a host that are tried.
-const MAX_ADDRESSES: usize = 16;
 
 /// Why there is no connection.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -41,14 +40,18 @@ pub(crate) enum DialError {
     Refused(String),
 }
 
-/// Connects, waits for the greeting and logs in, all of it within the connect time limit.
-pub(crate) async fn dial(config: &ProviderConfig, tls: Option<Arc<ClientConfig>>) -> Result<Wire, DialError> {
+/// Looks the host up, connects, waits for the greeting and logs in, all of it within the connect time limit.
+pub(crate) async fn dial(
+    config: &ProviderConfig,
+    tls: Option<Arc<ClientConfig>>,
+    addresses: &Addresses,
+) -> Result<Wire, DialError> {
     let failed = |what: &str, e: io::Error| DialError::Failed(format!("{what}: {e}"));
     let limit = config.connect_timeout;
     let deadline = Instant::now() + limit;
     let late = |what: &str| DialError::Late(format!("{what}: no answer within {limit:?}"));
 
-    let tcp = timeout_at(deadline, connect(&config.host, config.port)).await;
+    let tcp = timeout_at(deadline, connect(&config.host, config.port, addresses)).await;
     let tcp = tcp
         .map_err(|_| late("connect"))?
         .map_err(|e| failed("connect", e))?;
@@ -149,15 +152,24 @@ pub(crate) async fn answer(wire: &mut Wire) -> Result<Reply, DialError> {
 
 /// Connects to the first address of a host that answers. One that does not answer at all holds up the next for a
 /// moment only, so that a network without working IPv6 costs no timeout.
-async fn connect(host: &str, port: u16) -> io::Result<TcpStream> {
-    let addresses = interleave(tokio::net::lookup_host((host, port)).await?);
+async fn connect(host: &str, port: u16, addresses: &Addresses) -> io::Result<TcpStream> {
+    let look_up = async { Ok(tokio::net::lookup_host((host, port)).await?.collect()) };
+    let connected = race(addresses.get(host, look_up).await?).await;
+    match &connected {
+        Ok((_, address)) => addresses.reached(*address),
+        Err(_) => addresses.doubt().await,
+    }
+    Ok(connected?.0)
+}
+
+async fn race(addresses: Vec<SocketAddr>) -> io::Result<(TcpStream, SocketAddr)> {
     let mut waiting = addresses.into_iter();
     let mut racing = FuturesUnordered::new();
-    let mut last_error = io::Error::new(io::ErrorKind::NotFound, format!("'{host}' has no address"));
+    let mut last_error = io::Error::from(io::ErrorKind::NotFound);
     loop {
         let more = waiting
             .next()
-            .map(|a| racing.push(TcpStream::connect(a)))
+            .map(|a| racing.push(async move { Ok((TcpStream::connect(a).await?, a)) }))
             .is_some();
         if racing.is_empty() {
             return Err(last_error);
@@ -168,26 +180,9 @@ async fn connect(host: &str, port: u16) -> io::Result<TcpStream> {
             racing.next().await
         };
         match finished {
-            Some(Ok(stream)) => return Ok(stream),
+            Some(Ok(connected)) => return Ok(connected),
             Some(Err(e)) => last_error = e,
             None => {}
-        }
-    }
-}
-
-/// The resolver's order, but with the families in turn.
-fn interleave(addresses: impl Iterator<Item = SocketAddr>) -> Vec<SocketAddr> {
-    let all: Vec<SocketAddr> = addresses.take(MAX_ADDRESSES).collect();
-    let Some(first_is_v6) = all.first().map(SocketAddr::is_ipv6) else {
-        return all;
-    };
-    let (a, b): (Vec<_>, Vec<_>) = all.into_iter().partition(|x| x.is_ipv6() == first_is_v6);
-    let (mut a, mut b) = (a.into_iter(), b.into_iter());
-    let mut mixed = Vec::new();
-    loop {
-        match (a.next(), b.next()) {
-            (None, None) => return mixed,
-            (x, y) => mixed.extend(x.into_iter().chain(y)),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! One NNTP connection (RFC 3977, RFC 4643).
 
+pub(crate) mod addresses;
 mod clock;
 pub(crate) mod command;
 pub(crate) mod dial;

@@ -115,7 +115,7 @@ pub(super) async fn run(scheduler: Arc<Scheduler>, at: usize, id: u64, wake: Arc
         let dialed = tokio::select! {
             biased;
             () = stop.cancelled() => return scheduler.session_ended(at, id, Ended::Stopped, Vec::new()),
-            dialed = Box::pin(dial::dial(config, provider.tls.clone())) => dialed,
+            dialed = Box::pin(dial::dial(config, provider.tls.clone(), &provider.addresses)) => dialed,
         };
         let next = match dialed {
             Ok(wire) => {

@@ -24,6 +24,7 @@ mod verdict;
 pub use memory::Memory;
 
 use crate::nntp::Kind;
+use crate::nntp::addresses::Addresses;
 use crate::nntp::tls;
 use crate::yenc::{self, Buffers};
 use crate::{PoolError, PoolOptions, ProviderConfig, ProviderStatus};
@@ -221,6 +222,7 @@ impl Pool {
                 counts: Counts::default(),
                 config,
                 tls,
+                addresses: Addresses::default(),
                 index,
             });
         }

@@ -5,6 +5,7 @@ use super::connection::Pulse;
 use super::measure::Measure;
 use super::quota::{self, Usage};
 use crate::nntp::Kind;
+use crate::nntp::addresses::Addresses;
 use crate::{ProviderConfig, ProviderState, ProviderStatus};
 use rustls::ClientConfig;
 use secrecy::ExposeSecret;
@@ -30,6 +31,7 @@ const CLOSING: Duration = Duration::from_secs(5);
 pub(super) struct Provider {
     pub(super) config: ProviderConfig,
     pub(super) tls: Option<Arc<ClientConfig>>,
+    pub(super) addresses: Addresses,
     /// Its place among all, in the order in which they are asked.
     pub(super) index: usize,
     /// Those of one rank are asked as one: backups after the others, and by priority.
@@ -67,6 +69,7 @@ impl Provider {
         Self {
             config,
             tls: None,
+            addresses: Addresses::default(),
             index: 0,
             rank: 0,
             group: 0,
