@@ -40,6 +40,21 @@ async fn it_logs_in_once_per_connection() {
 }
 
 #[tokio::test]
+async fn a_host_is_found_by_its_name() {
+    let release = release(10);
+    let server = locked(&release).await;
+    let mut config = with_login(provider("a", &server));
+    // Its other address, which comes first on many machines, has no server.
+    config.host = "localhost".into();
+    config.max_connections = 4;
+    let pool = pool([config]);
+    fetch_all(&pool, &release).await;
+    assert_eq!(server.counts().get(Command::Body), 10);
+    let status = &pool.status()[0];
+    assert_eq!((status.state, status.errors), (ProviderState::Ready, 0));
+}
+
+#[tokio::test]
 async fn a_dial_waits_for_nothing_but_the_greeting_and_the_login() {
     let release = release(1);
     let server = locked(&release).await;
