@@ -38,8 +38,8 @@ struct Known {
 impl Addresses {
     /// The host's addresses, in the order in which they are to be tried: the families in turn (RFC 8305 section 4), from that on which
     /// was reached, and each time the next of a family first, so that connections are spread over them as by a resolver that turns its
-    /// answers. Who comes while somebody looks them up waits for him. Where that fails, what was found before is used on: a resolver that does not answer
-    /// takes nobody's news server away.
+    /// answers. Who comes while somebody looks them up waits for him. Where that fails, what was found before is used on: a resolver
+    /// that does not answer takes nobody's news server away.
     ///
     /// # Errors
     /// Those of the resolver, and that there is no address, where nothing was found before either.
@@ -52,38 +52,28 @@ impl Addresses {
             let found = if known.found.is_empty() {
                 look_up.await
             } else {
-                let late = |_| {
-                    Err(io::Error::new(
-                        io::ErrorKind::TimedOut,
-                        "the resolver does not answer",
-                    ))
-                };
-                timeout(PATIENCE, look_up).await.unwrap_or_else(late)
+                let late = || io::Error::new(io::ErrorKind::TimedOut, "the resolver does not answer");
+                timeout(PATIENCE, look_up).await.unwrap_or_else(|_| Err(late()))
             };
-            let found = found.and_then(|mut found| {
-                found.truncate(MAX_ADDRESSES);
-                let none = || io::Error::new(io::ErrorKind::NotFound, format!("'{host}' has no address"));
-                if found.is_empty() { Err(none()) } else { Ok(found) }
-            });
-            let now = Instant::now();
-            match found {
+            match found.and_then(|found| some(host, found)) {
                 Ok(found) => {
-                    (known.found, known.until) = (found, Some(now + FRESH));
+                    (known.found, known.until) = (found, Some(Instant::now() + FRESH));
                     self.family.store(0, Relaxed);
                 }
                 Err(error) if known.found.is_empty() => return Err(error),
                 Err(error) => {
                     tracing::warn!(host, %error, "the host is not found at the moment; its last addresses are used");
-                    known.until = Some(now + FAILED);
+                    known.until = Some(Instant::now() + FAILED);
                 }
             }
         }
-        known.given = known.given.wrapping_add(1);
+        let first = known.given;
+        known.given = first.wrapping_add(1);
         let is_v6 = match self.family.load(Relaxed) {
             0 => known.found.first().is_some_and(SocketAddr::is_ipv6),
             family => family == 6,
         };
-        Ok(in_turn(&known.found, known.given - 1, is_v6))
+        Ok(in_turn(&known.found, first, is_v6))
     }
 
     /// This one was connected to: its family is tried first from now on. On a network without working IPv6 the first
@@ -96,6 +86,16 @@ impl Addresses {
     pub(crate) async fn doubt(&self) {
         self.known.lock().await.until = None;
     }
+}
+
+/// As many as are used, of which there must be one.
+fn some(host: &str, mut found: Vec<SocketAddr>) -> io::Result<Vec<SocketAddr>> {
+    found.truncate(MAX_ADDRESSES);
+    if found.is_empty() {
+        let none = format!("'{host}' has no address");
+        return Err(io::Error::new(io::ErrorKind::NotFound, none));
+    }
+    Ok(found)
 }
 
 /// Each family from its `first`-th on, and the families in turn, IPv6 first or last.

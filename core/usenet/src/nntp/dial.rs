@@ -150,8 +150,7 @@ pub(crate) async fn answer(wire: &mut Wire) -> Result<Reply, DialError> {
     }
 }
 
-/// Connects to the first address of a host that answers. One that does not answer at all holds up the next for a
-/// moment only, so that a network without working IPv6 costs no timeout.
+/// Connects to a host, and notes for the next connection what came of its addresses.
 async fn connect(host: &str, port: u16, addresses: &Addresses) -> io::Result<TcpStream> {
     let look_up = async { Ok(tokio::net::lookup_host((host, port)).await?.collect()) };
     let connected = race(addresses.get(host, look_up).await?).await;
@@ -162,6 +161,8 @@ async fn connect(host: &str, port: u16, addresses: &Addresses) -> io::Result<Tcp
     Ok(connected?.0)
 }
 
+/// Connects to the first of these addresses that answers; there is one at least. One that does not answer at all holds up the next
+/// for a moment only, so that a network without working IPv6 costs no timeout.
 async fn race(addresses: Vec<SocketAddr>) -> io::Result<(TcpStream, SocketAddr)> {
     let mut waiting = addresses.into_iter();
     let mut racing = FuturesUnordered::new();

@@ -31,6 +31,7 @@ const CLOSING: Duration = Duration::from_secs(5);
 pub(super) struct Provider {
     pub(super) config: ProviderConfig,
     pub(super) tls: Option<Arc<ClientConfig>>,
+    /// Where it is, for all its connections.
     pub(super) addresses: Addresses,
     /// Its place among all, in the order in which they are asked.
     pub(super) index: usize,
