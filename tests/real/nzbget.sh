@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # nzbget.sh ALTMOUNT DIR: NZBGet and we read the same file from the same INN, one after the other, the order turned.
 #   NNTP_PORT, NNTPS_PORT, NNTP_USER, NNTP_PASSWORD   the news server; it gets a file of NZBGET_MIB (default 1000)
-# A line of `ok` or `FAIL` for plain and for TLS, with both rates: the median of three rounds each, without the start, which is what a
-# file of a thousand bytes takes: of NZBGet the program's own and its end too, of both the first connection. Both end with the file on
-# disk: NZBGet writes it, curl writes what it reads from us. What we send to a reader that keeps nothing stands beside it.
-# Our rate is to be 1.0 of NZBGet's. We fail below 0.9, where the whole comparison says so twice: other work on the machine moves both,
-# and NZBGet ends in steps of 0.15 s, which is a tenth of what it takes; a small file says nothing. NZBGET_STRICT=1 fails below 1.0.
+# A line of `ok` or `FAIL` for plain and for TLS, with all rates: the median of three rounds each, without the start, which is what a
+# file of a thousand bytes takes: of NZBGet the program's own and its end too, of both the first connection. What we send to a reader that
+# keeps nothing is to be 1.0 of NZBGet's rate. Beside it stands what curl makes of it that writes a file, as NZBGet does; most of its time
+# is the kernel's for the new file, and differs by twice on some machines. There we fail below 0.9, or 1.0 with NZBGET_STRICT=1.
+# Both are judged by a second comparison where the first is not enough: other work on the machine moves them, and NZBGet ends in steps of
+# 0.15 s, a tenth of what it takes; a small file says nothing.
 set -uo pipefail
-(($# == 2)) || { sed -n '2,8p' "$0" >&2; exit 2; }
+(($# == 2)) || { sed -n '2,9p' "$0" >&2; exit 2; }
 : "${NNTP_PORT:?}" "${NNTPS_PORT:?}" "${NNTP_USER:?}" "${NNTP_PASSWORD:?}"
 altmount=$1 dir=$2
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -102,7 +103,8 @@ YAML
 
 median() { printf '%s\n' "$@" | sort -n | sed -n "$((($# + 1) / 2))p"; }
 rate() { awk -v us="$1" -v mib="$mib" 'BEGIN { printf "%.0f", mib * 1e6 / us }'; }
-compare() { # KIND: sets `rates` and `ratio`; 1, with the reason in `rates`, where one of the two has not the right bytes
+of() { awk -v its="$1" -v ours="$2" 'BEGIN { printf "%.2f", its / ours }'; }
+compare() { # KIND: sets `rates`, `ratio` (of the read) and `kept` (of the file); 1, with the reason in `rates`, where one of the two has not the right bytes
     local kind=$1 round turn who name time they=() we=() sent=() its_start=() our_start=() us its bare our_median its_median
     for ((round = 0; round < rounds; round++)); do
         for turn in 0 1; do
@@ -129,18 +131,18 @@ compare() { # KIND: sets `rates` and `ratio`; 1, with the reason in `rates`, whe
     our_median=$(median "${our_start[@]}") its_median=$(median "${its_start[@]}")
     us=$(($(median "${we[@]}") - our_median)) its=$(($(median "${they[@]}") - its_median)) bare=$(($(median "${sent[@]}") - our_median))
     ((us > 0 && its > 0 && bare > 0)) || { rates='the film takes no longer than a thousand bytes'; return 1; }
-    ratio=$(awk -v us="$us" -v its="$its" 'BEGIN { printf "%.2f", its / us }')
-    rates="$mib MiB on $connections connections: $(rate "$us") MiB/s, NZBGet $(rate "$its") MiB/s, ratio $ratio; read and not kept $(rate "$bare") MiB/s (without a start of $((our_median / 1000)) ms, NZBGet $((its_median / 1000)) ms)"
+    ratio=$(of "$its" "$bare") kept=$(of "$its" "$us")
+    rates="$mib MiB on $connections connections: $(rate "$bare") MiB/s, NZBGet $(rate "$its") MiB/s, ratio $ratio; into a file $(rate "$us") MiB/s, ratio $kept (without a start of $((our_median / 1000)) ms, NZBGet $((its_median / 1000)) ms)"
 }
-enough() { awk -v ratio="$ratio" -v least="$least" 'BEGIN { exit !(ratio >= least) }'; }
+enough() { awk -v ratio="$ratio" -v kept="$kept" -v least="$least" 'BEGIN { exit !(ratio >= 1.0 && kept >= least) }'; }
 for kind in plain TLS; do
     compare $kind || { say FAIL "$kind: $rates"; continue; }
     if enough; then
         say ok "$kind: $rates"
         continue
     fi
-    before="at first $ratio"
+    before="at first $ratio and $kept"
     compare $kind || { say FAIL "$kind: $rates"; continue; }
-    if enough; then say ok "$kind: $rates ($before)"; else say FAIL "$kind: $rates ($before), less than $least"; fi
+    if enough; then say ok "$kind: $rates ($before)"; else say FAIL "$kind: $rates ($before), less than 1.0 or, of the file, $least"; fi
 done
 exit $failed
